@@ -1,16 +1,1165 @@
-const room = encodeURIComponent(decodeURIComponent(location.hash.slice(1)) || 'lobby');
-const byId = (id) => document.getElementById(id);
+// The page of a chat room: it shows what the event stream tells and posts what is typed.
+// In reading order: limits, words, the pure core (state, events, rows, text), then the parts that touch
+// the network, the other tabs, the browser's storage and the document. The core is exported for its tests.
 
-new EventSource(`chat/${room}`).addEventListener('new-message', (event) => {
-  const { name, text } = JSON.parse(event.data);
-  const item = document.createElement('li');
-  item.textContent = `${name}: ${text}`;
-  byId('log').append(item);
-});
+// ---------------------------------------------------------------------------------------------- Limits
 
-byId('composer').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  const body = JSON.stringify({ name: byId('name').value, text: byId('text').value });
-  const answer = await fetch(`chat/${room}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body });
-  if (answer.ok) byId('text').value = '';
-});
+export const LIMITS = {
+  textBytes: 4096, // The server's default for one message.
+  counterBytes: 3600, // From here on the composer shows how much is left.
+  held: 5000, // Messages kept in memory: 5 MB at 1 KB each, which an old phone has.
+  rendered: 300, // Rows in the document: several screens, and still cheap to lay out.
+  page: 100, // Rows by which the rendered part moves, and messages fetched at once.
+  people: 200, // Names listed; the count tells of the rest.
+  pending: 50, // Messages that may wait to be sent.
+  groupMillis: 5 * 60_000, // A person's messages closer than this share one heading.
+  answerMillis: 15_000, // A post or a connection attempt without an answer has failed by then.
+  leaderMillis: 5_000, // A tab that leads but does not answer this long is frozen.
+  roomsMillis: 15_000, // How often the room list is asked for while somebody looks.
+};
+
+const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'members-changed', 'heartbeat', 'server-closing'];
+
+// ----------------------------------------------------------------------------------------------- Words
+
+// Another language is another entry here; what it lacks is said in English.
+export const WORDS = {
+  en: {
+    sidePanel: 'Rooms and people', rooms: 'Rooms', people: 'People', you: 'You', conversation: 'Conversation', messages: 'Messages',
+    pending: 'Not sent yet', otherRoom: 'Another room', openRoom: 'Open room', rename: 'Change name', notify: 'Notify me of mentions',
+    notifyBlocked: 'This browser blocks notifications for this page.', tryAgain: 'Try again', yourName: 'Your name', join: 'Join',
+    cancel: 'Cancel', message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', drop: 'Drop', visitor: 'visitor',
+    joinHelp: 'You are reading along. Choose a name to take part.', composerHelp: 'Enter sends, Shift+Enter starts a new line.',
+    badRoom: 'Letters, digits, “-”, “_” and “.” (not first), at most 64.', left: '{n} bytes left', over: '{n} bytes too long',
+    queueFull: 'Too many messages wait already. Retry or drop them first.',
+    newest: 'Newest messages', newMessages: { one: '{n} new message', other: '{n} new messages' },
+    andMore: 'and {n} more', listening: { one: '{n} reading along', other: '{n} reading along' }, inRoom: '{n} here',
+    loadingOlder: 'Loading older messages…', beginning: 'Nothing older is kept.', empty: 'Nothing has been said here yet.',
+    gapExpired: 'Some messages are missing here: they are no longer kept.', gapUnknown: 'Messages may be missing here: the server started anew.',
+    connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
+    closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', queued: 'Waits for the connection',
+    rateLimited: 'Too many messages at once. Sent in {n} s.', mentioned: '{name} in #{room}',
+    errors: {
+      'name-taken': 'Somebody else is here as “{name}”. Choose another name, or try again in a while.',
+      'bad-name': 'This name cannot be used: 1 to 32 visible characters, no spaces around it.',
+      'bad-room': 'There cannot be a room of this name. Open another one.',
+      'bad-text': 'This message cannot be sent: it has no readable text.',
+      'too-large': 'This message is too long. Shorten it or send it in parts.',
+      'room-not-offered': 'This room does not exist here. Choose one from the list.',
+      'password-required': 'This chat wants a password. Reload the page to enter it.',
+      'too-many-attempts': 'Too many wrong passwords. Wait a minute, then reload the page.',
+      'too-many-messages': 'Too many messages at once. Wait a moment, then retry.',
+      'too-many-streams': 'The server has no place left right now. Trying again by itself.',
+      'too-many-rooms': 'The server has no place for another room right now. Open one from the list.',
+      'draining': 'The server is closing. Trying again by itself.',
+      'storage-full': 'The server’s disk is full. The message was not kept: retry later.',
+      'storage-failed': 'The server cannot keep messages any more. Tell whoever runs it.',
+      'key-reused': 'This was already sent in another form. Drop it and write it again.',
+      'cross-origin': 'The server does not allow this page to take part. Open the server’s own address.',
+      'unknown-host': 'The server does not know this address as its own. Tell whoever runs it.',
+    },
+    otherError: 'The server refused this (status {status}).',
+  },
+  zh: {
+    sidePanel: '房间和成员', rooms: '房间', people: '成员', you: '我', conversation: '对话', messages: '消息',
+    pending: '尚未发送', otherRoom: '其他房间', openRoom: '打开房间', rename: '更改名字', notify: '有人提到我时通知',
+    notifyBlocked: '浏览器禁止了本页面的通知。', tryAgain: '重试', yourName: '你的名字', join: '加入',
+    cancel: '取消', message: '消息', messageTo: '发送到 #{room}', send: '发送', retry: '重发', drop: '放弃', visitor: '访客',
+    joinHelp: '你正在旁观。取个名字即可发言。', composerHelp: '回车发送，Shift+回车换行。',
+    badRoom: '可用文字、数字、“-”、“_”和“.”（不能开头），最多 64 个字符。', left: '还可输入 {n} 字节', over: '超出 {n} 字节',
+    queueFull: '等待发送的消息太多，请先重发或放弃。',
+    newest: '最新消息', newMessages: { other: '{n} 条新消息' },
+    andMore: '另有 {n} 人', listening: { other: '{n} 人旁观' }, inRoom: '{n} 人',
+    loadingOlder: '正在载入更早的消息…', beginning: '没有更早的消息了。', empty: '这里还没有人说话。',
+    gapExpired: '此处缺少一些消息：服务器已不再保留。', gapUnknown: '此处可能缺少消息：服务器已重新启动。',
+    connecting: '正在连接…', connected: '已连接', waiting: '正在重新连接', inSeconds: '{n} 秒后', offline: '离线',
+    closing: '服务器正在关闭', refused: '未连接', sending: '正在发送…', queued: '等待连接',
+    rateLimited: '发送太快，{n} 秒后发出。', mentioned: '{name}（#{room}）',
+    errors: {
+      'name-taken': '已有人使用“{name}”。请换一个名字，或稍后再试。',
+      'bad-name': '不能使用这个名字：1 到 32 个可见字符，首尾不能有空格。',
+      'bad-room': '房间不能叫这个名字，请换一个。',
+      'bad-text': '这条消息没有可读的文字，无法发送。',
+      'too-large': '消息太长，请缩短或分几次发送。',
+      'room-not-offered': '这里没有这个房间，请从列表中选择。',
+      'password-required': '需要密码。请刷新页面后输入。',
+      'too-many-attempts': '密码错误次数太多。请等一分钟再刷新页面。',
+      'too-many-messages': '发送太快。请稍候再重发。',
+      'too-many-streams': '服务器暂时没有空位，会自动重试。',
+      'too-many-rooms': '服务器暂时不能新建房间，请从列表中选择。',
+      'draining': '服务器正在关闭，会自动重试。',
+      'storage-full': '服务器磁盘已满，消息没有保存：请稍后重发。',
+      'storage-failed': '服务器无法再保存消息，请告知管理员。',
+      'key-reused': '这条消息已以其他形式发送。请放弃后重写。',
+      'cross-origin': '服务器不允许此页面参与，请打开服务器自己的地址。',
+      'unknown-host': '服务器不认识这个地址，请告知管理员。',
+    },
+    otherError: '服务器拒绝了请求（状态 {status}）。',
+  },
+};
+
+/** The first of the reader's languages that the table has, as a function from key and values to words. */
+export function wordsFor(languages) {
+  const language = languages.map((tag) => tag.toLowerCase().split('-')[0]).find((tag) => WORDS[tag]) ?? 'en';
+  const plural = new Intl.PluralRules(language);
+  const fill = (words, values) => words.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+  const say = (key, values = {}) => {
+    const found = WORDS[language][key] ?? WORDS.en[key];
+    return fill(typeof found === 'string' ? found : found[plural.select(values.n)] ?? found.other, values);
+  };
+  say.language = language;
+  say.error = ({ code, message, status, name }) => {
+    const known = WORDS[language].errors[code] ?? WORDS.en.errors[code];
+    return known ? fill(known, { name }) : message || say('otherError', { status });
+  };
+  return say;
+}
+
+// --------------------------------------------------------------------------------- Core: state and events
+
+/** Everything that is known about one room. Functions below change it; the views only read it. */
+export function newState(room, name = '') {
+  return {
+    room, name, position: '', heartbeatSeconds: 15, connection: { phase: 'connecting' },
+    entries: [], // Messages and gaps in the order of the stream, older ones put before them.
+    ids: new Set(), // Of the entries: what is here already is not added again.
+    oldestReached: false, view: { from: 0, to: 0, following: true },
+    members: new Map(), memberCount: 0, listenerCount: 0,
+    pending: [], unread: 0, below: 0, backlogUntil: 0,
+  };
+}
+
+/** Compares event ids `<milliseconds>-<sequence>` as pairs of numbers. */
+export function compareIds(a, b) {
+  const [aMillis, aSequence] = a.split('-').map(Number);
+  const [bMillis, bSequence] = b.split('-').map(Number);
+  return aMillis - bMillis || aSequence - bSequence;
+}
+
+/** Applies one event of the stream; gives the messages that were new. Applying it twice changes nothing more. */
+export function applyEvent(state, { event, id, data }, now = Date.now()) {
+  state.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
+  switch (event) {
+    case 'chat-room-connected':
+      if (!state.position) state.backlogUntil = now + 1000;
+      state.position = id;
+      state.name = data.name ?? '';
+      state.heartbeatSeconds = data.heartbeatSeconds;
+      applyRoster(state, data);
+      return [];
+    case 'members-changed':
+      applyRoster(state, data);
+      return [];
+    case 'messages-missed':
+      state.position = id;
+      addEntries(state, [{ eventId: `gap ${data.after} ${id}`, gap: true, reason: data.reason }]);
+      return [];
+    case 'new-message': {
+      state.position = id;
+      settlePending(state, data);
+      const fresh = addEntries(state, [data]);
+      trimEntries(state);
+      return now < state.backlogUntil ? [] : fresh;
+    }
+  }
+  return [];
+}
+
+/** `members` replaces the roster, then `left` goes and `joined` comes: in this order any repeat ends with the same names. */
+export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
+  if (members) state.members = new Map();
+  for (const name of left) state.members.delete(name.toLowerCase());
+  for (const name of [...(members ?? []), ...joined]) state.members.set(name.toLowerCase(), name);
+  state.memberCount = memberCount;
+  state.listenerCount = listenerCount;
+}
+
+/** Appends what is not here yet. A reader who stays with the newest keeps seeing the end. */
+export function addEntries(state, entries) {
+  const fresh = entries.filter((entry) => !state.ids.has(entry.eventId));
+  const { view } = state;
+  for (const entry of fresh) {
+    state.ids.add(entry.eventId);
+    state.entries.push(entry);
+    if (view.following) view.to = state.entries.length;
+  }
+  if (view.following) view.from = Math.max(view.from, view.to - LIMITS.rendered);
+  return fresh;
+}
+
+/** Puts older messages before the ones held; the rendered part stays on the same messages. */
+export function addOlder(state, messages, asked) {
+  const fresh = messages.filter((message) => !state.ids.has(message.eventId));
+  for (const message of fresh) state.ids.add(message.eventId);
+  state.entries.unshift(...fresh);
+  state.view.from += fresh.length;
+  state.view.to += fresh.length;
+  state.oldestReached = messages.length < asked;
+  if (state.view.following) followNewest(state);
+  else moveView(state, -LIMITS.page);
+}
+
+/** Lets go of the oldest, but not of what is rendered, unless a whole memory's worth went by below it. */
+export function trimEntries(state) {
+  if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
+  const excess = Math.min(state.entries.length - LIMITS.held, state.view.from);
+  if (excess <= 0) return;
+  for (const entry of state.entries.splice(0, excess)) state.ids.delete(entry.eventId);
+  state.view.from -= excess;
+  state.view.to -= excess;
+  state.oldestReached = false;
+}
+
+/** Moves the rendered part up (negative) or down; it never has more than its limit. */
+export function moveView(state, rows) {
+  const { view, entries } = state;
+  if (rows < 0) {
+    view.from = Math.max(0, view.from + rows);
+    view.to = Math.min(view.to, view.from + LIMITS.rendered);
+  } else {
+    view.to = Math.min(entries.length, view.to + rows);
+    view.from = Math.max(view.from, view.to - LIMITS.rendered);
+  }
+}
+
+export function followNewest(state) {
+  const to = state.entries.length;
+  state.view = { from: Math.max(0, to - LIMITS.rendered), to, following: true };
+  state.below = 0;
+}
+
+/** What a tab that joins later needs: all, or all after the position that it has. */
+export function snapshotOf(state, after) {
+  const known = state.entries.findIndex((entry) => entry.eventId === after);
+  const { position, name, heartbeatSeconds, connection, memberCount, listenerCount } = state;
+  const members = [...state.members.values()];
+  return { entries: state.entries.slice(known + 1), position, name, heartbeatSeconds, connection, members, memberCount, listenerCount };
+}
+
+export function adoptSnapshot(state, snapshot) {
+  const { entries, position, name, heartbeatSeconds, connection } = snapshot;
+  const had = state.position;
+  for (const entry of entries) if (!entry.gap) settlePending(state, entry);
+  const fresh = addEntries(state, entries).filter((entry) => !entry.gap);
+  Object.assign(state, { position: position || had, name, heartbeatSeconds, connection });
+  applyRoster(state, snapshot);
+  trimEntries(state);
+  return had ? fresh : [];
+}
+
+// ------------------------------------------------------------------------------------- Core: own messages
+
+export const newPending = (key, name, text) => ({ key, name, text, status: 'queued', tries: 0, retryAt: 0 });
+
+/** Waiting before try number `attempt` (from 0): spread at random so that a server that comes back is not run over. */
+export function backoffMillis(attempt, random = Math.random()) {
+  return Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
+}
+
+/** What an answer means: `stored`, worth trying again `later`, or `failed` until a person does something. */
+export function judgeAnswer(status, body, retryAfter) {
+  if (status >= 200 && status < 300) return { kind: 'stored', eventId: body?.eventId };
+  const problem = { status, code: body?.error, message: body?.message };
+  const passing = status === 0 || status === 408 || status === 429 || status === 502 || status === 503 || status === 504;
+  if (!passing || problem.code === 'storage-failed') return { kind: 'failed', ...problem };
+  return { kind: 'later', ...problem, millis: Number(retryAfter) > 0 ? Number(retryAfter) * 1000 : undefined };
+}
+
+/** Writes an answer's meaning into the pending message that asked. */
+export function applyAnswer(state, item, answer, now = Date.now()) {
+  if (answer.kind === 'failed' || answer.status) delete item.seenAs;
+  if (answer.kind === 'stored') {
+    Object.assign(item, { status: 'stored', eventId: answer.eventId });
+    if (state.ids.has(answer.eventId) || (state.position && compareIds(answer.eventId, state.position) <= 0)) dropPending(state, item);
+  } else if (answer.kind === 'later') {
+    const millis = answer.millis ?? backoffMillis(item.tries);
+    Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt: now + millis, error: answer.status ? answer : undefined });
+  } else {
+    Object.assign(item, { status: 'failed', error: answer });
+  }
+}
+
+export function dropPending(state, item) {
+  state.pending = state.pending.filter((other) => other !== item);
+}
+
+// The stream may tell of a message before its post is answered: the pending one is then hidden, and goes with the answer.
+function settlePending(state, message) {
+  state.pending = state.pending.filter(({ eventId }) => !eventId || compareIds(eventId, message.eventId) > 0);
+  const twin = state.pending.find((item) => item.status === 'sending' && !item.seenAs && item.name === message.name
+    && item.text.trimEnd() === message.text.trimEnd());
+  if (twin) twin.seenAs = message.eventId;
+}
+
+// ---------------------------------------------------------------------------------------- Core: rows and text
+
+/** The rows to show: messages with or without a heading, a line where a day begins, a line for each gap. */
+export function rowsOf({ entries, view, name }) {
+  const rows = [];
+  for (let i = view.from; i < view.to; i += 1) {
+    const entry = entries[i];
+    const before = i > view.from ? entries[i - 1] : undefined;
+    if (entry.gap) {
+      rows.push({ kind: 'gap', key: entry.eventId, entry });
+      continue;
+    }
+    const day = new Date(entry.sentAt).toDateString();
+    const newDay = !before?.sentAt || new Date(before.sentAt).toDateString() !== day;
+    if (newDay && !(before?.gap && sameDayAbove(entries, i, view.from, day))) rows.push({ kind: 'day', key: `day ${entry.eventId}`, entry });
+    const head = newDay || before.name !== entry.name || before.member !== entry.member || entry.sentAt - before.sentAt > LIMITS.groupMillis;
+    const own = entry.member && sameName(entry.name, name);
+    const mention = !own && mentions(entry.text, name);
+    rows.push({ kind: 'message', key: `${entry.eventId} ${head} ${own} ${mention}`, entry, head, own, mention });
+  }
+  return rows;
+}
+
+function sameDayAbove(entries, index, from, day) {
+  let i = index - 1;
+  while (i >= from && entries[i].gap) i -= 1;
+  return i >= from && new Date(entries[i].sentAt).toDateString() === day;
+}
+
+export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
+
+/** Whether the text names the person: as a word of its own, since `Al` is not meant by `also`. */
+export function mentions(text, name) {
+  if (!name) return false;
+  // Chinese and Japanese write no spaces between words, so their letters bound a name.
+  const inWord = (character) => /[\p{L}\p{N}_]/u.test(character ?? '') && !/[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u.test(character);
+  const [where, what] = [text.toLowerCase(), name.toLowerCase()];
+  for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
+    if (!inWord(where[at - 1]) && !inWord(where[at + what.length])) return true;
+  }
+  return false;
+}
+
+/** Splits a text into plain text, links (`http` and `https` alone), inline code and code blocks. */
+export function tokensOf(text) {
+  const tokens = [];
+  const plain = (part) => part && tokens.push({ kind: 'text', text: part });
+  // Bidi controls end a link, so that what it shows is where it leads.
+  const pattern = /```\n?([^]+?)\n?```|`([^`\n]+)`|https?:\/\/[^\s<>"`\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    const [whole, block, code] = match;
+    const link = block ?? code ? '' : linkOf(whole);
+    if (!link && !block && !code) continue;
+    plain(text.slice(end, match.index));
+    tokens.push(block ? { kind: 'block', text: block } : code ? { kind: 'code', text: code } : { kind: 'link', text: link });
+    end = match.index + (link ? link.length : whole.length);
+  }
+  plain(text.slice(end));
+  return tokens;
+}
+
+// Punctuation behind an address belongs to the sentence; a closing bracket too, unless the address opened one.
+function linkOf(address) {
+  let link = address.replace(/[.,;:!?'*_~。，、；：！？”’）」』】》]+$/u, '');
+  while (/[)\]}]$/.test(link) && !balanced(link)) link = link.slice(0, -1).replace(/[.,;:!?]+$/, '');
+  return URL.canParse?.(link) ?? true ? link : '';
+}
+
+function balanced(link) {
+  const closing = link.at(-1);
+  const opening = { ')': '(', ']': '[', '}': '{' }[closing];
+  return link.split(closing).length <= link.split(opening).length;
+}
+
+/** A name's hue in degrees, the same on every page; the style sheet makes readable colours of it. */
+export function hueOf(name) {
+  let hash = 7;
+  for (const character of name.toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) % 9973;
+  return (hash * 137) % 360;
+}
+
+export const isRoomName = (room) => /^(?!\.)[\p{L}\p{N}_.-]{1,64}$/u.test(room);
+
+export function roomOfFragment(fragment) {
+  const raw = fragment.replace(/^#/, '');
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return raw;
+  }
+}
+
+export const bytesOf = (text) => new TextEncoder().encode(text).length;
+
+// --------------------------------------------------------------------------------------------- Storage
+
+/** Remembers small things. Where the browser refuses storage, nothing is remembered and nothing breaks. */
+function openStorage(area, prefix) {
+  const attempt = (action) => {
+    try {
+      return action(area());
+    } catch {
+      return null;
+    }
+  };
+  return {
+    get: (key) => attempt((storage) => JSON.parse(storage.getItem(prefix + key))),
+    set: (key, value) => attempt((storage) => (value ? storage.setItem(prefix + key, JSON.stringify(value)) : storage.removeItem(prefix + key))),
+  };
+}
+
+// --------------------------------------------------------------------------------------------- Network
+
+// `crypto.randomUUID` is missing where a page came by plain http.
+const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
+
+async function request(url, options = {}) {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout?.(LIMITS.answerMillis), ...options });
+    const body = await answer.json().catch(() => null);
+    return { ...judgeAnswer(answer.status, body, answer.headers.get('Retry-After')), body };
+  } catch {
+    return judgeAnswer(0);
+  }
+}
+
+function postMessage(room, { key, name, text }) {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
+  return request(roomPath(room), { method: 'POST', headers, body: JSON.stringify({ name, text }) });
+}
+
+/** EventSource hides the status of a refusal, so the same request is made once more to read it. */
+async function whyRefused(url) {
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(), LIMITS.answerMillis);
+  try {
+    const answer = await fetch(url, { headers: { Accept: 'text/event-stream' }, signal: abort.signal });
+    const body = answer.ok ? null : await answer.json().catch(() => null);
+    return judgeAnswer(answer.status, body, answer.headers.get('Retry-After'));
+  } catch {
+    return judgeAnswer(0);
+  } finally {
+    abort.abort();
+  }
+}
+
+/**
+ * The event stream of the room, connected again for as long as it is open. EventSource's own reconnect is not used: it gives
+ * up for good on any status but 200, and cannot tell when it will try.
+ */
+function openStream({ url, heartbeatSeconds, deliver, report }) {
+  let source = null;
+  let timer = 0;
+  let attempt = 0;
+  let heardAt = 0;
+  let patience = LIMITS.answerMillis;
+
+  function connect() {
+    clearTimeout(timer);
+    source?.close();
+    heardAt = Date.now();
+    patience = LIMITS.answerMillis;
+    report({ phase: attempt ? 'waiting' : 'connecting' });
+    const current = new EventSource(url());
+    source = current;
+    for (const event of EVENTS) {
+      current.addEventListener(event, ({ data, lastEventId }) => {
+        heardAt = Date.now();
+        attempt = 0;
+        deliver({ event, id: lastEventId, data: JSON.parse(data) });
+        patience = heartbeatSeconds() * 2500 + 2000;
+      });
+    }
+    current.addEventListener('error', () => current === source && lose(current.readyState === EventSource.CLOSED));
+  }
+
+  async function lose(refused) {
+    const current = source;
+    current.close();
+    const why = refused ? await whyRefused(url()) : judgeAnswer(0);
+    if (source !== current) return;
+    source = null;
+    if (why.kind === 'failed') {
+      report({ phase: 'refused', problem: why });
+      return;
+    }
+    const millis = why.millis ?? backoffMillis(attempt);
+    attempt += 1;
+    const phase = navigator.onLine === false ? 'offline' : 'waiting';
+    report({ phase, until: Date.now() + millis, problem: why.code ? why : undefined });
+    timer = setTimeout(connect, millis);
+  }
+
+  connect();
+  return {
+    /** Notices a connection that died without a word: heartbeats should have come. */
+    tick: () => source && Date.now() - heardAt > patience && lose(false),
+    /** Comes back at once after sleep or when the network is there again. */
+    wake: (anyway) => (anyway || !source || Date.now() - heardAt > heartbeatSeconds() * 1000 + 2000) && connect(),
+    close() {
+      clearTimeout(timer);
+      source?.close();
+      source = null;
+    },
+  };
+}
+
+// ------------------------------------------------------------------------------------------------- Tabs
+
+/**
+ * One stream for all tabs of the browser that have this key. The tab that gets the lock leads: it has the stream and relays its
+ * events. The others ask it for what they lack; when it goes, the lock passes on and the next one resumes from its own position.
+ */
+function joinTabs({ key, position, snapshot, adopt, apply, lead, unlead }) {
+  if (!navigator.locks || typeof BroadcastChannel === 'undefined') {
+    lead();
+    return { relay() {}, tick() {}, wake() {}, close() {} };
+  }
+  const channel = new BroadcastChannel(key);
+  const self = randomKey();
+  const abort = new AbortController();
+  let leading = false;
+  let synced = false; // Events count only after the snapshot that they continue.
+  let askedAt = 0;
+  let heardAt = Date.now();
+  let release = () => {};
+
+  const hold = () => new Promise((resolve) => {
+    if (abort.signal.aborted) return resolve();
+    release = resolve;
+    leading = true;
+    askedAt = 0;
+    lead();
+    channel.postMessage({ kind: 'leader' });
+  });
+  function queue(options) {
+    navigator.locks.request(key, options, hold).catch(() => {
+      if (abort.signal.aborted) return;
+      leading = false; // Another tab found this one frozen and took the lock.
+      unlead();
+      queue({ signal: abort.signal });
+      ask();
+    });
+  }
+  function ask() {
+    synced = false;
+    askedAt ||= Date.now();
+    channel.postMessage({ kind: 'ask', from: self, after: position() });
+  }
+
+  channel.addEventListener('message', ({ data }) => {
+    if (leading) {
+      if (data.kind === 'ask') channel.postMessage({ kind: 'snapshot', to: data.from, snapshot: snapshot(data.after) });
+      return;
+    }
+    if (data.kind === 'ask') return;
+    heardAt = Date.now();
+    if (data.kind === 'leader') ask();
+    if (data.kind === 'snapshot' && data.to === self) {
+      synced = true;
+      askedAt = 0;
+      adopt(data.snapshot);
+    }
+    if (data.kind === 'relay' && synced) apply(data.what);
+  });
+  queue({ signal: abort.signal });
+  ask();
+  return {
+    relay: (what) => leading && channel.postMessage({ kind: 'relay', what }),
+    /** A phone freezes hidden tabs with the lock in their hands: a tab that is looked at takes it from them. */
+    tick(silenceMillis) {
+      if (leading || document.hidden) return;
+      if (!askedAt && Date.now() - heardAt > silenceMillis) ask();
+      if (askedAt && Date.now() - askedAt > LIMITS.leaderMillis) {
+        askedAt = 0;
+        queue({ steal: true });
+      }
+    },
+    wake: () => !leading && ask(),
+    close() {
+      abort.abort();
+      release();
+      channel.close();
+    },
+  };
+}
+
+// ----------------------------------------------------------------------------------------------- Outbox
+
+/** Sends the pending messages one after the other, so that they keep their order, each until it has an answer. */
+function openOutbox({ state, changed }) {
+  let busy = false;
+  let closed = false;
+  let timer = 0;
+
+  async function flush() {
+    clearTimeout(timer);
+    const item = state.pending.find(({ status }) => status === 'queued');
+    if (busy || closed || !item) return;
+    if (item.retryAt > Date.now()) {
+      timer = setTimeout(flush, item.retryAt - Date.now());
+      return;
+    }
+    busy = true;
+    item.status = 'sending';
+    changed();
+    const answer = await postMessage(state.room, item);
+    busy = false;
+    applyAnswer(state, item, answer);
+    changed();
+    flush();
+  }
+
+  return {
+    flush,
+    /** The connection is back: what waits for it goes now; what the server asked to wait goes on waiting. */
+    wake() {
+      for (const item of state.pending) if (item.status === 'queued' && !item.error) item.retryAt = 0;
+      flush();
+    },
+    retry(item) {
+      // After a refusal for its name the message goes under the present one, which is another message to the server.
+      if (item.status === 'failed' && state.name && item.name !== state.name) Object.assign(item, { name: state.name, key: randomKey() });
+      Object.assign(item, { status: 'queued', tries: 0, retryAt: 0, error: undefined });
+      flush();
+    },
+    close() {
+      closed = true;
+      clearTimeout(timer);
+    },
+  };
+}
+
+// ------------------------------------------------------------------------------------------------- Page
+
+/** Runs the page: one state, the parts above at work on it, and views that can be updated at any time, any number of times. */
+export function start(document) {
+  const say = wordsFor(navigator.languages ?? [navigator.language]);
+  const local = openStorage(() => localStorage, `chatroom ${location.pathname} `);
+  const tab = openStorage(() => sessionStorage, `chatroom ${location.pathname} `);
+  const $ = (id) => document.getElementById(id);
+  const page = { say, $, local, state: null, rooms: [], naming: false, nameError: null };
+  let parts = null;
+  let drawing = false;
+
+  /** Draws soon, once for all changes until then. */
+  function changed() {
+    if (drawing) return;
+    drawing = true;
+    const draw = () => {
+      drawing = false;
+      update(page);
+      fillScreen();
+    };
+    if (document.hidden) setTimeout(draw, 100);
+    else requestAnimationFrame(draw);
+  }
+
+  function openRoom(room, name) {
+    parts?.close();
+    const kept = page.state?.room === room ? page.state : null;
+    const state = kept ?? newState(room, name);
+    Object.assign(state, { name, connection: { phase: 'connecting' } });
+    if (!kept) {
+      state.pending = (tab.get(`pending ${room}`) ?? []).map((item) => ({ ...item, status: item.status === 'failed' ? 'failed' : 'queued', retryAt: 0 }));
+      page.naming = false;
+      $('text').value = local.get(`draft ${room}`) ?? '';
+    }
+    page.state = state;
+    parts = openParts(state, name);
+    changed();
+  }
+
+  /** The stream, the other tabs and the outbox of one room under one name, until they are closed together. */
+  function openParts(state, name) {
+    let stream = null;
+    let closed = false;
+    const url = () => {
+      const query = new URLSearchParams();
+      if (name) query.set('name', name);
+      if (state.position) query.set('lastEventId', state.position);
+      return `${roomPath(state.room)}?${query}`;
+    };
+    const apply = (what) => {
+      const before = state.connection.phase;
+      if (what.event) noticeFresh(state, applyEvent(state, what));
+      else setConnection(state, what.connection);
+      if (before !== 'connected' && state.connection.phase === 'connected') outbox.wake();
+      changed();
+    };
+    const share = (what) => {
+      apply(what);
+      tabs.relay(what);
+    };
+    const outbox = openOutbox({
+      state,
+      changed: () => {
+        tab.set(`pending ${state.room}`, state.pending.length ? state.pending : null);
+        changed();
+      },
+    });
+    const tabs = joinTabs({
+      key: `chatroom ${location.pathname} ${state.room} ${name}`,
+      position: () => state.position,
+      snapshot: (after) => snapshotOf(state, after),
+      adopt: (snapshot) => {
+        noticeFresh(state, adoptSnapshot(state, snapshot));
+        setConnection(state, snapshot.connection);
+        outbox.wake();
+        changed();
+      },
+      apply,
+      lead: () => {
+        // A lock that is free at once calls back before `tabs` stands.
+        queueMicrotask(() => {
+          const report = (connection) => share({ connection });
+          if (!closed) stream = openStream({ url, heartbeatSeconds: () => state.heartbeatSeconds, deliver: share, report });
+        });
+      },
+      unlead: () => {
+        stream?.close();
+        stream = null;
+      },
+    });
+    outbox.flush();
+    return {
+      outbox,
+      tick() {
+        stream?.tick();
+        tabs.tick(state.heartbeatSeconds * 2500 + 2000);
+      },
+      wake(anyway) {
+        stream?.wake(anyway);
+        tabs.wake();
+        outbox.wake();
+      },
+      close() {
+        closed = true;
+        stream?.close();
+        tabs.close();
+        outbox.close();
+      },
+    };
+  }
+
+  function setConnection(state, connection) {
+    state.connection = connection;
+    const { code } = connection.problem ?? {};
+    if (code === 'name-taken' || code === 'bad-name') {
+      // One goes on reading, without a name, while one thinks of another.
+      page.nameError = { code, name: state.name };
+      page.naming = true;
+      $('name').value = state.name;
+      queueMicrotask(() => page.state === state && openRoom(state.room, ''));
+    }
+    if (code === 'room-not-offered' && !location.hash) openDefaultRoom();
+  }
+
+  /** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
+  function openDefaultRoom() {
+    const source = new EventSource('chat?history=0');
+    source.addEventListener('error', () => source.close());
+    source.addEventListener('chat-room-connected', ({ data }) => {
+      source.close();
+      if (!location.hash) openRoom(JSON.parse(data).room, page.state.name);
+    });
+  }
+
+  function noticeFresh(state, messages) {
+    for (const message of messages) {
+      if (sameName(message.name, state.name)) continue;
+      if (!state.view.following) state.below += 1;
+      if (!document.hidden) continue;
+      state.unread += 1;
+      if (mentions(message.text, state.name)) notify(page, message);
+    }
+  }
+
+  let loading = false;
+  async function loadOlder() {
+    const { state } = page;
+    const oldest = state.entries.find((entry) => !entry.gap);
+    if (loading || state.oldestReached || !oldest) return;
+    loading = true;
+    const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+    if (answer.kind === 'stored') addOlder(state, answer.body.messages, LIMITS.page);
+    else await new Promise((resolve) => setTimeout(resolve, 2000));
+    loading = false;
+    changed();
+  }
+
+  /** Moves the rendered part where the reader comes near its end. */
+  function fillScreen() {
+    const { state } = page;
+    const scroller = $('scroller');
+    const near = scroller.clientHeight;
+    const below = scroller.scrollHeight - scroller.scrollTop - near;
+    if (scroller.scrollTop < near && state.view.from > 0 && !state.view.following) {
+      moveView(state, -LIMITS.page);
+      changed();
+    } else if (below < near && state.view.to < state.entries.length) {
+      moveView(state, LIMITS.page);
+      changed();
+    } else if (scroller.scrollTop < near && state.view.from === 0) {
+      loadOlder();
+    }
+  }
+
+  let lastTop = 0;
+  function onScroll() {
+    const { state } = page;
+    const { scrollTop, scrollHeight, clientHeight } = $('scroller');
+    const atEnd = scrollHeight - scrollTop - clientHeight < 8 && state.view.to === state.entries.length;
+    const up = scrollTop < lastTop;
+    lastTop = scrollTop;
+    const following = atEnd || (state.view.following && !up);
+    if (following !== state.view.following) {
+      if (following) followNewest(state);
+      state.view.following = following;
+      changed();
+    }
+    fillScreen();
+  }
+
+  function send() {
+    const { state } = page;
+    const text = $('text').value.trimEnd();
+    if (!text.trim() || bytesOf(text) > LIMITS.textBytes) return;
+    if (state.pending.length >= LIMITS.pending) {
+      page.help = say('queueFull');
+      changed();
+      return;
+    }
+    state.pending.push(newPending(randomKey(), state.name, text));
+    $('text').value = '';
+    local.set(`draft ${state.room}`, null);
+    page.help = '';
+    followNewest(state);
+    parts.outbox.flush();
+    changed();
+  }
+
+  function openFragment() {
+    const room = roomOfFragment(location.hash) || 'lobby';
+    if (page.state?.room !== room) openRoom(room, page.state?.name || tab.get('name') || local.get('name') || '');
+    showSide(false);
+    askRooms();
+    if (matchMedia('(pointer: fine)').matches) changed(), requestAnimationFrame(() => ($('composer').hidden ? $('name') : $('text')).focus());
+  }
+
+  async function askRooms() {
+    if (document.hidden) return;
+    const answer = await request('rooms');
+    if (answer.kind === 'stored') page.rooms = answer.body.rooms;
+    changed();
+  }
+
+  function showSide(open) {
+    document.body.classList.toggle('side-open', open);
+    $('menu').setAttribute('aria-expanded', open);
+  }
+
+  function wake(event) {
+    if (!document.hidden) {
+      page.state.unread = 0;
+      parts.wake(event.type === 'online');
+    }
+    askRooms();
+    changed();
+  }
+
+  translate(document, say);
+  listen({
+    composer: ['submit', (event) => (event.preventDefault(), send())],
+    text: ['keydown', (event) => {
+      // While an input method composes, Enter takes its suggestion.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      send();
+    }],
+    join: ['submit', (event) => {
+      event.preventDefault();
+      const name = $('name').value.trim();
+      if (!name) return;
+      tab.set('name', name);
+      local.set('name', name);
+      Object.assign(page, { naming: false, nameError: null });
+      openRoom(page.state.room, name);
+      update(page);
+      $('text').focus();
+    }],
+    'join-cancel': ['click', () => (Object.assign(page, { naming: false, nameError: null }), update(page), $('text').focus())],
+    rename: ['click', () => {
+      page.naming = true;
+      $('name').value = page.state.name;
+      showSide(false);
+      update(page);
+      $('name').select();
+    }],
+    notify: ['click', () => toggleNotifications(page, changed)],
+    'room-form': ['submit', (event) => {
+      event.preventDefault();
+      const room = $('room-input').value.trim().replace(/^#/, '').replace(/\s+/g, '-');
+      $('room-input').setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
+      if (!$('room-input').reportValidity()) return;
+      $('room-input').value = '';
+      location.hash = `#${encodeURIComponent(room)}`;
+    }],
+    'room-input': ['input', () => $('room-input').setCustomValidity('')],
+    'try-again': ['click', () => parts.wake(true)],
+    jump: ['click', () => (followNewest(page.state), update(page), $('text').focus())],
+    menu: ['click', () => showSide(!document.body.classList.contains('side-open'))],
+    shade: ['click', () => showSide(false)],
+    pending: ['click', ({ target }) => {
+      const item = page.state.pending.find(({ key }) => key === target.dataset.key);
+      if (!item) return;
+      if (target.dataset.action === 'retry') parts.outbox.retry(item);
+      else dropPending(page.state, item);
+      tab.set(`pending ${page.state.room}`, page.state.pending);
+      changed();
+      $('text').focus();
+    }],
+  });
+  function listen(handlers) {
+    for (const [id, [type, handler]] of Object.entries(handlers)) $(id).addEventListener(type, handler);
+  }
+  $('text').addEventListener('input', () => (local.set(`draft ${page.state.room}`, $('text').value), (page.help = ''), changed()));
+  $('scroller').addEventListener('scroll', onScroll, { passive: true });
+  new ResizeObserver(changed).observe($('scroller'));
+  document.addEventListener('keydown', (event) => event.key === 'Escape' && showSide(false));
+  document.addEventListener('visibilitychange', wake);
+  addEventListener('online', wake);
+  addEventListener('offline', () => (setConnection(page.state, { phase: 'offline' }), changed()));
+  addEventListener('hashchange', openFragment);
+  setInterval(() => {
+    parts.tick();
+    if (page.state.connection.phase !== 'connected' || page.state.pending.length) changed();
+  }, 1000);
+  setInterval(askRooms, LIMITS.roomsMillis);
+  $('app').hidden = false;
+  openFragment();
+}
+
+// ------------------------------------------------------------------------------------------------ Views
+
+/** Brings the whole document in line with the state. */
+function update(page) {
+  updateConnection(page);
+  updateRooms(page);
+  updatePeople(page);
+  updateLog(page);
+  updateWriting(page);
+  const { state, say, $ } = page;
+  $('room-title').textContent = state.room;
+  document.title = `${state.unread ? `(${state.unread}) ` : ''}#${state.room} · chatroom`;
+  $('jump').hidden = state.view.following;
+  $('jump').textContent = state.below ? say('newMessages', { n: state.below }) : say('newest');
+}
+
+function updateConnection({ state, say, $, nameError }) {
+  const { phase, until, problem } = state.connection;
+  const dot = `dot ${phase}`;
+  if ($('status-dot').className !== dot) $('status-dot').className = dot;
+  setText($('status'), say(phase));
+  // The seconds stand outside of the live region, which would read out every one of them.
+  setText($('countdown'), until > Date.now() ? say('inSeconds', { n: Math.ceil((until - Date.now()) / 1000) }) : '');
+  $('notice').hidden = !problem || Boolean(nameError);
+  setText($('notice-text'), problem ? say.error({ ...problem, name: state.name }) : '');
+}
+
+function updateRooms({ state, rooms, $ }) {
+  const shown = rooms.some(({ room }) => room === state.room) ? rooms : [{ room: state.room, memberCount: state.memberCount }, ...rooms];
+  syncList($('rooms'), shown, ({ room }) => room, () => {
+    const link = element('a', { dir: 'auto' });
+    return element('li', {}, link, element('span', { className: 'count' }));
+  }, (item, { room, memberCount }) => {
+    const [link, count] = item.children;
+    const here = room === state.room;
+    link.setAttribute('href', `#${encodeURIComponent(room)}`);
+    if (here) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+    setText(link, room);
+    setText(count, here ? state.memberCount : memberCount);
+  });
+}
+
+function updatePeople({ state, say, $, local }) {
+  const names = [...state.members.values()].sort((a, b) => a.localeCompare(b));
+  syncList($('people'), names.slice(0, LIMITS.people), (name) => name, (name) => (
+    element('li', {}, avatarOf(name), element('span', { dir: 'auto', className: 'person', textContent: name }))
+  ), (item, name) => item.classList.toggle('own', sameName(name, state.name)));
+  setText($('member-count'), state.memberCount);
+  $('member-count').setAttribute('aria-label', say('inRoom', { n: state.memberCount }));
+  const more = state.memberCount - Math.min(names.length, LIMITS.people);
+  setText($('listeners'), [more > 0 && say('andMore', { n: more }), state.listenerCount && say('listening', { n: state.listenerCount })].filter(Boolean).join(' · '));
+  $('own-name').closest('section').hidden = !state.name;
+  setText($('own-name'), state.name);
+  paint($('own-avatar'), state.name);
+  $('notify').hidden = !('Notification' in window);
+  $('notify').setAttribute('aria-pressed', Boolean(local.get('notify')) && Notification.permission === 'granted');
+}
+
+function updateLog(page) {
+  const { state, say, $ } = page;
+  const [scroller, log] = [$('scroller'), $('log')];
+  const anchor = state.view.following ? null : anchorOf(scroller, log);
+  syncList(log, rowsOf(state), ({ key }) => key, (row) => rowElement(row, say), (node, { kind, entry }) => {
+    if (kind === 'day') setText(node.firstChild, dayWords(entry.sentAt, say.language));
+  });
+  const nothing = state.entries.length === 0;
+  $('oldest').hidden = nothing ? state.connection.phase !== 'connected' : state.view.from > 0;
+  setText($('oldest'), say(nothing ? 'empty' : state.oldestReached ? 'beginning' : 'loadingOlder'));
+  const shown = state.pending.filter(({ seenAs }) => !seenAs);
+  $('pending').hidden = shown.length === 0;
+  syncList($('pending'), shown, ({ key }) => key, (item) => pendingElement(item, say), (node, item) => updatePending(node, item, say));
+  if (state.view.following) scroller.scrollTop = scroller.scrollHeight;
+  else restoreAnchor(scroller, log, anchor);
+}
+
+// The first message in sight, and how far below the upper edge it stands: there it is to stay while rows come and go above it.
+function anchorOf(scroller, log) {
+  for (const node of log.children) {
+    if (node.dataset.id && node.offsetTop + node.offsetHeight > scroller.scrollTop) return { id: node.dataset.id, offset: node.offsetTop - scroller.scrollTop };
+  }
+  return null;
+}
+
+function restoreAnchor(scroller, log, anchor) {
+  const node = anchor && log.querySelector(`[data-id="${CSS.escape(anchor.id)}"]`);
+  if (node && Math.abs(node.offsetTop - scroller.scrollTop - anchor.offset) >= 1) scroller.scrollTop = node.offsetTop - anchor.offset;
+}
+
+function rowElement({ kind, entry, head, own, mention }, say) {
+  if (kind === 'gap') return element('p', { className: 'gap', textContent: say(entry.reason === 'expired' ? 'gapExpired' : 'gapUnknown') });
+  if (kind === 'day') return element('p', { className: 'day' }, element('span'));
+  const sent = new Date(entry.sentAt);
+  const time = element('time', { dateTime: sent.toISOString(), title: sent.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium' }) });
+  time.textContent = sent.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+  const name = element('span', { className: 'name', dir: 'auto', textContent: entry.name });
+  const heading = element('p', { className: head ? 'heading' : 'heading again' }, name);
+  if (!entry.member) heading.append(element('span', { className: 'visitor', textContent: say('visitor') }));
+  if (head) heading.append(time);
+  const text = element('div', { className: 'text', dir: 'auto' }, ...tokensOf(entry.text).map(tokenElement));
+  if (/^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]{1,16}$/u.test(entry.text)) text.classList.add('large');
+  const bubble = element('div', { className: 'bubble', title: time.title }, text);
+  const classes = ['message', head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ');
+  const node = element('div', { className: classes }, head ? avatarOf(entry.name) : element('span'), heading, bubble);
+  node.dataset.id = entry.eventId;
+  return node;
+}
+
+function tokenElement({ kind, text }) {
+  if (kind === 'link') return element('a', { href: text, textContent: text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' });
+  if (kind === 'code') return element('code', { textContent: text });
+  if (kind === 'block') return element('pre', { dir: 'ltr' }, element('code', { textContent: text }));
+  return text;
+}
+
+function pendingElement({ key, text }, say) {
+  const button = (action) => {
+    const node = element('button', { type: 'button', className: 'plain', textContent: say(action) });
+    Object.assign(node.dataset, { action, key });
+    return node;
+  };
+  const foot = element('p', { className: 'foot' }, element('span'), button('retry'), button('drop'));
+  return element('li', {}, element('div', { className: 'text', dir: 'auto', textContent: text }), foot);
+}
+
+function updatePending(node, { status, error, retryAt }, say) {
+  node.className = status;
+  const [words, retry, drop] = node.lastChild.children;
+  const n = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
+  const queued = error?.code === 'too-many-messages' ? say('rateLimited', { n }) : error ? say.error(error) : say('queued');
+  setText(words, status === 'failed' ? say.error({ ...error, name: error.name }) : status === 'queued' ? queued : say('sending'));
+  retry.hidden = status !== 'failed' && (status !== 'queued' || Boolean(error));
+  drop.hidden = status !== 'failed' && status !== 'queued';
+}
+
+function updateWriting({ state, say, $, naming, nameError, help }) {
+  const joining = naming || !state.name;
+  $('join').hidden = !joining;
+  $('composer').hidden = joining;
+  $('join-cancel').hidden = !state.name;
+  setText($('name-help'), nameError ? say.error(nameError) : say('joinHelp'));
+  $('name-help').classList.toggle('problem', Boolean(nameError));
+  const text = $('text');
+  text.placeholder = say('messageTo', { room: state.room });
+  text.style.height = 'auto';
+  text.style.height = `${text.scrollHeight}px`;
+  const left = LIMITS.textBytes - bytesOf(text.value.trimEnd());
+  $('send').disabled = left < 0 || !text.value.trim();
+  const counter = left < 0 ? say('over', { n: -left }) : left < LIMITS.textBytes - LIMITS.counterBytes ? say('left', { n: left }) : '';
+  setText($('composer-help'), help || counter || say('composerHelp'));
+  $('composer-help').classList.toggle('problem', left < 0 || Boolean(help));
+}
+
+function dayWords(millis, language) {
+  const midnight = (time) => new Date(time).setHours(0, 0, 0, 0);
+  const days = Math.round((midnight(millis) - midnight(Date.now())) / 86_400_000);
+  if (days === 0 || days === -1) return new Intl.RelativeTimeFormat(language, { numeric: 'auto' }).format(days, 'day');
+  return new Date(millis).toLocaleDateString(language, { weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' });
+}
+
+async function toggleNotifications({ local, say, $ }, changed) {
+  const on = !local.get('notify') || Notification.permission !== 'granted';
+  const allowed = on && (await Notification.requestPermission()) === 'granted';
+  local.set('notify', allowed);
+  if (on && !allowed) setText($('notify'), say('notifyBlocked'));
+  changed();
+}
+
+function notify({ local, say, state }, { eventId, name, text }) {
+  if (!local.get('notify') || !('Notification' in window) || Notification.permission !== 'granted') return;
+  try {
+    // Several tabs notify of the same message under one tag, and the browser shows it once.
+    const notification = new Notification(say('mentioned', { name, room: state.room }), { body: text.slice(0, 200), tag: eventId });
+    notification.addEventListener('click', () => (window.focus(), notification.close()));
+  } catch {
+    // Chromium on Android offers the constructor but throws: the count in the title has to do.
+  }
+}
+
+function translate(document, say) {
+  document.documentElement.lang = say.language;
+  for (const node of document.querySelectorAll('[data-words]')) node.textContent = say(node.dataset.words);
+  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', say(node.dataset.label));
+  for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = say(node.dataset.hint);
+}
+
+function avatarOf(name) {
+  return paint(element('span', { className: 'avatar', ariaHidden: 'true' }), name);
+}
+
+function paint(avatar, name) {
+  setText(avatar, [...name][0]?.toUpperCase() ?? '');
+  avatar.style.setProperty('--hue', hueOf(name));
+  return avatar;
+}
+
+/** Makes the children of `parent` stand for `items`, in order, and keeps those that stood for them before. */
+function syncList(parent, items, keyOf, build, refresh) {
+  const wanted = new Set(items.map(keyOf));
+  const kept = new Map();
+  for (const node of [...parent.children]) {
+    if (wanted.has(node.syncKey)) kept.set(node.syncKey, node);
+    else node.remove();
+  }
+  let next = parent.firstChild;
+  for (const item of items) {
+    const key = keyOf(item);
+    const node = kept.get(key) ?? Object.assign(build(item), { syncKey: key });
+    if (node === next) next = next.nextSibling;
+    else parent.insertBefore(node, next);
+    refresh(node, item);
+  }
+}
+
+function element(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
+}
+
+// An equal text is left alone: writing it again would make screen readers read it again.
+function setText(node, text) {
+  if (node.textContent !== String(text)) node.textContent = text;
+}
+
+if (typeof document !== 'undefined') start(document);
