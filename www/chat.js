@@ -2,7 +2,7 @@
 // In reading order: limits, words, the pure core (state, events, rows, text), then the parts that touch
 // the network, the other tabs, the browser's storage and the document. The core is exported for its tests.
 
-// ---------------------------------------------------------------------------------------------- Limits
+// ---- Limits
 
 export const LIMITS = {
   textBytes: 4096, // The server's default for one message.
@@ -20,56 +20,39 @@ export const LIMITS = {
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'members-changed', 'heartbeat', 'server-closing'];
 
-// ----------------------------------------------------------------------------------------------- Words
+// ---- Words
 
 // Another language is another entry here; what it lacks is said in English.
 export const WORDS = {
   en: {
     sidePanel: 'Rooms and people', rooms: 'Rooms', people: 'People', you: 'You', conversation: 'Conversation', messages: 'Messages',
     pending: 'Not sent yet', otherRoom: 'Another room', openRoom: 'Open room', rename: 'Change name', notify: 'Notify me of mentions',
-    notifyBlocked: 'This browser blocks notifications for this page.', tryAgain: 'Try again', yourName: 'Your name', join: 'Join',
-    cancel: 'Cancel', message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', drop: 'Drop', visitor: 'visitor',
+    tryAgain: 'Try again', yourName: 'Your name', join: 'Join', cancel: 'Cancel', message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', drop: 'Drop', visitor: 'visitor',
     joinHelp: 'You are reading along. Choose a name to take part.', composerHelp: 'Enter sends, Shift+Enter starts a new line.',
     badRoom: 'Letters, digits, “-”, “_” and “.” (not first), at most 64.', left: '{n} bytes left', over: '{n} bytes too long',
-    queueFull: 'Too many messages wait already. Retry or drop them first.',
     newest: 'Newest messages', newMessages: { one: '{n} new message', other: '{n} new messages' },
-    andMore: 'and {n} more', listening: { one: '{n} reading along', other: '{n} reading along' }, inRoom: '{n} here',
+    andMore: 'and {n} more', listening: '{n} reading along',
     loadingOlder: 'Loading older messages…', beginning: 'Nothing older is kept.', empty: 'Nothing has been said here yet.',
     gapExpired: 'Some messages are missing here: they are no longer kept.', gapUnknown: 'Messages may be missing here: the server started anew.',
     connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
     closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', queued: 'Waits for the connection',
     rateLimited: 'Too many messages at once. Sent in {n} s.', mentioned: '{name} in #{room}',
+    // For other codes the server's own English sentence is shown.
     errors: {
       'name-taken': 'Somebody else is here as “{name}”. Choose another name, or try again in a while.',
-      'bad-name': 'This name cannot be used: 1 to 32 visible characters, no spaces around it.',
-      'bad-room': 'There cannot be a room of this name. Open another one.',
-      'bad-text': 'This message cannot be sent: it has no readable text.',
-      'too-large': 'This message is too long. Shorten it or send it in parts.',
-      'room-not-offered': 'This room does not exist here. Choose one from the list.',
-      'password-required': 'This chat wants a password. Reload the page to enter it.',
-      'too-many-attempts': 'Too many wrong passwords. Wait a minute, then reload the page.',
-      'too-many-messages': 'Too many messages at once. Wait a moment, then retry.',
       'too-many-streams': 'The server has no place left right now. Trying again by itself.',
-      'too-many-rooms': 'The server has no place for another room right now. Open one from the list.',
       'draining': 'The server is closing. Trying again by itself.',
-      'storage-full': 'The server’s disk is full. The message was not kept: retry later.',
-      'storage-failed': 'The server cannot keep messages any more. Tell whoever runs it.',
-      'key-reused': 'This was already sent in another form. Drop it and write it again.',
-      'cross-origin': 'The server does not allow this page to take part. Open the server’s own address.',
-      'unknown-host': 'The server does not know this address as its own. Tell whoever runs it.',
     },
     otherError: 'The server refused this (status {status}).',
   },
   zh: {
     sidePanel: '房间和成员', rooms: '房间', people: '成员', you: '我', conversation: '对话', messages: '消息',
     pending: '尚未发送', otherRoom: '其他房间', openRoom: '打开房间', rename: '更改名字', notify: '有人提到我时通知',
-    notifyBlocked: '浏览器禁止了本页面的通知。', tryAgain: '重试', yourName: '你的名字', join: '加入',
-    cancel: '取消', message: '消息', messageTo: '发送到 #{room}', send: '发送', retry: '重发', drop: '放弃', visitor: '访客',
+    tryAgain: '重试', yourName: '你的名字', join: '加入', cancel: '取消', message: '消息', messageTo: '发送到 #{room}', send: '发送', retry: '重发', drop: '放弃', visitor: '访客',
     joinHelp: '你正在旁观。取个名字即可发言。', composerHelp: '回车发送，Shift+回车换行。',
     badRoom: '可用文字、数字、“-”、“_”和“.”（不能开头），最多 64 个字符。', left: '还可输入 {n} 字节', over: '超出 {n} 字节',
-    queueFull: '等待发送的消息太多，请先重发或放弃。',
-    newest: '最新消息', newMessages: { other: '{n} 条新消息' },
-    andMore: '另有 {n} 人', listening: { other: '{n} 人旁观' }, inRoom: '{n} 人',
+    newest: '最新消息', newMessages: '{n} 条新消息',
+    andMore: '另有 {n} 人', listening: '{n} 人旁观',
     loadingOlder: '正在载入更早的消息…', beginning: '没有更早的消息了。', empty: '这里还没有人说话。',
     gapExpired: '此处缺少一些消息：服务器已不再保留。', gapUnknown: '此处可能缺少消息：服务器已重新启动。',
     connecting: '正在连接…', connected: '已连接', waiting: '正在重新连接', inSeconds: '{n} 秒后', offline: '离线',
@@ -79,20 +62,14 @@ export const WORDS = {
       'name-taken': '已有人使用“{name}”。请换一个名字，或稍后再试。',
       'bad-name': '不能使用这个名字：1 到 32 个可见字符，首尾不能有空格。',
       'bad-room': '房间不能叫这个名字，请换一个。',
-      'bad-text': '这条消息没有可读的文字，无法发送。',
       'too-large': '消息太长，请缩短或分几次发送。',
       'room-not-offered': '这里没有这个房间，请从列表中选择。',
       'password-required': '需要密码。请刷新页面后输入。',
-      'too-many-attempts': '密码错误次数太多。请等一分钟再刷新页面。',
-      'too-many-messages': '发送太快。请稍候再重发。',
       'too-many-streams': '服务器暂时没有空位，会自动重试。',
       'too-many-rooms': '服务器暂时不能新建房间，请从列表中选择。',
       'draining': '服务器正在关闭，会自动重试。',
       'storage-full': '服务器磁盘已满，消息没有保存：请稍后重发。',
       'storage-failed': '服务器无法再保存消息，请告知管理员。',
-      'key-reused': '这条消息已以其他形式发送。请放弃后重写。',
-      'cross-origin': '服务器不允许此页面参与，请打开服务器自己的地址。',
-      'unknown-host': '服务器不认识这个地址，请告知管理员。',
     },
     otherError: '服务器拒绝了请求（状态 {status}）。',
   },
@@ -115,7 +92,7 @@ export function wordsFor(languages) {
   return say;
 }
 
-// --------------------------------------------------------------------------------- Core: state and events
+// ---- Core: state and events
 
 /** Everything that is known about one room. Functions below change it; the views only read it. */
 export function newState(room, name = '') {
@@ -224,8 +201,7 @@ export function moveView(state, rows) {
 
 export function followNewest(state) {
   const to = state.entries.length;
-  state.view = { from: Math.max(0, to - LIMITS.rendered), to, following: true };
-  state.below = 0;
+  Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, below: 0 });
 }
 
 /** What a tab that joins later needs: all, or all after the position that it has. */
@@ -247,7 +223,7 @@ export function adoptSnapshot(state, snapshot) {
   return had ? fresh : [];
 }
 
-// ------------------------------------------------------------------------------------- Core: own messages
+// ---- Core: own messages
 
 export const newPending = (key, name, text) => ({ key, name, text, status: 'queued', tries: 0, retryAt: 0 });
 
@@ -291,33 +267,32 @@ function settlePending(state, message) {
   if (twin) twin.seenAs = message.eventId;
 }
 
-// ---------------------------------------------------------------------------------------- Core: rows and text
+// ---- Core: rows and text
 
 /** The rows to show: messages with or without a heading, a line where a day begins, a line for each gap. */
 export function rowsOf({ entries, view, name }) {
   const rows = [];
-  for (let i = view.from; i < view.to; i += 1) {
-    const entry = entries[i];
-    const before = i > view.from ? entries[i - 1] : undefined;
+  let before = null;
+  let day = '';
+  for (const entry of entries.slice(view.from, view.to)) {
     if (entry.gap) {
       rows.push({ kind: 'gap', key: entry.eventId, entry });
+      before = null;
       continue;
     }
-    const day = new Date(entry.sentAt).toDateString();
-    const newDay = !before?.sentAt || new Date(before.sentAt).toDateString() !== day;
-    if (newDay && !(before?.gap && sameDayAbove(entries, i, view.from, day))) rows.push({ kind: 'day', key: `day ${entry.eventId}`, entry });
-    const head = newDay || before.name !== entry.name || before.member !== entry.member || entry.sentAt - before.sentAt > LIMITS.groupMillis;
+    const today = new Date(entry.sentAt).toDateString();
+    if (today !== day) {
+      rows.push({ kind: 'day', key: `day ${entry.eventId}`, entry });
+      before = null;
+    }
+    day = today;
+    const head = !before || before.name !== entry.name || before.member !== entry.member || entry.sentAt - before.sentAt > LIMITS.groupMillis;
     const own = entry.member && sameName(entry.name, name);
     const mention = !own && mentions(entry.text, name);
     rows.push({ kind: 'message', key: `${entry.eventId} ${head} ${own} ${mention}`, entry, head, own, mention });
+    before = entry;
   }
   return rows;
-}
-
-function sameDayAbove(entries, index, from, day) {
-  let i = index - 1;
-  while (i >= from && entries[i].gap) i -= 1;
-  return i >= from && new Date(entries[i].sentAt).toDateString() === day;
 }
 
 export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
@@ -338,8 +313,8 @@ export function mentions(text, name) {
 export function tokensOf(text) {
   const tokens = [];
   const plain = (part) => part && tokens.push({ kind: 'text', text: part });
-  // Bidi controls end a link, so that what it shows is where it leads.
-  const pattern = /```\n?([^]+?)\n?```|`([^`\n]+)`|https?:\/\/[^\s<>"`\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]+/giu;
+  // Invisible characters end a link, so that what it shows is where it leads; so does Chinese punctuation.
+  const pattern = /```\n?([^]+?)\n?```|`([^`\n]+)`|https?:\/\/[^\s<>"`\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+/giu;
   let end = 0;
   for (const match of text.matchAll(pattern)) {
     const [whole, block, code] = match;
@@ -353,17 +328,11 @@ export function tokensOf(text) {
   return tokens;
 }
 
-// Punctuation behind an address belongs to the sentence; a closing bracket too, unless the address opened one.
+// Punctuation behind an address belongs to the sentence, and so does a bracket that the address did not open.
 function linkOf(address) {
-  let link = address.replace(/[.,;:!?'*_~。，、；：！？”’）」』】》]+$/u, '');
-  while (/[)\]}]$/.test(link) && !balanced(link)) link = link.slice(0, -1).replace(/[.,;:!?]+$/, '');
-  return URL.canParse?.(link) ?? true ? link : '';
-}
-
-function balanced(link) {
-  const closing = link.at(-1);
-  const opening = { ')': '(', ']': '[', '}': '{' }[closing];
-  return link.split(closing).length <= link.split(opening).length;
+  const link = address.replace(/[.,;:!?'*~]+$/, '');
+  const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
+  return /^https?:\/\/[^/?#]/i.test(bare) ? bare : '';
 }
 
 /** A name's hue in degrees, the same on every page; the style sheet makes readable colours of it. */
@@ -372,6 +341,8 @@ export function hueOf(name) {
   for (const character of name.toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) % 9973;
   return (hash * 137) % 360;
 }
+
+export const isEmojiOnly = (text) => /^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]{1,16}$/u.test(text);
 
 export const isRoomName = (room) => /^(?!\.)[\p{L}\p{N}_.-]{1,64}$/u.test(room);
 
@@ -386,7 +357,7 @@ export function roomOfFragment(fragment) {
 
 export const bytesOf = (text) => new TextEncoder().encode(text).length;
 
-// --------------------------------------------------------------------------------------------- Storage
+// ---- Storage
 
 /** Remembers small things. Where the browser refuses storage, nothing is remembered and nothing breaks. */
 function openStorage(area, prefix) {
@@ -403,41 +374,32 @@ function openStorage(area, prefix) {
   };
 }
 
-// --------------------------------------------------------------------------------------------- Network
+// ---- Network
 
 // `crypto.randomUUID` is missing where a page came by plain http.
 const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
-async function request(url, options = {}) {
+async function request(url, options) {
+  const abort = new AbortController();
+  const timer = setTimeout(() => abort.abort(), LIMITS.answerMillis);
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout?.(LIMITS.answerMillis), ...options });
-    const body = await answer.json().catch(() => null);
+    const answer = await fetch(url, { signal: abort.signal, ...options });
+    // Of an event stream only the status is wanted, since its body does not end.
+    const body = /json/.test(answer.headers.get('Content-Type')) ? await answer.json() : null;
     return { ...judgeAnswer(answer.status, body, answer.headers.get('Retry-After')), body };
   } catch {
     return judgeAnswer(0);
+  } finally {
+    clearTimeout(timer);
+    abort.abort();
   }
 }
 
 function postMessage(room, { key, name, text }) {
   const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
   return request(roomPath(room), { method: 'POST', headers, body: JSON.stringify({ name, text }) });
-}
-
-/** EventSource hides the status of a refusal, so the same request is made once more to read it. */
-async function whyRefused(url) {
-  const abort = new AbortController();
-  setTimeout(() => abort.abort(), LIMITS.answerMillis);
-  try {
-    const answer = await fetch(url, { headers: { Accept: 'text/event-stream' }, signal: abort.signal });
-    const body = answer.ok ? null : await answer.json().catch(() => null);
-    return judgeAnswer(answer.status, body, answer.headers.get('Retry-After'));
-  } catch {
-    return judgeAnswer(0);
-  } finally {
-    abort.abort();
-  }
 }
 
 /**
@@ -473,17 +435,14 @@ function openStream({ url, heartbeatSeconds, deliver, report }) {
   async function lose(refused) {
     const current = source;
     current.close();
-    const why = refused ? await whyRefused(url()) : judgeAnswer(0);
+    // EventSource hides the status of a refusal, so the same is asked once more to read it.
+    const why = refused ? await request(url(), { headers: { Accept: 'text/event-stream' } }) : judgeAnswer(0);
     if (source !== current) return;
     source = null;
-    if (why.kind === 'failed') {
-      report({ phase: 'refused', problem: why });
-      return;
-    }
+    if (why.kind === 'failed') return report({ phase: 'refused', problem: why });
     const millis = why.millis ?? backoffMillis(attempt);
     attempt += 1;
-    const phase = navigator.onLine === false ? 'offline' : 'waiting';
-    report({ phase, until: Date.now() + millis, problem: why.code ? why : undefined });
+    report({ phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why });
     timer = setTimeout(connect, millis);
   }
 
@@ -501,7 +460,7 @@ function openStream({ url, heartbeatSeconds, deliver, report }) {
   };
 }
 
-// ------------------------------------------------------------------------------------------------- Tabs
+// ---- Tabs
 
 /**
  * One stream for all tabs of the browser that have this key. The tab that gets the lock leads: it has the stream and relays its
@@ -581,7 +540,7 @@ function joinTabs({ key, position, snapshot, adopt, apply, lead, unlead }) {
   };
 }
 
-// ----------------------------------------------------------------------------------------------- Outbox
+// ---- Outbox
 
 /** Sends the pending messages one after the other, so that they keep their order, each until it has an answer. */
 function openOutbox({ state, changed }) {
@@ -627,398 +586,408 @@ function openOutbox({ state, changed }) {
   };
 }
 
-// ------------------------------------------------------------------------------------------------- Page
+// ---- Page
 
-/** Runs the page: one state, the parts above at work on it, and views that can be updated at any time, any number of times. */
-export function start(document) {
-  const say = wordsFor(navigator.languages ?? [navigator.language]);
-  const local = openStorage(() => localStorage, `chatroom ${location.pathname} `);
-  const tab = openStorage(() => sessionStorage, `chatroom ${location.pathname} `);
-  const $ = (id) => document.getElementById(id);
-  const page = { say, $, local, state: null, rooms: [], naming: false, nameError: null };
-  let parts = null;
-  let drawing = false;
+const $ = (id) => document.getElementById(id);
 
-  /** Draws soon, once for all changes until then. */
-  function changed() {
-    if (drawing) return;
-    drawing = true;
-    const draw = () => {
-      drawing = false;
-      update(page);
-      fillScreen();
-    };
-    if (document.hidden) setTimeout(draw, 100);
-    else requestAnimationFrame(draw);
-  }
-
-  function openRoom(room, name) {
-    parts?.close();
-    const kept = page.state?.room === room ? page.state : null;
-    const state = kept ?? newState(room, name);
-    Object.assign(state, { name, connection: { phase: 'connecting' } });
-    if (!kept) {
-      state.pending = (tab.get(`pending ${room}`) ?? []).map((item) => ({ ...item, status: item.status === 'failed' ? 'failed' : 'queued', retryAt: 0 }));
-      page.naming = false;
-      $('text').value = local.get(`draft ${room}`) ?? '';
-    }
-    page.state = state;
-    parts = openParts(state, name);
-    changed();
-  }
-
-  /** The stream, the other tabs and the outbox of one room under one name, until they are closed together. */
-  function openParts(state, name) {
-    let stream = null;
-    let closed = false;
-    const url = () => {
-      const query = new URLSearchParams();
-      if (name) query.set('name', name);
-      if (state.position) query.set('lastEventId', state.position);
-      return `${roomPath(state.room)}?${query}`;
-    };
-    const apply = (what) => {
-      const before = state.connection.phase;
-      if (what.event) noticeFresh(state, applyEvent(state, what));
-      else setConnection(state, what.connection);
-      if (before !== 'connected' && state.connection.phase === 'connected') outbox.wake();
-      changed();
-    };
-    const share = (what) => {
-      apply(what);
-      tabs.relay(what);
-    };
-    const outbox = openOutbox({
-      state,
-      changed: () => {
-        tab.set(`pending ${state.room}`, state.pending.length ? state.pending : null);
-        changed();
-      },
-    });
-    const tabs = joinTabs({
-      key: `chatroom ${location.pathname} ${state.room} ${name}`,
-      position: () => state.position,
-      snapshot: (after) => snapshotOf(state, after),
-      adopt: (snapshot) => {
-        noticeFresh(state, adoptSnapshot(state, snapshot));
-        setConnection(state, snapshot.connection);
-        outbox.wake();
-        changed();
-      },
-      apply,
-      lead: () => {
-        // A lock that is free at once calls back before `tabs` stands.
-        queueMicrotask(() => {
-          const report = (connection) => share({ connection });
-          if (!closed) stream = openStream({ url, heartbeatSeconds: () => state.heartbeatSeconds, deliver: share, report });
-        });
-      },
-      unlead: () => {
-        stream?.close();
-        stream = null;
-      },
-    });
-    outbox.flush();
-    return {
-      outbox,
-      tick() {
-        stream?.tick();
-        tabs.tick(state.heartbeatSeconds * 2500 + 2000);
-      },
-      wake(anyway) {
-        stream?.wake(anyway);
-        tabs.wake();
-        outbox.wake();
-      },
-      close() {
-        closed = true;
-        stream?.close();
-        tabs.close();
-        outbox.close();
-      },
-    };
-  }
-
-  function setConnection(state, connection) {
-    state.connection = connection;
-    const { code } = connection.problem ?? {};
-    if (code === 'name-taken' || code === 'bad-name') {
-      // One goes on reading, without a name, while one thinks of another.
-      page.nameError = { code, name: state.name };
-      page.naming = true;
-      $('name').value = state.name;
-      queueMicrotask(() => page.state === state && openRoom(state.room, ''));
-    }
-    if (code === 'room-not-offered' && !location.hash) openDefaultRoom();
-  }
-
-  /** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
-  function openDefaultRoom() {
-    const source = new EventSource('chat?history=0');
-    source.addEventListener('error', () => source.close());
-    source.addEventListener('chat-room-connected', ({ data }) => {
-      source.close();
-      if (!location.hash) openRoom(JSON.parse(data).room, page.state.name);
-    });
-  }
-
-  function noticeFresh(state, messages) {
-    for (const message of messages) {
-      if (sameName(message.name, state.name)) continue;
-      if (!state.view.following) state.below += 1;
-      if (!document.hidden) continue;
-      state.unread += 1;
-      if (mentions(message.text, state.name)) notify(page, message);
-    }
-  }
-
-  let loading = false;
-  async function loadOlder() {
-    const { state } = page;
-    const oldest = state.entries.find((entry) => !entry.gap);
-    if (loading || state.oldestReached || !oldest) return;
-    loading = true;
-    const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
-    if (answer.kind === 'stored') addOlder(state, answer.body.messages, LIMITS.page);
-    else await new Promise((resolve) => setTimeout(resolve, 2000));
-    loading = false;
-    changed();
-  }
-
-  /** Moves the rendered part where the reader comes near its end. */
-  function fillScreen() {
-    const { state } = page;
-    const scroller = $('scroller');
-    const near = scroller.clientHeight;
-    const below = scroller.scrollHeight - scroller.scrollTop - near;
-    if (scroller.scrollTop < near && state.view.from > 0 && !state.view.following) {
-      moveView(state, -LIMITS.page);
-      changed();
-    } else if (below < near && state.view.to < state.entries.length) {
-      moveView(state, LIMITS.page);
-      changed();
-    } else if (scroller.scrollTop < near && state.view.from === 0) {
-      loadOlder();
-    }
-  }
-
-  let lastTop = 0;
-  function onScroll() {
-    const { state } = page;
-    const { scrollTop, scrollHeight, clientHeight } = $('scroller');
-    const atEnd = scrollHeight - scrollTop - clientHeight < 8 && state.view.to === state.entries.length;
-    const up = scrollTop < lastTop;
-    lastTop = scrollTop;
-    const following = atEnd || (state.view.following && !up);
-    if (following !== state.view.following) {
-      if (following) followNewest(state);
-      state.view.following = following;
-      changed();
-    }
-    fillScreen();
-  }
-
-  function send() {
-    const { state } = page;
-    const text = $('text').value.trimEnd();
-    if (!text.trim() || bytesOf(text) > LIMITS.textBytes) return;
-    if (state.pending.length >= LIMITS.pending) {
-      page.help = say('queueFull');
-      changed();
-      return;
-    }
-    state.pending.push(newPending(randomKey(), state.name, text));
-    $('text').value = '';
-    local.set(`draft ${state.room}`, null);
-    page.help = '';
-    followNewest(state);
-    parts.outbox.flush();
-    changed();
-  }
-
-  function openFragment() {
-    const room = roomOfFragment(location.hash) || 'lobby';
-    if (page.state?.room !== room) openRoom(room, page.state?.name || tab.get('name') || local.get('name') || '');
-    showSide(false);
-    askRooms();
-    if (matchMedia('(pointer: fine)').matches) changed(), requestAnimationFrame(() => ($('composer').hidden ? $('name') : $('text')).focus());
-  }
-
-  async function askRooms() {
-    if (document.hidden) return;
-    const answer = await request('rooms');
-    if (answer.kind === 'stored') page.rooms = answer.body.rooms;
-    changed();
-  }
-
-  function showSide(open) {
-    document.body.classList.toggle('side-open', open);
-    $('menu').setAttribute('aria-expanded', open);
-  }
-
-  function wake(event) {
-    if (!document.hidden) {
-      page.state.unread = 0;
-      parts.wake(event.type === 'online');
-    }
-    askRooms();
-    changed();
-  }
-
-  translate(document, say);
-  listen({
-    composer: ['submit', (event) => (event.preventDefault(), send())],
-    text: ['keydown', (event) => {
-      // While an input method composes, Enter takes its suggestion.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      send();
-    }],
-    join: ['submit', (event) => {
-      event.preventDefault();
-      const name = $('name').value.trim();
-      if (!name) return;
-      tab.set('name', name);
-      local.set('name', name);
-      Object.assign(page, { naming: false, nameError: null });
-      openRoom(page.state.room, name);
-      update(page);
-      $('text').focus();
-    }],
-    'join-cancel': ['click', () => (Object.assign(page, { naming: false, nameError: null }), update(page), $('text').focus())],
-    rename: ['click', () => {
-      page.naming = true;
-      $('name').value = page.state.name;
-      showSide(false);
-      update(page);
-      $('name').select();
-    }],
-    notify: ['click', () => toggleNotifications(page, changed)],
-    'room-form': ['submit', (event) => {
-      event.preventDefault();
-      const room = $('room-input').value.trim().replace(/^#/, '').replace(/\s+/g, '-');
-      $('room-input').setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
-      if (!$('room-input').reportValidity()) return;
-      $('room-input').value = '';
-      location.hash = `#${encodeURIComponent(room)}`;
-    }],
-    'room-input': ['input', () => $('room-input').setCustomValidity('')],
-    'try-again': ['click', () => parts.wake(true)],
-    jump: ['click', () => (followNewest(page.state), update(page), $('text').focus())],
-    menu: ['click', () => showSide(!document.body.classList.contains('side-open'))],
-    shade: ['click', () => showSide(false)],
-    pending: ['click', ({ target }) => {
-      const item = page.state.pending.find(({ key }) => key === target.dataset.key);
-      if (!item) return;
-      if (target.dataset.action === 'retry') parts.outbox.retry(item);
-      else dropPending(page.state, item);
-      tab.set(`pending ${page.state.room}`, page.state.pending);
-      changed();
-      $('text').focus();
-    }],
-  });
-  function listen(handlers) {
-    for (const [id, [type, handler]] of Object.entries(handlers)) $(id).addEventListener(type, handler);
-  }
-  $('text').addEventListener('input', () => (local.set(`draft ${page.state.room}`, $('text').value), (page.help = ''), changed()));
-  $('scroller').addEventListener('scroll', onScroll, { passive: true });
-  new ResizeObserver(changed).observe($('scroller'));
-  document.addEventListener('keydown', (event) => event.key === 'Escape' && showSide(false));
-  document.addEventListener('visibilitychange', wake);
-  addEventListener('online', wake);
-  addEventListener('offline', () => (setConnection(page.state, { phase: 'offline' }), changed()));
-  addEventListener('hashchange', openFragment);
-  setInterval(() => {
-    parts.tick();
-    if (page.state.connection.phase !== 'connected' || page.state.pending.length) changed();
-  }, 1000);
-  setInterval(askRooms, LIMITS.roomsMillis);
+/** Runs the page. All that changes is in `page`; the views at the end can bring the document in line with it at any time. */
+export function start() {
+  const prefix = `chatroom ${location.pathname} `; // Another chat may live under another path of this host.
+  const page = {
+    prefix, say: wordsFor(navigator.languages ?? [navigator.language]),
+    local: openStorage(() => localStorage, prefix), tab: openStorage(() => sessionStorage, prefix),
+    state: null, parts: null, rooms: [], naming: false, nameError: null, drawing: false, loading: false, lastTop: 0,
+  };
+  translate(page.say);
+  listenToControls(page);
+  listenToBrowser(page);
   $('app').hidden = false;
-  openFragment();
+  openFragment(page);
 }
 
-// ------------------------------------------------------------------------------------------------ Views
+function openFragment(page) {
+  const room = roomOfFragment(location.hash) || 'lobby';
+  if (page.state?.room !== room) openRoom(page, room, page.state?.name || page.tab.get('name') || page.local.get('name') || '');
+  showSide(false);
+  askRooms(page);
+  update(page);
+  // On a touch screen focus would open the keyboard over the messages.
+  if (matchMedia('(pointer: fine)').matches) focusWriting();
+}
 
-/** Brings the whole document in line with the state. */
+/** Opens a room, or the one that is open under another name: what is known of it then stays. */
+function openRoom(page, room, name) {
+  const { tab, local, parts } = page;
+  parts?.close();
+  if (page.state?.room !== room) {
+    page.state = newState(room);
+    page.state.pending = (tab.get(`pending ${room}`) ?? []).map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));
+    Object.assign(page, { naming: false, nameError: null });
+    $('text').value = local.get(`draft ${room}`) ?? '';
+  }
+  Object.assign(page.state, { name, connection: { phase: 'connecting' } });
+  page.parts = openParts(page, page.state, name);
+  changed(page);
+}
+
+/** Stream, tabs and outbox of one room under one name; they are closed together. */
+function openParts(page, state, name) {
+  let stream = null;
+  let closed = false;
+  const url = () => {
+    const query = new URLSearchParams(name ? { name } : {});
+    if (state.position) query.set('lastEventId', state.position);
+    return `${roomPath(state.room)}?${query}`;
+  };
+  const apply = (what) => {
+    if (closed) return;
+    const before = state.connection.phase;
+    if (what.event) noteFresh(page, applyEvent(state, what));
+    else setConnection(page, what.connection);
+    if (before !== 'connected' && state.connection.phase === 'connected') outbox.wake();
+    changed(page);
+  };
+  const share = (what) => {
+    tabs.relay(what);
+    apply(what);
+  };
+  const closeStream = () => {
+    stream?.close();
+    stream = null;
+  };
+  const outbox = openOutbox({
+    state,
+    changed: () => {
+      page.tab.set(`pending ${state.room}`, state.pending);
+      changed(page);
+    },
+  });
+  const tabs = joinTabs({
+    key: `${page.prefix}${state.room} ${name}`,
+    position: () => state.position,
+    snapshot: (after) => snapshotOf(state, after),
+    adopt: (snapshot) => {
+      noteFresh(page, adoptSnapshot(state, snapshot));
+      apply({ connection: snapshot.connection });
+    },
+    apply,
+    // Where there is nobody to share with this is called before `tabs` stands.
+    lead: () => queueMicrotask(() => {
+      if (closed) return;
+      stream = openStream({ url, heartbeatSeconds: () => state.heartbeatSeconds, deliver: share, report: (connection) => share({ connection }) });
+    }),
+    unlead: closeStream,
+  });
+  outbox.flush();
+  return {
+    outbox,
+    tick() {
+      stream?.tick();
+      tabs.tick(state.heartbeatSeconds * 2500 + 2000);
+    },
+    wake(anyway) {
+      stream?.wake(anyway);
+      tabs.wake();
+      outbox.wake();
+    },
+    close() {
+      closed = true;
+      closeStream();
+      tabs.close();
+      outbox.close();
+    },
+  };
+}
+
+function setConnection(page, connection) {
+  const { state } = page;
+  const code = connection.problem?.code;
+  state.connection = connection;
+  if (code === 'name-taken' || code === 'bad-name') {
+    Object.assign(page, { naming: true, nameError: { ...connection.problem, name: state.name } });
+    $('name').value = state.name;
+    openRoom(page, state.room, ''); // One goes on reading while one thinks of another name.
+  } else if (code === 'room-not-offered' && !location.hash) {
+    openFirstRoom(page);
+  }
+}
+
+/** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
+function openFirstRoom(page) {
+  const source = new EventSource('chat?history=0');
+  source.addEventListener('error', () => source.close());
+  source.addEventListener('chat-room-connected', ({ data }) => {
+    source.close();
+    if (!location.hash) openRoom(page, JSON.parse(data).room, page.state.name);
+  });
+}
+
+function noteFresh(page, messages) {
+  const { state } = page;
+  for (const message of messages) {
+    if (sameName(message.name, state.name)) continue;
+    if (!state.view.following) state.below += 1;
+    if (!document.hidden) continue;
+    state.unread += 1;
+    if (mentions(message.text, state.name)) notify(page, message);
+  }
+}
+
+async function loadOlder(page) {
+  const { state } = page;
+  const oldest = state.entries.find((entry) => !entry.gap);
+  if (page.loading || state.oldestReached || !oldest) return;
+  page.loading = true;
+  const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+  if (answer.kind === 'stored') addOlder(state, answer.body.messages, LIMITS.page);
+  else await new Promise((resolve) => setTimeout(resolve, 2000));
+  page.loading = false;
+  changed(page);
+}
+
+/** Where the reader comes near an end of the rendered part, it moves on. */
+function fillScreen(page) {
+  const { view, entries } = page.state;
+  const { scrollTop, scrollHeight, clientHeight } = $('scroller');
+  const nearTop = scrollTop < clientHeight;
+  const nearEnd = scrollHeight - scrollTop - clientHeight < clientHeight;
+  if (nearTop && view.from === 0) loadOlder(page);
+  if (nearTop && view.from > 0 && !view.following) moveView(page.state, -LIMITS.page);
+  else if (nearEnd && view.to < entries.length) moveView(page.state, LIMITS.page);
+  else return;
+  changed(page);
+}
+
+function onScroll(page) {
+  const { state } = page;
+  const { scrollTop, scrollHeight, clientHeight } = $('scroller');
+  const atEnd = scrollHeight - scrollTop - clientHeight < 8 && state.view.to === state.entries.length;
+  // The place also changes when rows come and go: only a move upward is the reader's own.
+  const following = atEnd || (state.view.following && scrollTop >= page.lastTop);
+  page.lastTop = scrollTop;
+  if (following !== state.view.following) {
+    if (following) followNewest(state);
+    state.view.following = following;
+    changed(page);
+  }
+  fillScreen(page);
+}
+
+function send(page) {
+  const { state, local } = page;
+  updateWriting(page);
+  if ($('send').disabled) return;
+  state.pending.push(newPending(randomKey(), state.name, $('text').value.trimEnd()));
+  $('text').value = '';
+  local.set(`draft ${state.room}`, '');
+  followNewest(state);
+  page.parts.outbox.flush();
+  changed(page);
+}
+
+function takeName(page) {
+  const name = $('name').value.trim();
+  if (!name) return;
+  page.tab.set('name', name);
+  page.local.set('name', name);
+  Object.assign(page, { naming: false, nameError: null });
+  openRoom(page, page.state.room, name);
+  update(page);
+  focusWriting();
+}
+
+function askName(page, asking) {
+  Object.assign(page, { naming: asking, nameError: null });
+  if (asking) $('name').value = page.state.name;
+  showSide(false);
+  update(page);
+  focusWriting();
+}
+
+function goToRoom(page) {
+  const input = $('room-input');
+  const room = input.value.trim().replace(/^#/, '').replace(/\s+/g, '-');
+  input.setCustomValidity(isRoomName(room) ? '' : page.say('badRoom'));
+  if (!input.reportValidity()) return;
+  input.value = '';
+  location.hash = `#${encodeURIComponent(room)}`;
+}
+
+function handlePending(page, { action, key }) {
+  const { state, parts } = page;
+  const item = state.pending.find((other) => other.key === key);
+  if (!item || !action) return;
+  if (action === 'drop') dropPending(state, item);
+  else parts.outbox.retry(item);
+  page.tab.set(`pending ${state.room}`, state.pending);
+  update(page);
+  focusWriting();
+}
+
+async function askRooms(page) {
+  if (document.hidden) return;
+  const answer = await request('rooms');
+  if (answer.kind === 'stored') page.rooms = answer.body.rooms;
+  changed(page);
+}
+
+function focusWriting() {
+  ($('composer').hidden ? $('name') : $('text')).focus();
+}
+
+function showSide(open) {
+  document.body.classList.toggle('side-open', open);
+  $('menu').setAttribute('aria-expanded', open);
+  if (open) $('side').querySelector('a').focus();
+}
+
+function listenToControls(page) {
+  const on = (id, type, handler) => $(id).addEventListener(type, (event) => {
+    if (type === 'submit') event.preventDefault();
+    handler(event);
+  });
+  on('composer', 'submit', () => send(page));
+  on('text', 'keydown', (event) => {
+    // While an input method composes, Enter takes its suggestion.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    send(page);
+  });
+  on('text', 'input', () => {
+    page.local.set(`draft ${page.state.room}`, $('text').value);
+    updateWriting(page);
+  });
+  on('join', 'submit', () => takeName(page));
+  on('join-cancel', 'click', () => askName(page, false));
+  on('rename', 'click', () => askName(page, true));
+  on('notify', 'click', () => toggleNotifications(page));
+  on('room-form', 'submit', () => goToRoom(page));
+  on('room-input', 'input', () => $('room-input').setCustomValidity(''));
+  on('try-again', 'click', () => page.parts.wake(true));
+  on('jump', 'click', () => {
+    followNewest(page.state);
+    update(page);
+    focusWriting();
+  });
+  on('menu', 'click', () => showSide(!document.body.classList.contains('side-open')));
+  on('shade', 'click', () => showSide(false));
+  on('pending', 'click', ({ target }) => handlePending(page, target.dataset));
+  $('scroller').addEventListener('scroll', () => onScroll(page), { passive: true });
+  new ResizeObserver(() => changed(page)).observe($('scroller'));
+}
+
+function listenToBrowser(page) {
+  const wake = ({ type }) => {
+    if (document.hidden) return;
+    page.state.unread = 0;
+    page.parts.wake(type === 'online');
+    askRooms(page);
+    update(page);
+  };
+  document.addEventListener('visibilitychange', wake);
+  addEventListener('online', wake);
+  addEventListener('offline', () => {
+    // The stream may still live, on a loopback address for one: its next event says so.
+    page.state.connection = { phase: 'offline' };
+    changed(page);
+  });
+  addEventListener('hashchange', () => openFragment(page));
+  addEventListener('keydown', ({ key }) => {
+    if (key !== 'Escape' || !document.body.classList.contains('side-open')) return;
+    showSide(false);
+    $('menu').focus();
+  });
+  setInterval(() => {
+    page.parts.tick();
+    if (page.state.connection.phase !== 'connected' || page.state.pending.length) changed(page);
+  }, 1000);
+  setInterval(() => askRooms(page), LIMITS.roomsMillis);
+}
+
+// ---- Views
+
+/** Updates the document soon, once for all changes until then. */
+function changed(page) {
+  if (page.drawing) return;
+  page.drawing = true;
+  const draw = () => {
+    page.drawing = false;
+    update(page);
+    fillScreen(page);
+  };
+  if (document.hidden) setTimeout(draw, 100);
+  else requestAnimationFrame(draw);
+}
+
 function update(page) {
+  const { state, say } = page;
   updateConnection(page);
   updateRooms(page);
   updatePeople(page);
   updateLog(page);
   updateWriting(page);
-  const { state, say, $ } = page;
-  $('room-title').textContent = state.room;
+  setText($('room-title'), state.room);
   document.title = `${state.unread ? `(${state.unread}) ` : ''}#${state.room} · chatroom`;
   $('jump').hidden = state.view.following;
-  $('jump').textContent = state.below ? say('newMessages', { n: state.below }) : say('newest');
+  setText($('jump'), state.below ? say('newMessages', { n: state.below }) : say('newest'));
 }
 
-function updateConnection({ state, say, $, nameError }) {
+function updateConnection({ state, say, nameError }) {
   const { phase, until, problem } = state.connection;
-  const dot = `dot ${phase}`;
-  if ($('status-dot').className !== dot) $('status-dot').className = dot;
+  $('status-dot').className = `dot ${phase}`;
   setText($('status'), say(phase));
   // The seconds stand outside of the live region, which would read out every one of them.
   setText($('countdown'), until > Date.now() ? say('inSeconds', { n: Math.ceil((until - Date.now()) / 1000) }) : '');
   $('notice').hidden = !problem || Boolean(nameError);
-  setText($('notice-text'), problem ? say.error({ ...problem, name: state.name }) : '');
+  setText($('notice-text'), problem ? say.error(problem) : '');
 }
 
-function updateRooms({ state, rooms, $ }) {
-  const shown = rooms.some(({ room }) => room === state.room) ? rooms : [{ room: state.room, memberCount: state.memberCount }, ...rooms];
-  syncList($('rooms'), shown, ({ room }) => room, () => {
-    const link = element('a', { dir: 'auto' });
-    return element('li', {}, link, element('span', { className: 'count' }));
-  }, (item, { room, memberCount }) => {
+function updateRooms({ state, rooms }) {
+  const own = { room: state.room, memberCount: state.memberCount };
+  const shown = rooms.some(({ room }) => room === state.room) ? rooms : [own, ...rooms];
+  const build = ({ room }) => element('li', {}, element('a', { dir: 'auto', href: `#${encodeURIComponent(room)}`, textContent: room }), element('span', { className: 'count' }));
+  syncList($('rooms'), shown, ({ room }) => room, build, (item, { room, memberCount }) => {
     const [link, count] = item.children;
-    const here = room === state.room;
-    link.setAttribute('href', `#${encodeURIComponent(room)}`);
-    if (here) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
-    setText(link, room);
-    setText(count, here ? state.memberCount : memberCount);
+    link.ariaCurrent = room === state.room ? 'page' : null;
+    setText(count, room === state.room ? state.memberCount : memberCount);
   });
 }
 
-function updatePeople({ state, say, $, local }) {
-  const names = [...state.members.values()].sort((a, b) => a.localeCompare(b));
-  syncList($('people'), names.slice(0, LIMITS.people), (name) => name, (name) => (
-    element('li', {}, avatarOf(name), element('span', { dir: 'auto', className: 'person', textContent: name }))
-  ), (item, name) => item.classList.toggle('own', sameName(name, state.name)));
+function updatePeople({ state, say, local }) {
+  const names = [...state.members.values()].sort((a, b) => a.localeCompare(b)).slice(0, LIMITS.people);
+  const build = (name) => element('li', {}, avatarOf(name), element('span', { dir: 'auto', className: 'person', textContent: name }));
+  syncList($('people'), names, (name) => name, build, (item, name) => item.classList.toggle('self', sameName(name, state.name)));
   setText($('member-count'), state.memberCount);
-  $('member-count').setAttribute('aria-label', say('inRoom', { n: state.memberCount }));
-  const more = state.memberCount - Math.min(names.length, LIMITS.people);
-  setText($('listeners'), [more > 0 && say('andMore', { n: more }), state.listenerCount && say('listening', { n: state.listenerCount })].filter(Boolean).join(' · '));
-  $('own-name').closest('section').hidden = !state.name;
+  const others = [[state.memberCount - names.length, 'andMore'], [state.listenerCount, 'listening']];
+  setText($('listeners'), others.filter(([n]) => n > 0).map(([n, key]) => say(key, { n })).join(' · '));
+  $('you').hidden = !state.name;
   setText($('own-name'), state.name);
   paint($('own-avatar'), state.name);
-  $('notify').hidden = !('Notification' in window);
-  $('notify').setAttribute('aria-pressed', Boolean(local.get('notify')) && Notification.permission === 'granted');
+  const permission = globalThis.Notification?.permission;
+  $('notify').hidden = !permission || permission === 'denied';
+  $('notify').ariaPressed = Boolean(local.get('notify')) && permission === 'granted';
 }
 
-function updateLog(page) {
-  const { state, say, $ } = page;
+function updateLog({ state, say }) {
   const [scroller, log] = [$('scroller'), $('log')];
   const anchor = state.view.following ? null : anchorOf(scroller, log);
   syncList(log, rowsOf(state), ({ key }) => key, (row) => rowElement(row, say), (node, { kind, entry }) => {
     if (kind === 'day') setText(node.firstChild, dayWords(entry.sentAt, say.language));
   });
-  const nothing = state.entries.length === 0;
-  $('oldest').hidden = nothing ? state.connection.phase !== 'connected' : state.view.from > 0;
-  setText($('oldest'), say(nothing ? 'empty' : state.oldestReached ? 'beginning' : 'loadingOlder'));
-  const shown = state.pending.filter(({ seenAs }) => !seenAs);
-  $('pending').hidden = shown.length === 0;
-  syncList($('pending'), shown, ({ key }) => key, (item) => pendingElement(item, say), (node, item) => updatePending(node, item, say));
+  const empty = state.entries.length === 0;
+  $('oldest').hidden = empty ? state.connection.phase !== 'connected' : state.view.from > 0;
+  setText($('oldest'), say(empty ? 'empty' : state.oldestReached ? 'beginning' : 'loadingOlder'));
+  const pending = state.pending.filter(({ seenAs }) => !seenAs);
+  $('pending').hidden = pending.length === 0;
+  syncList($('pending'), pending, ({ key }) => key, (item) => pendingElement(item, say), (node, item) => updatePending(node, item, say));
   if (state.view.following) scroller.scrollTop = scroller.scrollHeight;
   else restoreAnchor(scroller, log, anchor);
 }
 
-// The first message in sight, and how far below the upper edge it stands: there it is to stay while rows come and go above it.
+// The first message in sight and where it stands: there it is to stay while rows come and go above it.
 function anchorOf(scroller, log) {
-  for (const node of log.children) {
-    if (node.dataset.id && node.offsetTop + node.offsetHeight > scroller.scrollTop) return { id: node.dataset.id, offset: node.offsetTop - scroller.scrollTop };
-  }
-  return null;
+  const node = [...log.children].find((row) => row.dataset.id && row.offsetTop + row.offsetHeight > scroller.scrollTop);
+  return node && { id: node.dataset.id, offset: node.offsetTop - scroller.scrollTop };
 }
 
 function restoreAnchor(scroller, log, anchor) {
@@ -1030,17 +999,17 @@ function rowElement({ kind, entry, head, own, mention }, say) {
   if (kind === 'gap') return element('p', { className: 'gap', textContent: say(entry.reason === 'expired' ? 'gapExpired' : 'gapUnknown') });
   if (kind === 'day') return element('p', { className: 'day' }, element('span'));
   const sent = new Date(entry.sentAt);
-  const time = element('time', { dateTime: sent.toISOString(), title: sent.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium' }) });
-  time.textContent = sent.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
-  const name = element('span', { className: 'name', dir: 'auto', textContent: entry.name });
-  const heading = element('p', { className: head ? 'heading' : 'heading again' }, name);
+  const title = sent.toLocaleString(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+  const heading = element('p', { className: head ? 'heading' : 'heading again' }, element('span', { className: 'name', dir: 'auto', textContent: entry.name }));
   if (!entry.member) heading.append(element('span', { className: 'visitor', textContent: say('visitor') }));
-  if (head) heading.append(time);
-  const text = element('div', { className: 'text', dir: 'auto' }, ...tokensOf(entry.text).map(tokenElement));
-  if (/^[\p{Extended_Pictographic}\p{Emoji_Modifier}\p{Regional_Indicator}\u200d\ufe0f\s]{1,16}$/u.test(entry.text)) text.classList.add('large');
-  const bubble = element('div', { className: 'bubble', title: time.title }, text);
-  const classes = ['message', head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ');
-  const node = element('div', { className: classes }, head ? avatarOf(entry.name) : element('span'), heading, bubble);
+  if (head) {
+    const textContent = sent.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
+    heading.append(element('time', { dateTime: sent.toISOString(), title, textContent }));
+  }
+  const text = element('div', { className: isEmojiOnly(entry.text) ? 'text large' : 'text', dir: 'auto' }, ...tokensOf(entry.text).map(tokenElement));
+  const className = ['message', head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ');
+  const node = element('div', { className }, head ? avatarOf(entry.name) : element('span'), heading, element('div', { className: 'bubble', title }, text));
+  node.style.setProperty('--hue', hueOf(entry.name));
   node.dataset.id = entry.eventId;
   return node;
 }
@@ -1053,26 +1022,26 @@ function tokenElement({ kind, text }) {
 }
 
 function pendingElement({ key, text }, say) {
-  const button = (action) => {
-    const node = element('button', { type: 'button', className: 'plain', textContent: say(action) });
-    Object.assign(node.dataset, { action, key });
-    return node;
-  };
-  const foot = element('p', { className: 'foot' }, element('span'), button('retry'), button('drop'));
-  return element('li', {}, element('div', { className: 'text', dir: 'auto', textContent: text }), foot);
+  const buttons = ['retry', 'drop'].map((action) => {
+    const button = element('button', { type: 'button', className: 'plain', textContent: say(action) });
+    Object.assign(button.dataset, { action, key });
+    return button;
+  });
+  return element('li', {}, element('div', { className: 'text', dir: 'auto', textContent: text }), element('p', { className: 'foot' }, element('span'), ...buttons));
 }
 
 function updatePending(node, { status, error, retryAt }, say) {
-  node.className = status;
   const [words, retry, drop] = node.lastChild.children;
+  const waits = status === 'queued' && error?.code === 'too-many-messages';
   const n = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
-  const queued = error?.code === 'too-many-messages' ? say('rateLimited', { n }) : error ? say.error(error) : say('queued');
-  setText(words, status === 'failed' ? say.error({ ...error, name: error.name }) : status === 'queued' ? queued : say('sending'));
-  retry.hidden = status !== 'failed' && (status !== 'queued' || Boolean(error));
-  drop.hidden = status !== 'failed' && status !== 'queued';
+  const idle = status === 'failed' || status === 'queued';
+  setText(words, waits ? say('rateLimited', { n }) : error && idle ? say.error(error) : say(idle ? 'queued' : 'sending'));
+  node.className = status;
+  retry.hidden = !idle || waits;
+  drop.hidden = !idle;
 }
 
-function updateWriting({ state, say, $, naming, nameError, help }) {
+function updateWriting({ state, say, naming, nameError }) {
   const joining = naming || !state.name;
   $('join').hidden = !joining;
   $('composer').hidden = joining;
@@ -1084,10 +1053,10 @@ function updateWriting({ state, say, $, naming, nameError, help }) {
   text.style.height = 'auto';
   text.style.height = `${text.scrollHeight}px`;
   const left = LIMITS.textBytes - bytesOf(text.value.trimEnd());
-  $('send').disabled = left < 0 || !text.value.trim();
-  const counter = left < 0 ? say('over', { n: -left }) : left < LIMITS.textBytes - LIMITS.counterBytes ? say('left', { n: left }) : '';
-  setText($('composer-help'), help || counter || say('composerHelp'));
-  $('composer-help').classList.toggle('problem', left < 0 || Boolean(help));
+  $('send').disabled = left < 0 || !text.value.trim() || state.pending.length >= LIMITS.pending;
+  const counter = left < 0 ? say('over', { n: -left }) : say('left', { n: left });
+  setText($('composer-help'), left < LIMITS.textBytes - LIMITS.counterBytes ? counter : say('composerHelp'));
+  $('composer-help').classList.toggle('problem', left < 0);
 }
 
 function dayWords(millis, language) {
@@ -1097,29 +1066,27 @@ function dayWords(millis, language) {
   return new Date(millis).toLocaleDateString(language, { weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' });
 }
 
-async function toggleNotifications({ local, say, $ }, changed) {
-  const on = !local.get('notify') || Notification.permission !== 'granted';
-  const allowed = on && (await Notification.requestPermission()) === 'granted';
-  local.set('notify', allowed);
-  if (on && !allowed) setText($('notify'), say('notifyBlocked'));
-  changed();
+async function toggleNotifications(page) {
+  const on = $('notify').ariaPressed !== 'true' && (await Notification.requestPermission()) === 'granted';
+  page.local.set('notify', on);
+  changed(page);
 }
 
 function notify({ local, say, state }, { eventId, name, text }) {
-  if (!local.get('notify') || !('Notification' in window) || Notification.permission !== 'granted') return;
+  if (!local.get('notify') || globalThis.Notification?.permission !== 'granted') return;
   try {
-    // Several tabs notify of the same message under one tag, and the browser shows it once.
+    // Several tabs notify of one message under one tag, and the browser shows it once.
     const notification = new Notification(say('mentioned', { name, room: state.room }), { body: text.slice(0, 200), tag: eventId });
     notification.addEventListener('click', () => (window.focus(), notification.close()));
   } catch {
-    // Chromium on Android offers the constructor but throws: the count in the title has to do.
+    // Android's browsers have the constructor but refuse it: the count in the title has to do.
   }
 }
 
-function translate(document, say) {
+function translate(say) {
   document.documentElement.lang = say.language;
   for (const node of document.querySelectorAll('[data-words]')) node.textContent = say(node.dataset.words);
-  for (const node of document.querySelectorAll('[data-label]')) node.setAttribute('aria-label', say(node.dataset.label));
+  for (const node of document.querySelectorAll('[data-label]')) node.ariaLabel = say(node.dataset.label);
   for (const node of document.querySelectorAll('[data-hint]')) node.placeholder = say(node.dataset.hint);
 }
 
@@ -1162,4 +1129,4 @@ function setText(node, text) {
   if (node.textContent !== String(text)) node.textContent = text;
 }
 
-if (typeof document !== 'undefined') start(document);
+if (typeof document !== 'undefined') start();
