@@ -1004,11 +1004,11 @@ function rowElement({ kind, entry, head, own, mention }, say) {
   if (!entry.member) heading.append(element('span', { className: 'visitor', textContent: say('visitor') }));
   if (head) {
     const textContent = sent.toLocaleTimeString(undefined, { hour: '2-digit', minute: '2-digit' });
-    heading.append(element('time', { dateTime: sent.toISOString(), title, textContent }));
+    heading.append(element('time', { dateTime: sent.toISOString(), textContent }));
   }
   const text = element('div', { className: isEmojiOnly(entry.text) ? 'text large' : 'text', dir: 'auto' }, ...tokensOf(entry.text).map(tokenElement));
   const className = ['message', head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ');
-  const node = element('div', { className }, head ? avatarOf(entry.name) : element('span'), heading, element('div', { className: 'bubble', title }, text));
+  const node = element('div', { className, title }, head ? avatarOf(entry.name) : element('span'), heading, element('div', { className: 'bubble' }, text));
   node.style.setProperty('--hue', hueOf(entry.name));
   node.dataset.id = entry.eventId;
   return node;

@@ -1,10 +1,13 @@
 // The one place that starts servers and browsers for the tests: real ones, each on a free port and in a folder of its own.
+import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 
 const binary = process.env.CHATROOM_BIN ?? new URL('../../target/release/chatroom', import.meta.url).pathname;
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
@@ -40,4 +43,66 @@ export async function post(url, room, name, text) {
   const answer = await fetch(`${url}/chat/${encodeURIComponent(room)}`, { method: 'POST', headers, body: JSON.stringify({ name, text }) });
   if (!answer.ok) throw new Error(`the post was refused: ${answer.status} ${await answer.text()}`);
   return answer.json();
+}
+
+/** Somebody at the page: a browser context of their own (cookies, storage) and a first tab in it. Without a name they read along. */
+export async function person(browser, url, name, { room = 'lobby', init, ...options } = {}) {
+  const context = await browser.newContext({ locale: 'en-GB', ...options });
+  if (init) await context.addInitScript(init);
+  context.setDefaultTimeout(15_000);
+  return openTab(context, url, { name, room });
+}
+
+/** Another tab of somebody; the browser remembers the name already where it has one. */
+export async function openTab(context, url, { name, room = 'lobby' } = {}) {
+  const page = await context.newPage();
+  page.problems = [];
+  page.on('pageerror', (error) => page.problems.push(`script error: ${error.message}`));
+  page.on('console', (line) => /content security policy/i.test(line.text()) && page.problems.push(line.text()));
+  page.on('request', (request) => request.url().startsWith(url) || page.problems.push(`request elsewhere: ${request.url()}`));
+  await page.goto(`${url}/#${encodeURIComponent(room)}`);
+  if (name) {
+    await page.locator('#name').fill(name);
+    await page.locator('#join button').first().click();
+    await page.locator('#own-name', { hasText: name }).waitFor({ state: 'attached' });
+  }
+  await connected(page);
+  return page;
+}
+
+export const connected = (page) => page.locator('.dot.connected').waitFor({ timeout: 40_000 });
+
+export async function write(page, ...texts) {
+  for (const text of texts) {
+    await page.locator('#text').fill(text);
+    await page.locator('#text').press('Enter');
+  }
+}
+
+/** Waits until the page shows exactly these texts, in this order, and nothing is pending. */
+export async function shows(page, texts, timeout = 20_000) {
+  await until(page, () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent), texts, timeout);
+  assert.equal(await page.locator('#pending li').count(), 0);
+}
+
+/** Waits until `read`, run in the page, gives this value; fails with the difference where it never does. */
+export async function until(page, read, expected, timeout = 20_000) {
+  const deadline = Date.now() + timeout;
+  let value;
+  do {
+    value = await page.evaluate(read);
+    if (isDeepStrictEqual(value, expected)) return;
+    await pause(50);
+  } while (Date.now() < deadline);
+  assert.deepEqual(value, expected);
+}
+
+export const people = () => [...document.querySelectorAll('#people .person')].map((node) => node.textContent);
+
+/** Ends a test: no script failed, no policy was violated, nothing was asked from elsewhere, in any tab of these people. */
+export async function clean(...pages) {
+  for (const page of pages) {
+    for (const tab of page.context().pages()) assert.deepEqual(tab.problems, []);
+    await page.context().close();
+  }
 }
