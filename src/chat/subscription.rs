@@ -1,0 +1,103 @@
+//! The place that one client holds in a room: what it has not been given yet, in order.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
+
+use tokio::sync::mpsc::Receiver;
+
+use super::frame::Frame;
+use super::hub::Hub;
+use super::id::EventId;
+use super::members::Claim;
+use super::room::{ClientId, Room, Seat};
+
+/// A client's place in a room. It leaves the room when it is dropped.
+pub(crate) struct Subscription {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+    claim: Option<Claim>,
+    client: ClientId,
+    backlog: vec::IntoIter<Arc<Frame>>,
+    live: Receiver<Arc<Frame>>,
+    /// The position that the client has reached.
+    position: EventId,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        room: Arc<Room>,
+        claim: Option<Claim>,
+        seat: Seat,
+    ) -> Subscription {
+        let Seat {
+            client,
+            position,
+            backlog,
+            live,
+        } = seat;
+        Subscription {
+            hub,
+            room,
+            claim,
+            client,
+            backlog: backlog.into_iter(),
+            live,
+            position,
+        }
+    }
+
+    /// The next frame; `None` when the server is closing.
+    ///
+    /// Where the room had to let go of this client because its queue was full, it joins again
+    /// here, in place, and nobody outside notices but for a new roster.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Frame>>> {
+        loop {
+            if let Some(frame) = self.next_of_backlog() {
+                return Poll::Ready(Some(self.reach(frame)));
+            }
+            match self.live.poll_recv(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(frame)) => return Poll::Ready(Some(self.reach(frame))),
+                Poll::Ready(None) => match self.room.rejoin(self.client, self.position) {
+                    Some(seat) => {
+                        self.backlog = seat.backlog.into_iter();
+                        self.live = seat.live;
+                        self.position = seat.position;
+                    }
+                    None => return Poll::Ready(None),
+                },
+            }
+        }
+    }
+
+    pub(crate) fn room(&self) -> &Arc<Room> {
+        &self.room
+    }
+
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_ref()
+    }
+
+    fn next_of_backlog(&mut self) -> Option<Arc<Frame>> {
+        let frame = self.backlog.next()?;
+        if self.backlog.len() == 0 {
+            // An emptied iterator would keep its memory for as long as the client stays.
+            self.backlog = Vec::new().into_iter();
+        }
+        Some(frame)
+    }
+
+    fn reach(&mut self, frame: Arc<Frame>) -> Arc<Frame> {
+        self.position = frame.id().unwrap_or(self.position);
+        frame
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.room.leave(self.client, self.claim.as_ref());
+        self.hub.let_go_if_empty(&self.room);
+    }
+}

@@ -1,0 +1,165 @@
+//! Whom a request comes from, as far as limits are concerned.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hyper::header::HeaderMap;
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
+
+/// What one household or machine is known by: an IPv4 address, or an IPv6 network of 64 bits, which
+/// a provider hands out whole.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct ClientAddress(IpAddr);
+
+/// Where a request comes from, seen through the proxies that we trust.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Origin {
+    pub(crate) address: ClientAddress,
+    /// Whether it came to a trusted proxy by TLS.
+    pub(crate) https: bool,
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> ClientAddress {
+        ClientAddress(match address.to_canonical() {
+            IpAddr::V4(address) => IpAddr::V4(address),
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+                address.to_bits() & !u128::from(u64::MAX),
+            )),
+        })
+    }
+}
+
+impl std::fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+/// Follows the forwarded headers from the peer backwards, as long as each hop is trusted.
+pub(crate) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Origin {
+    let peer = peer.to_canonical();
+    let is_trusted = |address: IpAddr| trusted.contains(&address);
+    if !is_trusted(peer) {
+        return Origin {
+            address: peer.into(),
+            https: false,
+        };
+    }
+    let mut client = peer;
+    let hops = headers.get_all(FORWARDED_FOR).iter().rev();
+    for hop in hops.flat_map(|header| header.to_str().unwrap_or_default().rsplit(',')) {
+        let Some(address) = hop_address(hop.trim()) else {
+            break;
+        };
+        client = address;
+        if !is_trusted(client) {
+            break;
+        }
+    }
+    // The last entry is the one that our own neighbour has written.
+    let proto = headers
+        .get_all(FORWARDED_PROTO)
+        .iter()
+        .next_back()
+        .and_then(|proto| proto.to_str().ok());
+    let https = proto
+        .and_then(|proto| proto.rsplit(',').next())
+        .is_some_and(|last| last.trim().eq_ignore_ascii_case("https"));
+    Origin {
+        address: client.into(),
+        https,
+    }
+}
+
+/// An address with or without a port, an IPv6 one with or without brackets.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bare = hop
+        .strip_prefix('[')
+        .and_then(|rest| rest.split(']').next())
+        .unwrap_or(hop);
+    let address = bare.parse().ok().or_else(|| {
+        hop.parse()
+            .ok()
+            .map(|address: std::net::SocketAddr| address.ip())
+    });
+    address.map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    fn seen(peer: &str, forwarded: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append(
+                FORWARDED_FOR,
+                HeaderValue::from_str(value).expect("a header"),
+            );
+        }
+        origin(ip(peer), &headers, &[ip("10.0.0.1"), ip("10.0.0.2")])
+            .address
+            .to_string()
+    }
+
+    #[test]
+    fn only_trusted_peers_are_believed() {
+        assert_eq!(seen("198.51.100.7", &["203.0.113.9"]), "198.51.100.7");
+        assert_eq!(seen("10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+        assert_eq!(seen("::ffff:10.0.0.1", &["203.0.113.9"]), "203.0.113.9");
+    }
+
+    #[test]
+    fn the_last_untrusted_hop_counts() {
+        assert_eq!(
+            seen("10.0.0.1", &["1.1.1.1, 203.0.113.9, 10.0.0.2"]),
+            "203.0.113.9"
+        );
+        assert_eq!(seen("10.0.0.1", &["1.1.1.1", "203.0.113.9"]), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", &["10.0.0.2"]), "10.0.0.2");
+        assert_eq!(seen("10.0.0.1", &["203.0.113.9:4711"]), "203.0.113.9");
+        assert_eq!(seen("10.0.0.1", &["203.0.113.9, nonsense"]), "10.0.0.1");
+        assert_eq!(seen("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn ipv6_counts_by_network() {
+        assert_eq!(seen("2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::/64");
+        assert_eq!(
+            seen("10.0.0.1", &["[2001:db8:1:2::9]:80"]),
+            "2001:db8:1:2::/64"
+        );
+    }
+
+    #[test]
+    fn https_is_what_the_trusted_proxy_says() {
+        let mut headers = HeaderMap::new();
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+        assert!(origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).https);
+        assert!(!origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).https);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_headers_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut headers = HeaderMap::new();
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                headers.insert(FORWARDED_FOR, value.clone());
+                headers.insert(FORWARDED_PROTO, value);
+                let _ = origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]);
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The page and its parts, embedded in the binary.
+
+use std::sync::LazyLock;
+
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, SET_COOKIE};
+
+use super::body::{self, Body};
+use super::guard::Visitor;
+use super::service::Site;
+use super::session;
+
+/// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
+/// nothing from elsewhere, inside nobody's frame.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// A file of the page.
+pub(crate) struct Part {
+    path: &'static str,
+    content_type: &'static str,
+    content: &'static [u8],
+    etag: LazyLock<HeaderValue>,
+}
+
+macro_rules! part {
+    ($path:literal, $file:literal, $content_type:literal) => {
+        Part {
+            path: $path,
+            content_type: $content_type,
+            content: include_bytes!(concat!("../../www/", $file)),
+            etag: LazyLock::new(|| body::etag(include_bytes!(concat!("../../www/", $file)))),
+        }
+    };
+}
+
+static PARTS: [Part; 4] = [
+    part!("", "index.html", "text/html; charset=utf-8"),
+    part!("chat.js", "chat.js", "text/javascript; charset=utf-8"),
+    part!("chat.css", "chat.css", "text/css; charset=utf-8"),
+    part!("favicon.svg", "favicon.svg", "image/svg+xml"),
+];
+
+/// Finds the part at a path.
+pub(crate) fn part(path: &str) -> Option<&'static Part> {
+    PARTS.iter().find(|part| part.path == path)
+}
+
+/// Answers with a part. The page itself also brings a session to who has none.
+pub(crate) fn serve(
+    site: &Site,
+    part: &Part,
+    request: &HeaderMap,
+    visitor: Visitor,
+) -> Response<Body> {
+    let content = Bytes::from_static(part.content);
+    let mut response = body::tagged(request, part.content_type, &part.etag, content);
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(PAGE_POLICY),
+    );
+    if part.path.is_empty() && visitor.session.is_none() {
+        let cookie = session::set_cookie(site.sessions.issue(), visitor.https);
+        cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
+    }
+    response
+}

@@ -1,0 +1,172 @@
+//! The one password of a server, sent by HTTP Basic (RFC 7617) with any user name.
+
+use std::hint::black_box;
+
+use hyper::header::{AUTHORIZATION, HeaderMap};
+
+/// The password.
+#[derive(Clone)]
+pub(crate) struct Password(Box<[u8]>);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+/// What a request shows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shown {
+    Right,
+    Wrong,
+    Nothing,
+}
+
+impl Password {
+    /// Takes the content of a password file: its first line's break is not part of the password.
+    pub(crate) fn new(content: &[u8]) -> Option<Password> {
+        let content = content.strip_suffix(b"\n").unwrap_or(content);
+        let content = content.strip_suffix(b"\r").unwrap_or(content);
+        (!content.is_empty()).then(|| Password(content.into()))
+    }
+
+    pub(crate) fn shown_in(&self, headers: &HeaderMap) -> Shown {
+        let Some(credentials) = headers.get(AUTHORIZATION) else {
+            return Shown::Nothing;
+        };
+        match password_of(credentials.as_bytes()) {
+            Some(given) if self.equals(&given) => Shown::Right,
+            _ => Shown::Wrong,
+        }
+    }
+
+    /// Takes as long for any wrong password of a length, so that time tells nothing about where
+    /// it goes wrong.
+    fn equals(&self, given: &[u8]) -> bool {
+        let expected = self.0.iter().cycle();
+        let different = given
+            .iter()
+            .zip(expected)
+            .fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+        (different == 0) & (given.len() == self.0.len())
+    }
+}
+
+fn password_of(credentials: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, token) = credentials.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let user_and_password = decode_base64(token.trim_ascii())?;
+    let colon = user_and_password.iter().position(|byte| *byte == b':')?;
+    Some(user_and_password[colon + 1..].to_vec())
+}
+
+/// Base64 of RFC 4648, section 4; padding may be missing.
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    let digits = text
+        .strip_suffix(b"==")
+        .or(text.strip_suffix(b"="))
+        .unwrap_or(text);
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    for group in digits.chunks(4) {
+        let mut bits = 0_u32;
+        for digit in group {
+            let value = match digit {
+                b'A'..=b'Z' => digit - b'A',
+                b'a'..=b'z' => digit - b'a' + 26,
+                b'0'..=b'9' => digit - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(value);
+        }
+        let whole_bytes = group.len() * 6 / 8;
+        if whole_bytes == 0 {
+            return None;
+        }
+        bits <<= 32 - group.len() * 6;
+        bytes.extend_from_slice(&bits.to_be_bytes()[..whole_bytes]);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(credentials: &[u8]) -> Shown {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            AUTHORIZATION,
+            HeaderValue::from_bytes(credentials).expect("a header"),
+        );
+        Password::new(b"open sesame\n")
+            .expect("not empty")
+            .shown_in(&headers)
+    }
+
+    #[test]
+    fn base64_of_the_standard() {
+        for (encoded, decoded) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmE=", "fooba"),
+            ("Zm9vYmFy", "foobar"),
+            ("Zm9vYg", "foob"),
+        ] {
+            assert_eq!(
+                decode_base64(encoded.as_bytes()).as_deref(),
+                Some(decoded.as_bytes()),
+                "{encoded}"
+            );
+        }
+        for bad in ["Z", "Zm9vY", "Zm 9", "Zm9-", "===="] {
+            assert_eq!(decode_base64(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_user_and_the_right_password() {
+        assert_eq!(shown(b"Basic YWxpY2U6b3BlbiBzZXNhbWU="), Shown::Right);
+        assert_eq!(
+            shown(b"basic OjpvcGVuIHNlc2FtZQ=="),
+            Shown::Wrong,
+            "the password begins at the first colon"
+        );
+        assert_eq!(shown(b"bAsIc Om9wZW4gc2VzYW1l"), Shown::Right);
+        for wrong in [
+            "Basic",
+            "Basic !",
+            "Bearer YWxpY2U6b3BlbiBzZXNhbWU=",
+            "Basic YWxpY2U=",
+            "Basic YTpvcGVu",
+            "Basic YTo=",
+            "Basic YTpvcGVuIHNlc2FtZW9wZW4gc2VzYW1l",
+        ] {
+            assert_eq!(shown(wrong.as_bytes()), Shown::Wrong, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_password_is_none() {
+        assert!(Password::new(b"").is_none());
+        assert!(Password::new(b"\r\n").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_credentials_are_wrong(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            if HeaderValue::from_bytes(&bytes).is_ok() {
+                prop_assert_eq!(shown(&bytes), Shown::Wrong);
+            }
+        }
+    }
+}

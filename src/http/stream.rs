@@ -1,0 +1,260 @@
+//! The event stream: from a request for it to the bytes of its body.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::Response;
+use hyper::body::Bytes;
+use hyper::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
+};
+use hyper::http::request::Parts;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::body::Body;
+use super::error::Refusal;
+use super::guard::Visitor;
+use super::limits::StreamPermit;
+use super::query::Query;
+use super::service::Site;
+use super::session;
+use crate::chat::clock::Clock;
+use crate::chat::frame::Frame;
+use crate::chat::history::Start;
+use crate::chat::members::Claim;
+use crate::chat::names::{MemberName, RoomName};
+use crate::chat::subscription::Subscription;
+
+/// Past messages that a stream begins with where it does not say.
+const DEFAULT_HISTORY: u64 = 50;
+/// Characters of an unreadable position that are told back.
+const ECHOED_CHARS: usize = 64;
+
+const HEADERS: [(HeaderName, &str); 3] = [
+    (CONTENT_TYPE, "text/event-stream"),
+    (CACHE_CONTROL, "no-cache, no-store, no-transform"),
+    // nginx would hold the events back until its buffer is full.
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+];
+
+/// Opens a stream of a room.
+pub(crate) fn open(
+    site: &Arc<Site>,
+    head: &Parts,
+    visitor: Visitor,
+    room: &RoomName,
+) -> Result<Response<Body>, Refusal> {
+    if site.is_draining() {
+        return Err(Refusal::Draining);
+    }
+    if !admits_event_stream(&head.headers) {
+        return Err(Refusal::NotAcceptable);
+    }
+    let query = Query::of(&head.uri);
+    let name = match query.get("name") {
+        Some(name) => Some(
+            MemberName::parse(&name.map_err(|_| Refusal::BadName)?)
+                .map_err(|_| Refusal::BadName)?,
+        ),
+        None => None,
+    };
+    let start = start(&head.headers, query)?;
+    let permit = site.streams.open(visitor.address)?;
+    let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
+    let claim = name.map(|name| Claim { name, session });
+    let subscription = site.hub.subscribe(room, claim, &start)?;
+
+    let stream = EventStream::new(
+        subscription,
+        permit,
+        site.settings.heartbeat,
+        site.hub.clock().clone(),
+    );
+    let mut response = Response::new(Body::stream(stream));
+    let headers = response.headers_mut();
+    headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    if visitor.session.is_none() {
+        session::set_cookie(session, visitor.https)
+            .map(|cookie| headers.insert(SET_COOKIE, cookie));
+    }
+    Ok(response)
+}
+
+/// Where the client asks to begin. An empty position is none: so says the HTML standard.
+fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
+    let history = query.number(
+        "history",
+        "history is how many messages to begin with: a whole number.",
+    )?;
+    let header = headers
+        .get("last-event-id")
+        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let position = header
+        .filter(|id| !id.is_empty())
+        .or_else(|| query.get_lossy("lastEventId").filter(|id| !id.is_empty()));
+    Ok(match position.map(|id| id.parse().map_err(|_| id)) {
+        Some(Ok(id)) => Start::After(id),
+        Some(Err(unreadable)) => Start::Unreadable(unreadable.chars().take(ECHOED_CHARS).collect()),
+        None => {
+            Start::Latest(usize::try_from(history.unwrap_or(DEFAULT_HISTORY)).unwrap_or(usize::MAX))
+        }
+    })
+}
+
+/// Whether the client takes what we send (RFC 9110, section 12.5.1).
+fn admits_event_stream(headers: &HeaderMap) -> bool {
+    let mut ranges = headers
+        .get_all(ACCEPT)
+        .iter()
+        .flat_map(|accept| accept.to_str().unwrap_or_default().split(','))
+        .peekable();
+    if ranges.peek().is_none() {
+        return true;
+    }
+    // The most specific range that fits decides.
+    let mut best = (0, false);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let specific = match parts
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "text/event-stream" => 3,
+            "text/*" => 2,
+            "*/*" => 1,
+            _ => continue,
+        };
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let wanted = quality.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0));
+        if specific > best.0 {
+            best = (specific, wanted);
+        }
+    }
+    best.1
+}
+
+/// The body of a stream: frames of the room as they come, heartbeats while there are none, and a
+/// goodbye when the server closes.
+///
+/// hyper asks for bytes until there are none, and writes all it got at once: so frames that wait
+/// together leave in one system call. When the client goes, hyper drops this, and with it the
+/// client's place in the room.
+pub(crate) struct EventStream {
+    subscription: Subscription,
+    heartbeat: Option<Heartbeat>,
+    said_goodbye: bool,
+    _permit: StreamPermit,
+}
+
+/// Beats when nothing was sent for a period. The timer is not touched when something is sent: when
+/// it fires, it looks how long that is ago.
+struct Heartbeat {
+    period: Duration,
+    timer: Pin<Box<Sleep>>,
+    clock: Clock,
+    quiet_since: Option<Instant>,
+}
+
+impl EventStream {
+    fn new(
+        subscription: Subscription,
+        permit: StreamPermit,
+        period: Option<Duration>,
+        clock: Clock,
+    ) -> EventStream {
+        let heartbeat = period.map(|period| Heartbeat {
+            period,
+            timer: Box::pin(sleep(period)),
+            clock,
+            quiet_since: None,
+        });
+        EventStream {
+            subscription,
+            heartbeat,
+            said_goodbye: false,
+            _permit: permit,
+        }
+    }
+
+    /// The next bytes of the body; `None` at its end.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.said_goodbye {
+            return Poll::Ready(None);
+        }
+        let next = self.subscription.poll_next(cx);
+        match (next, &mut self.heartbeat) {
+            (Poll::Ready(frame), heartbeat) => {
+                if let Some(heartbeat) = heartbeat {
+                    heartbeat.quiet_since = None;
+                }
+                self.said_goodbye = frame.is_none();
+                let bytes = frame.map_or_else(
+                    || Frame::server_closing().bytes().clone(),
+                    |frame| frame.bytes().clone(),
+                );
+                Poll::Ready(Some(bytes))
+            }
+            (Poll::Pending, Some(heartbeat)) => heartbeat.poll_beat(cx).map(Some),
+            (Poll::Pending, None) => Poll::Pending,
+        }
+    }
+}
+
+impl Heartbeat {
+    fn poll_beat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let due = quiet_since + self.period;
+            if due <= Instant::now() {
+                break;
+            }
+            self.timer.as_mut().reset(due);
+        }
+        let now = Instant::now();
+        self.quiet_since = Some(now);
+        self.timer.as_mut().reset(now + self.period);
+        Poll::Ready(Frame::heartbeat(self.clock.unix_ms()).bytes().clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admits(accept: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in accept {
+            headers.append(ACCEPT, HeaderValue::from_str(value).expect("a header"));
+        }
+        admits_event_stream(&headers)
+    }
+
+    #[test]
+    fn accept() {
+        for good in [
+            &[][..],
+            &["*/*"],
+            &["text/*"],
+            &["TEXT/Event-Stream"],
+            &["text/html, */*;q=0.1"],
+            &["text/html", "text/event-stream"],
+        ] {
+            assert!(admits(good), "{good:?}");
+        }
+        for bad in [
+            &["text/html"][..],
+            &[""],
+            &["text/event-stream;q=0"],
+            &["text/event-stream;q=0, */*"],
+            &["*/*; q=0.0"],
+            &["application/json, text/plain"],
+        ] {
+            assert!(!admits(bad), "{bad:?}");
+        }
+    }
+}
