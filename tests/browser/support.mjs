@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { chromium } from 'playwright-core';
 import { spawn } from 'node:child_process';
+import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -14,7 +15,7 @@ const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const chromiumFlags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync'];
 
-/** Starts a server and waits for its first line. `kill()` is SIGKILL, `stop()` SIGTERM; both wait for its end. */
+/** Starts a server and waits for its first line. `kill()` is SIGKILL, `stop()` SIGTERM, and both wait for its end; `pause()` freezes it. */
 export async function startServer(options = [], listen = '127.0.0.1:0') {
   const child = spawn(binary, ['--listen', listen, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaints = '';
@@ -26,8 +27,42 @@ export async function startServer(options = [], listen = '127.0.0.1:0') {
     new Promise((_, reject) => child.once('error', reject)),
   ]);
   const url = first.match(/^chatroom listening on (http:\S+)$/)[1];
-  const signal = (name) => () => (child.kill(name), ended);
-  return { url, address: new URL(url).host, stop: signal('SIGTERM'), kill: signal('SIGKILL') };
+  // A test that fails leaves its server running: it shall not keep the tests from ending, and ends with them.
+  const handles = [child, child.stdout, child.stderr];
+  for (const handle of handles) handle.unref();
+  process.once('exit', () => child.kill('SIGKILL'));
+  const signal = (name) => () => {
+    for (const handle of handles) handle.ref();
+    child.kill(name);
+    return ended;
+  };
+  return { url, address: new URL(url).host, stop: signal('SIGTERM'), kill: signal('SIGKILL'), pause: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
+}
+
+/** A network between browser and server that can be cut: what is open breaks, what is new is refused, until it is restored. */
+export async function startNetwork(url) {
+  const { hostname, port } = new URL(url);
+  const sockets = new Set();
+  let whole = true;
+  const network = createServer((near) => {
+    if (!whole) return near.destroy();
+    const far = connect(port, hostname);
+    for (const [socket, other] of [[near, far], [far, near]]) {
+      sockets.add(socket);
+      socket.on('error', () => other.destroy());
+      socket.on('close', () => (sockets.delete(socket), other.destroy()));
+      socket.pipe(other);
+    }
+    return undefined;
+  });
+  await new Promise((resolve) => network.listen(0, '127.0.0.1', resolve));
+  network.unref();
+  return {
+    url: `http://127.0.0.1:${network.address().port}`,
+    cut: () => { whole = false; sockets.forEach((socket) => socket.destroy()); },
+    restore: () => { whole = true; },
+    close: () => { network.close(); sockets.forEach((socket) => socket.destroy()); },
+  };
 }
 
 export const openBrowser = () => chromium.launch({ executablePath, headless: true, args: chromiumFlags });

@@ -1,0 +1,208 @@
+// What the page does when the network or the server fails: nothing is lost, nothing comes twice, and it says where it stands.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { clean, connected, openBrowser, people, person, post, shows, startNetwork, startServer, temporaryFolder, until, write } from './support.mjs';
+
+let browser;
+before(async () => { browser = await openBrowser(); });
+after(() => browser.close());
+
+const status = () => document.getElementById('status').textContent;
+const pending = () => [...document.querySelectorAll('#pending li:not([hidden]) .text')].map((node) => node.textContent);
+
+test('offline and back, with messages waiting on both sides', async () => {
+  const server = await startServer();
+  const network = await startNetwork(server.url);
+  const ada = await person(browser, network.url, 'ada');
+  const bob = await person(browser, server.url, 'bob');
+  await write(ada, 'before');
+  await shows(bob, ['before']);
+  await ada.context().setOffline(true);
+  network.cut();
+  await until(ada, status, 'Offline');
+  await write(ada, 'from ada 1', 'from ada 2');
+  await write(bob, 'from bob 1', 'from bob 2');
+  await until(ada, pending, ['from ada 1', 'from ada 2']);
+  await shows(bob, ['before', 'from bob 1', 'from bob 2']);
+  await ada.locator('#pending .foot', { hasText: 'Waits for the connection' }).first().waitFor();
+  network.restore();
+  await ada.context().setOffline(false);
+  const all = ['before', 'from bob 1', 'from bob 2', 'from ada 1', 'from ada 2'];
+  await shows(ada, all);
+  await shows(bob, all);
+  await until(ada, status, 'Connected');
+  await clean(ada, bob);
+  network.close();
+  await server.stop();
+});
+
+test('the server is killed and comes back with its data: messages written meanwhile arrive, once, in one order', async () => {
+  const folder = await temporaryFolder();
+  const options = ['--data', folder.path, '--fsync', 'always'];
+  const first = await startServer(options);
+  const ada = await person(browser, first.url, 'ada');
+  const bob = await person(browser, first.url, 'bob');
+  await write(ada, 'one');
+  await shows(bob, ['one']);
+  await write(bob, 'two');
+  for (const page of [ada, bob]) await shows(page, ['one', 'two']);
+  await first.kill();
+  await until(ada, status, 'Reconnecting');
+  assert.match(await ada.locator('#countdown').textContent(), /in \d+ s/);
+  await write(ada, 'three');
+  await until(ada, pending, ['three']);
+  const second = await startServer(options, first.address);
+  await shows(bob, ['one', 'two', 'three'], 40_000);
+  await shows(ada, ['one', 'two', 'three'], 40_000);
+  await until(ada, people, ['ada', 'bob']);
+  assert.equal(await ada.locator('.gap').count(), 0);
+  await clean(ada, bob);
+  await second.stop();
+  await folder.remove();
+});
+
+test('a server that comes back without its messages is told as a gap, and what was read stays', async () => {
+  const first = await startServer();
+  const ada = await person(browser, first.url, 'ada');
+  await write(ada, 'in the old life');
+  await shows(ada, ['in the old life']);
+  await first.kill();
+  const second = await startServer([], first.address);
+  await ada.locator('.gap', { hasText: 'the server started anew' }).waitFor({ timeout: 40_000 });
+  await connected(ada);
+  await write(ada, 'in the new life');
+  await shows(ada, ['in the old life', 'in the new life']);
+  assert.equal(await ada.locator('.gap').count(), 1);
+  await clean(ada);
+  await second.stop();
+});
+
+test('more went by than the server holds: a line says so where it happened', async () => {
+  const server = await startServer(['--history', '5', '--message-rate', '0']);
+  const network = await startNetwork(server.url);
+  const ada = await person(browser, network.url, 'ada');
+  await write(ada, 'seen');
+  await shows(ada, ['seen']);
+  network.cut();
+  await until(ada, status, 'Reconnecting');
+  for (let n = 1; n <= 20; n += 1) await post(server.url, 'lobby', 'bot', `m${n}`);
+  network.restore();
+  await shows(ada, ['seen', 'm16', 'm17', 'm18', 'm19', 'm20']);
+  const rows = () => [...document.querySelectorAll('#log > .message, #log > .gap')].map((node) => node.className.split(' ')[0]);
+  assert.deepEqual((await ada.evaluate(rows)).slice(0, 3), ['message', 'gap', 'message']);
+  await ada.locator('.gap', { hasText: 'no longer kept' }).waitFor();
+  await clean(ada);
+  network.close();
+  await server.stop();
+});
+
+test('a post whose answer is lost is sent again under the same key and stands once', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  const keys = [];
+  await ada.route('**/chat/lobby', async (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    keys.push(route.request().headers()['idempotency-key']);
+    if (keys.length > 1) return route.continue();
+    await route.fetch();
+    return route.abort('connectionreset');
+  });
+  await write(ada, 'once');
+  await shows(ada, ['once']);
+  await until(ada, () => Object.keys(sessionStorage).filter((key) => key.includes('pending')).map((key) => sessionStorage[key]), ['[]']);
+  assert.equal(keys.length, 2);
+  assert.equal(keys[0], keys[1]);
+  await ada.reload();
+  await shows(ada, ['once']);
+  await clean(ada);
+  await server.stop();
+});
+
+test('a message that was refused can be dropped by hand, survives a reload, and can be sent again by hand', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  const full = { status: 507, json: { error: 'storage-full', message: 'The disk is full.' } };
+  await ada.route('**/chat/lobby', (route) => (route.request().method() === 'POST' ? route.fulfill(full) : route.continue()));
+  await write(ada, 'keep', 'not this');
+  await until(ada, pending, ['keep', 'not this']);
+  await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).nth(1).waitFor();
+  await ada.locator('#pending li', { hasText: 'not this' }).getByRole('button', { name: 'Drop' }).click();
+  await until(ada, pending, ['keep']);
+  await ada.reload();
+  await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).waitFor();
+  await until(ada, pending, ['keep']);
+  await ada.unroute('**/chat/lobby');
+  await ada.getByRole('button', { name: 'Retry' }).click();
+  await shows(ada, ['keep']);
+  await clean(ada);
+  await server.stop();
+});
+
+test('a refused message says why and waits for a decision', async () => {
+  const server = await startServer(['--max-message', '10']);
+  const ada = await person(browser, server.url, 'ada');
+  await write(ada, 'far more than ten bytes');
+  await ada.locator('#pending .failed .foot').waitFor();
+  assert.ok((await ada.locator('#pending .failed .foot span').textContent()).length > 10);
+  await write(ada, 'short');
+  await until(ada, () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent), ['short']);
+  await ada.getByRole('button', { name: 'Drop' }).click();
+  await shows(ada, ['short']);
+  await clean(ada);
+  await server.stop();
+});
+
+test('too many messages: the page waits as long as the server asks, says so, and sends them all in order', async () => {
+  const server = await startServer(['--message-rate', '1']);
+  const ada = await person(browser, server.url, 'ada');
+  const texts = Array.from({ length: 15 }, (_, n) => `m${n}`);
+  await write(ada, ...texts);
+  await ada.locator('#pending .foot', { hasText: /Sent in \d+ s/ }).waitFor();
+  await shows(ada, texts, 40_000);
+  await clean(ada);
+  await server.stop();
+});
+
+test('the counter appears near the limit and a text over it stays in the composer', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  const help = ada.locator('#composer-help');
+  await ada.locator('#text').fill('é'.repeat(2000));
+  await help.filter({ hasText: '96 bytes left' }).waitFor();
+  await ada.locator('#text').fill('é'.repeat(2049));
+  await help.filter({ hasText: '2 bytes too long' }).waitFor();
+  await ada.locator('#text').press('Enter');
+  assert.equal((await ada.locator('#text').inputValue()).length, 2049);
+  assert.ok(await ada.locator('#send').isDisabled());
+  await clean(ada);
+  await server.stop();
+});
+
+test('a server that closes says so, and the page comes back by itself', async () => {
+  const first = await startServer();
+  const ada = await person(browser, first.url, 'ada');
+  await ada.evaluate(() => {
+    window.phases = [];
+    new MutationObserver(() => window.phases.push(document.getElementById('status').textContent))
+      .observe(document.getElementById('status'), { childList: true, characterData: true, subtree: true });
+  });
+  await first.stop();
+  await until(ada, () => window.phases.includes('Reconnecting'), true);
+  const second = await startServer([], first.address);
+  await connected(ada);
+  await clean(ada);
+  await second.stop();
+});
+
+test('a connection that dies without a word is noticed by its missing heartbeats', async () => {
+  const server = await startServer(['--heartbeat', '1']);
+  const ada = await person(browser, server.url, 'ada');
+  server.pause();
+  await until(ada, status, 'Reconnecting', 20_000);
+  server.resume();
+  await connected(ada);
+  await write(ada, 'back');
+  await shows(ada, ['back']);
+  await clean(ada);
+  await server.stop();
+});

@@ -1,0 +1,190 @@
+// Everyone: hostile text, small screens, languages, dark rooms, screen readers, browsers that forbid things.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { clean, connected, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
+
+const axeSource = await readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+let browser;
+let server;
+before(async () => {
+  browser = await openBrowser();
+  server = await startServer(['--message-rate', '0']);
+});
+after(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+const hostile = [
+  '<img src=x onerror="window.ran = true">', '<script>window.ran = true</script>', '"><svg onload=alert(1)>',
+  'javascript:window.ran=true', '[x](javascript:alert(1))', 'data:text/html,<script>alert(1)</script>',
+  'https://good.example/\u202egpj.exe', '\u202etxt.esrever \u2066', '\u2028\u2029\u0000', 'https://x.example/"onmouseover="alert(1)',
+];
+
+test('hostile text is shown as text: no script runs, no policy is violated, links lead where they say', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'hostile' });
+  await ada.evaluate(() => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', (event) => window.violations.push(event.violatedDirective));
+  });
+  for (const text of hostile) await post(server.url, 'hostile', '<b>bot</b>', text);
+  await shows(ada, hostile);
+  assert.equal(await ada.evaluate(() => window.ran), undefined);
+  assert.deepEqual(await ada.evaluate(() => window.violations), []);
+  assert.equal(await ada.locator('#log :is(img, script, svg, b)').count(), 0);
+  const links = await ada.locator('#log a').evaluateAll((nodes) => nodes.map(({ href, textContent, rel, target }) => [href, textContent, rel, target]));
+  const safe = ['noopener noreferrer', '_blank'];
+  assert.deepEqual(links, [['https://good.example/', 'https://good.example/', ...safe], ['https://x.example/', 'https://x.example/', ...safe]]);
+  // Each text is isolated, so that an override in one does not turn what follows it.
+  const shown = await ada.locator('#log .text').evaluateAll((nodes) => nodes.map((node) => [node.dir, getComputedStyle(node).unicodeBidi]));
+  assert.ok(shown.every(([dir, bidi]) => dir === 'auto' && /isolate|plaintext/.test(bidi)));
+  await clean(ada);
+});
+
+async function violations(page) {
+  await page.evaluate(axeSource);
+  const result = await page.evaluate(() => window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
+}
+
+const sizes = [['desktop', { width: 1180, height: 760 }], ['phone', { width: 390, height: 780 }], ['narrow', { width: 320, height: 480 }]];
+for (const colorScheme of ['light', 'dark']) {
+  for (const [size, viewport] of sizes) {
+    test(`axe-core finds nothing to object to: ${size}, ${colorScheme}`, async () => {
+      const room = `axe-${size}-${colorScheme}`;
+      const ada = await person(browser, server.url, 'ada', { room, colorScheme, viewport });
+      await write(ada, 'see https://a.example and `code`');
+      for (const name of ['bob', 'Cleo', '李雷', 'd4n', 'éva', 'zoë']) await post(server.url, room, name, name === 'bob' ? 'hello ada' : 'hello\n```\nblock\n```');
+      await ada.locator('.message').nth(6).waitFor();
+      await ada.context().route('**/chat/*', (route) => (route.request().method() === 'POST' ? route.fulfill({ status: 413, json: { error: 'too-large', message: 'Too long.' } }) : route.continue()));
+      await write(ada, 'refused');
+      await ada.locator('#pending .failed').waitFor();
+      assert.deepEqual(await violations(ada), []);
+      if (await ada.locator('#menu').isVisible()) {
+        await ada.locator('#menu').click();
+        await ada.locator('#side').evaluate((node) => Promise.all(node.getAnimations().map(({ finished }) => finished)));
+      }
+      await ada.locator('#rename').click();
+      await ada.locator('#join').waitFor();
+      assert.deepEqual(await violations(ada), []);
+      await clean(ada);
+    });
+  }
+}
+
+test('every name has a colour with at least 4.5:1 on its grounds, in both themes', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'colours' });
+  await post(server.url, 'colours', 'bot', 'hello');
+  await ada.locator('.heading .name').waitFor();
+  for (const colorScheme of ['light', 'dark']) {
+    await ada.emulateMedia({ colorScheme });
+    const worst = await ada.evaluate(() => {
+      const pen = new OffscreenCanvas(1, 1).getContext('2d', { willReadFrequently: true });
+      const luminance = (colour) => {
+        pen.fillStyle = colour;
+        pen.fillRect(0, 0, 1, 1);
+        const [r, g, b] = [...pen.getImageData(0, 0, 1, 1).data].map((value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const contrast = (a, b) => (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+      const [name, face] = ['.heading .name', '.message .avatar'].map((selector) => document.querySelector(selector));
+      const ground = luminance(getComputedStyle(document.body).backgroundColor);
+      let least = 21;
+      for (let hue = 0; hue < 360; hue += 1) {
+        name.closest('.message').style.setProperty('--hue', hue);
+        face.style.setProperty('--hue', hue);
+        const style = getComputedStyle(face);
+        least = Math.min(least, contrast(luminance(getComputedStyle(name).color), ground), contrast(luminance(style.color), luminance(style.backgroundColor)));
+      }
+      return least;
+    });
+    assert.ok(worst >= 4.5, `${colorScheme}: ${worst}`);
+  }
+  await clean(ada);
+});
+
+test('the dark theme is dark', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'dark', colorScheme: 'dark' });
+  const [r, g, b] = (await ada.evaluate(() => getComputedStyle(document.body).backgroundColor)).match(/\d+/g).map(Number);
+  assert.ok(r + g + b < 150);
+  await clean(ada);
+});
+
+test('on a phone nothing is wider than the screen, and the side panel opens, closes and keeps the focus', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'phone', viewport: { width: 320, height: 568 }, hasTouch: true, isMobile: true });
+  await write(ada, `https://a.example/${'long'.repeat(60)}`, 'x'.repeat(300), `\`\`\`\n${'code '.repeat(60)}\n\`\`\``);
+  await ada.locator('.message').nth(2).waitFor();
+  assert.equal(await ada.evaluate(() => document.documentElement.scrollWidth), 320);
+  assert.equal(await ada.locator('#scroller').evaluate((node) => node.scrollWidth <= node.clientWidth), true);
+  assert.ok(await ada.locator('#rooms').isHidden());
+  await ada.locator('#menu').tap();
+  await ada.locator('#rooms').waitFor();
+  await until(ada, () => document.getElementById('side').contains(document.activeElement), true);
+  await ada.keyboard.press('Escape');
+  await ada.locator('#rooms').waitFor({ state: 'hidden' });
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'menu');
+  await clean(ada);
+});
+
+test('by keyboard alone: a name, a message, a room, older messages', async () => {
+  for (let n = 0; n < 60; n += 1) await post(server.url, 'keys', 'bot', `m${n}\n\n`);
+  const ada = await person(browser, server.url, '', { room: 'keys' });
+  await ada.keyboard.type('ada');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#composer').waitFor();
+  await ada.keyboard.type('hello');
+  await ada.keyboard.press('Enter');
+  await ada.locator('.message.own').waitFor();
+  await ada.keyboard.press('Shift+Tab');
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'scroller');
+  await ada.keyboard.press('Home');
+  await ada.locator('#jump').waitFor();
+  await ada.keyboard.press('Tab');
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'jump');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#jump').waitFor({ state: 'hidden' });
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'text');
+  await clean(ada);
+});
+
+test('Chinese, after the browser\'s language', async () => {
+  const own = await startServer();
+  const ada = await person(browser, own.url, '李雷', { room: '中文', locale: 'zh-CN' });
+  assert.equal(await ada.evaluate(() => document.documentElement.lang), 'zh');
+  assert.equal(await ada.locator('#status').textContent(), '已连接');
+  await write(ada, '大家好');
+  await shows(ada, ['大家好']);
+  await ada.locator('.day', { hasText: '今天' }).waitFor();
+  const words = await ada.evaluate(() => document.getElementById('app').innerText.replace(/#/g, ''));
+  assert.doesNotMatch(words.replace('Shift', ''), /[A-Za-z]/);
+  await clean(ada);
+  await own.stop();
+});
+
+test('it works where the browser refuses storage', async () => {
+  const init = () => {
+    for (const area of ['localStorage', 'sessionStorage']) Object.defineProperty(window, area, { get() { throw new DOMException('no', 'SecurityError'); } });
+  };
+  const ada = await person(browser, server.url, 'ada', { room: 'no-storage', init });
+  await write(ada, 'hello');
+  await shows(ada, ['hello']);
+  await clean(ada);
+});
+
+test('without JavaScript it says so', async () => {
+  const context = await browser.newContext({ javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(server.url);
+  await page.locator('.no-script', { hasText: 'needs JavaScript' }).waitFor();
+  assert.ok(await page.locator('#app').isHidden());
+  await context.close();
+});
+
+test('the page weighs less than 60 KB, uncompressed', async () => {
+  const folder = new URL('../../www/', import.meta.url);
+  const names = await readdir(folder);
+  assert.deepEqual(names.sort(), ['chat.css', 'chat.js', 'favicon.svg', 'index.html']);
+  const sizes = await Promise.all(names.map(async (name) => (await stat(new URL(name, folder))).size));
+  assert.ok(sizes.reduce((sum, size) => sum + size, 0) < 60_000);
+});
