@@ -18,7 +18,7 @@ async fn a_stream_in_an_empty_room_begins_with_a_greeting_alone() {
         )
     );
     say(server.address(), "lobby", "bot", "hello").await;
-    assert_eq!(stream.event().await.text(), "hello");
+    assert_eq!(stream.message().await.text(), "hello");
     get(server.address(), "/healthz").await.expect(200, "");
     server.stop().await;
 }
