@@ -3,4 +3,6 @@
 
 mod support;
 
+mod history;
+mod sending;
 mod wire;
