@@ -27,7 +27,7 @@ for (const name of ['mira', 'Jonas', '李雷', 'amina']) {
   const page = await context.newPage();
   await page.goto(`${server.url}/#lobby`);
   await page.getByLabel('Your name').fill(name);
-  await page.getByRole('button', { name: 'Join' }).click();
+  await page.locator('#join .primary').click();
   await page.locator('#own-name', { hasText: name }).waitFor();
   crowd.push(page);
 }
@@ -41,7 +41,7 @@ const context = await browser.newContext({ locale: 'en-GB' });
 const alex = await context.newPage();
 await alex.goto(`${server.url}/#lobby`);
 await alex.getByLabel('Your name').fill('alex');
-await alex.getByRole('button', { name: 'Join' }).click();
+await alex.locator('#join .primary').click();
 await alex.locator('.dot.connected').waitFor();
 for (const room of ['garden', 'workshop']) await post(server.url, room, 'mira', 'Hello');
 for (const [name, text] of talk) {

@@ -181,7 +181,7 @@ test('hidden, it counts in the title and notifies of mentions, where allowed', a
   await ada.evaluate(() => window.hide(true));
   await write(bob, 'nothing for you', 'Ada: look');
   await until(ada, () => document.title, '(2) #hidden · chatroom');
-  assert.deepEqual(await ada.evaluate(() => window.notified), ['bob in #hidden: Ada: look']);
+  assert.deepEqual(await ada.evaluate(() => window.notified), ['bob · #hidden: Ada: look']);
   await ada.evaluate(() => window.hide(false));
   await until(ada, () => document.title, '#hidden · chatroom');
   await clean(ada, bob);
