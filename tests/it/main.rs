@@ -3,6 +3,11 @@
 
 mod support;
 
+mod crowd;
+mod resume;
+
 mod history;
+mod members;
 mod sending;
+mod sessions;
 mod wire;
