@@ -6,8 +6,11 @@ mod support;
 mod crowd;
 mod resume;
 
+mod guard;
 mod history;
+mod limits;
 mod members;
+mod password;
 mod sending;
 mod sessions;
 mod wire;

@@ -1,0 +1,453 @@
+//! The guard, threat by threat: each test is named after what an attacker tries, and says what the
+//! attacker would gain.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use chatroom::ManualClock;
+use serde_json::json;
+
+use crate::support::{
+    Client, EventStream, Process, Request, Response, Server, ask, get, say, unlimited,
+};
+
+/// What an answer says to scripts of other origins.
+fn cors(answer: &Response) -> Vec<&str> {
+    let headers = answer.headers.iter();
+    headers
+        .filter(|(name, _)| name.starts_with("access-control-"))
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+/// Gain: any page that a visitor has open posts in the visitor's name, or appears under it.
+#[tokio::test(flavor = "multi_thread")]
+async fn cross_site_request_forgery() {
+    let server = Server::start().await;
+    let address = server.address();
+    let forgeries: &[&[(&str, &str)]] = &[
+        &[("Sec-Fetch-Site", "cross-site")],
+        &[("Sec-Fetch-Site", "same-site")],
+        &[("Sec-Fetch-Site", "")],
+        &[("Sec-Fetch-Site", "SAME-ORIGIN, cross-site")],
+        &[
+            ("Sec-Fetch-Site", "cross-site"),
+            ("Origin", "http://chat.test"),
+        ],
+        &[("Origin", "http://evil.test")],
+        &[("Origin", "null")],
+        &[("Origin", "")],
+        &[("Origin", "http://chat.test:8080")],
+        &[("Origin", "http://chat.test.evil.test")],
+        &[("Origin", "http://evil.test/http://chat.test")],
+        &[("Origin", "chat.test")],
+    ];
+    for headers in forgeries {
+        for request in [
+            Request::post_text("/chat?name=ann", "forged"),
+            Request::post_json("/chat", &json!({"text": "forged", "name": "ann"})),
+            Request::get("/chat?name=ann"),
+        ] {
+            let forged = headers
+                .iter()
+                .fold(request.host("chat.test"), |r, (name, value)| {
+                    r.header(name, value)
+                });
+            let refused = ask(address, forged).await.expect(403, "cross-origin");
+            assert_eq!(cors(&refused), [""; 0], "{headers:?}");
+        }
+    }
+    let room = get(address, "/chat/lobby/messages").await.json();
+    assert_eq!(room["messages"], json!([]));
+    assert_eq!(
+        get(address, "/chat/lobby/members").await.json()["memberCount"],
+        0
+    );
+}
+
+/// The other side of the same check: the page itself, and programs, are let in.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_the_own_page_and_of_programs_are_no_forgeries() {
+    let server = Server::start().await;
+    let honest: &[&[(&str, &str)]] = &[
+        &[],
+        &[
+            ("Sec-Fetch-Site", "same-origin"),
+            ("Origin", "http://chat.test:8080"),
+        ],
+        &[("Sec-Fetch-Site", "same-origin")],
+        &[("Sec-Fetch-Site", "none")],
+        &[("Origin", "http://chat.test:8080")],
+        &[("Origin", "https://CHAT.test:8080")],
+    ];
+    for (n, headers) in honest.iter().enumerate() {
+        let add = |request: Request| {
+            let request = request.host("chat.test:8080");
+            headers
+                .iter()
+                .fold(request, |r, (name, value)| r.header(name, value))
+        };
+        let post = add(Request::post_text("/chat?name=bob", "hi"));
+        ask(server.address(), post).await.expect(201, "");
+        let join = add(Request::get(&format!("/chat?name=ann{n}")));
+        EventStream::request(server.address(), join).await;
+    }
+}
+
+/// Gain: a page from the open web gives its own name the address 127.0.0.1, counts as same-origin
+/// with a server on the visitor's machine, and reads and writes there.
+#[tokio::test(flavor = "multi_thread")]
+async fn dns_rebinding() {
+    let server = Process::start(&[]).await;
+    let address = server.address();
+    for host in [
+        "evil.test",
+        "evil.test:8080",
+        "localhost.evil.test",
+        "127.0.0.1.evil.test",
+        "evil-localhost",
+        "127.0.0.2",
+        "0.0.0.0",
+        "[::2]",
+        "",
+        "localhost@evil.test",
+        "evil.test.",
+    ] {
+        for target in ["/", "/chat", "/chat/lobby/messages", "/rooms", "/metrics"] {
+            let request = Request::get(target).host(host);
+            ask(address, request).await.expect(403, "unknown-host");
+        }
+        let post = Request::post_text("/chat?name=ann", "x").host(host);
+        ask(address, post).await.expect(403, "unknown-host");
+    }
+    // A target in absolute form outranks the Host header.
+    let absolute = Request::get("http://evil.test/rooms").host("localhost");
+    ask(address, absolute).await.expect(403, "unknown-host");
+    for host in [
+        "localhost",
+        "LOCALHOST:1",
+        "127.0.0.1:9",
+        "[::1]",
+        "[::1]:80",
+        "localhost.",
+    ] {
+        ask(address, Request::get("/rooms").host(host))
+            .await
+            .expect(200, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_may_be_allowed_and_on_other_addresses_any_is() {
+    let named = Process::start(&["--allow-host", "chat.test", "--allow-host=b.test"]).await;
+    for (host, status) in [
+        ("chat.test", 200),
+        ("CHAT.TEST:443", 200),
+        ("b.test", 200),
+        ("localhost", 403),
+    ] {
+        let answer = ask(named.address(), Request::get("/rooms").host(host)).await;
+        assert_eq!(answer.status, status, "{host}");
+    }
+    let open = Process::start(&["--listen", "0.0.0.0:0"]).await;
+    let address = (Ipv4Addr::LOCALHOST, open.address().port()).into();
+    let answer = ask(address, Request::get("/rooms").host("anything.test")).await;
+    answer.expect(200, "");
+}
+
+/// Gain: two parsers (a proxy's and ours) that take different hosts for the true one.
+#[tokio::test(flavor = "multi_thread")]
+async fn host_header_confusion() {
+    let server = Server::with(|chat| chat.allow_host("localhost")).await;
+    let none = Request::get("/rooms").without_host();
+    ask(server.address(), none).await.expect(400, "bad-request");
+    let two = Request::get("/rooms").header("Host", "evil.test");
+    ask(server.address(), two).await.expect(400, "bad-request");
+    let same_twice = Request::get("/rooms").header("Host", "localhost");
+    ask(server.address(), same_twice)
+        .await
+        .expect(400, "bad-request");
+}
+
+/// Gain: a page of any origin reads the room with its visitor's cookie or password.
+#[tokio::test(flavor = "multi_thread")]
+async fn cross_origin_reading() {
+    let closed = Server::start().await;
+    let open = Server::with(|chat| chat.allow_origin("https://app.test").expect("an origin")).await;
+    for server in [&closed, &open] {
+        for target in [
+            "/rooms",
+            "/chat/lobby/messages",
+            "/chat/lobby/members",
+            "/nowhere",
+        ] {
+            let request = Request::get(target).header("Origin", "https://evil.test");
+            assert_eq!(
+                cors(&ask(server.address(), request).await),
+                [""; 0],
+                "{target}"
+            );
+        }
+        let request = Request::get("/chat").header("Origin", "https://evil.test");
+        let stream = EventStream::request(server.address(), request).await;
+        assert_eq!(cors(&stream.head), [""; 0]);
+        for origin in [
+            "https://evil.test",
+            "null",
+            "http://app.test",
+            "https://app.test:444",
+            "*",
+        ] {
+            let preflight = Request::new("OPTIONS", "/chat")
+                .header("Origin", origin)
+                .header("Access-Control-Request-Method", "POST");
+            let refused = ask(server.address(), preflight)
+                .await
+                .expect(403, "cross-origin");
+            assert_eq!(cors(&refused), [""; 0], "{origin}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_allowed_origin_reads_and_posts_with_credentials() {
+    let server =
+        Server::with(|chat| chat.allow_origin("https://app.test").expect("an origin")).await;
+    let address = server.address();
+    let from_app = |request: Request| {
+        request
+            .header("Origin", "https://app.test")
+            .header("Sec-Fetch-Site", "cross-site")
+    };
+    let preflight = from_app(Request::new("OPTIONS", "/chat/dev"))
+        .header("Access-Control-Request-Method", "POST")
+        .header("Access-Control-Request-Headers", "content-type");
+    let allowed = ask(address, preflight).await;
+    assert_eq!(allowed.status, 204);
+    let says = |name: &str| {
+        allowed
+            .header(name)
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+    };
+    assert!(says("access-control-allow-methods").contains("post"));
+    for header in [
+        "content-type",
+        "idempotency-key",
+        "last-event-id",
+        "authorization",
+    ] {
+        assert!(
+            says("access-control-allow-headers").contains(header),
+            "{header}"
+        );
+    }
+    let stream = EventStream::request(address, from_app(Request::get("/chat?name=ann"))).await;
+    let posted = ask(
+        address,
+        from_app(Request::post_text("/chat?name=bob", "hi")),
+    )
+    .await;
+    let read = ask(address, from_app(Request::get("/chat/lobby/messages"))).await;
+    let refused = ask(address, from_app(Request::get("/nowhere"))).await;
+    assert_eq!(
+        (posted.status, read.status, refused.status),
+        (201, 200, 404)
+    );
+    for answer in [&allowed, &stream.head, &posted, &read, &refused] {
+        assert_eq!(
+            answer.header("access-control-allow-origin"),
+            Some("https://app.test")
+        );
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true")
+        );
+        assert_eq!(answer.header("vary"), Some("Origin"));
+    }
+    // A cache in between must not give one origin's answer to another.
+    assert_eq!(get(address, "/rooms").await.header("vary"), Some("Origin"));
+}
+
+/// Gain: an attacker's frame around the page takes the visitor's clicks; an answer taken for a
+/// script or a page runs as one; an address with a room in it leaks to other sites.
+#[tokio::test(flavor = "multi_thread")]
+async fn clickjacking_and_content_sniffing() {
+    let server = Server::start().await;
+    let address = server.address();
+    let mut answers = vec![EventStream::open(address, "/chat").await.head];
+    for target in [
+        "/",
+        "/chat.js",
+        "/chat.css",
+        "/favicon.svg",
+        "/rooms",
+        "/healthz",
+        "/metrics",
+        "/nowhere",
+        "/chat/.bad",
+        "/chat/lobby/messages",
+        "/chat/lobby/members",
+    ] {
+        answers.push(get(address, target).await);
+        answers.push(ask(address, Request::new("DELETE", target)).await);
+    }
+    answers.push(ask(address, Request::post_text("/chat?name=ann", "hi")).await);
+    answers.push(ask(address, Request::post_text("/chat?name=ann", "")).await);
+    for answer in answers {
+        let policy = answer.header("content-security-policy").unwrap_or_default();
+        assert!(policy.starts_with("default-src 'none'"), "{}", answer.head);
+        assert!(policy.contains("frame-ancestors 'none'"), "{}", answer.head);
+        assert!(!policy.contains("unsafe"), "{}", answer.head);
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{}", answer.head);
+        }
+        assert!(
+            answer.status == 304 || answer.header("content-type").is_some(),
+            "{}",
+            answer.head
+        );
+        for banner in ["server", "x-powered-by", "via"] {
+            assert_eq!(answer.header(banner), None, "{}", answer.head);
+        }
+    }
+}
+
+/// Gain: to pass for a new client with every request, under all limits by address.
+#[tokio::test(flavor = "multi_thread")]
+async fn forwarded_address_spoofing() {
+    let wary = Server::with(|chat| chat.max_streams_per_ip(1)).await;
+    let trusting = Server::with(|chat| {
+        chat.max_streams_per_ip(1)
+            .trusted_proxy(Ipv4Addr::LOCALHOST.into())
+    })
+    .await;
+    let from = |hops: &str| Request::get("/chat").header("X-Forwarded-For", hops);
+    let _first = EventStream::request(wary.address(), from("192.0.2.1")).await;
+    for spoofed in ["192.0.2.2", "192.0.2.3, 192.0.2.4", "::1"] {
+        ask(wary.address(), from(spoofed))
+            .await
+            .expect(429, "too-many-streams");
+    }
+    let _client = EventStream::request(trusting.address(), from("192.0.2.1")).await;
+    // What stands before the hop that the proxy has added is the client's own invention.
+    for spoofed in [
+        "192.0.2.7, 192.0.2.1",
+        "garbage, 192.0.2.1",
+        "127.0.0.1, 192.0.2.1",
+        "192.0.2.1:4711",
+    ] {
+        ask(trusting.address(), from(spoofed))
+            .await
+            .expect(429, "too-many-streams");
+    }
+    let split = Request::get("/chat")
+        .header("X-Forwarded-For", "192.0.2.9")
+        .header("X-Forwarded-For", "192.0.2.1");
+    ask(trusting.address(), split)
+        .await
+        .expect(429, "too-many-streams");
+    let _other = EventStream::request(trusting.address(), from("192.0.2.2")).await;
+}
+
+/// Gain: whoever has a common IPv6 connection has 2^64 addresses, each with its own limits.
+#[tokio::test(flavor = "multi_thread")]
+async fn ipv6_address_hopping() {
+    let server = Server::with(|chat| {
+        chat.max_streams_per_ip(1)
+            .trusted_proxy(Ipv4Addr::LOCALHOST.into())
+    })
+    .await;
+    let from = |address: &str| Request::get("/chat").header("X-Forwarded-For", address);
+    let _first = EventStream::request(server.address(), from("2001:db8:1:2::1")).await;
+    for same in [
+        "2001:db8:1:2::2",
+        "2001:db8:1:2:ffff:ffff:ffff:ffff",
+        "[2001:db8:1:2::3]:443",
+    ] {
+        ask(server.address(), from(same))
+            .await
+            .expect(429, "too-many-streams");
+    }
+    let _neighbour = EventStream::request(server.address(), from("2001:db8:1:3::1")).await;
+    // An IPv4 address in IPv6's clothes is that address, not one network with all others.
+    let _mapped = EventStream::request(server.address(), from("::ffff:192.0.2.1")).await;
+    let _other = EventStream::request(server.address(), from("::ffff:192.0.2.2")).await;
+    ask(server.address(), from("192.0.2.1"))
+        .await
+        .expect(429, "too-many-streams");
+}
+
+/// Gain: the limits and the proxy settings would not hold on an IPv6 socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ipv6_socket_has_the_same_guard() {
+    let server = Server::on("[::1]:0", |chat| {
+        chat.max_streams_per_ip(1)
+            .trusted_proxy(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]))
+    })
+    .await;
+    let _one = EventStream::open(server.address(), "/chat").await;
+    get(server.address(), "/chat")
+        .await
+        .expect(429, "too-many-streams");
+    let forwarded = Request::get("/chat").header("X-Forwarded-For", "192.0.2.1");
+    EventStream::request(server.address(), forwarded).await;
+}
+
+/// Gain: one who makes up a new cookie for every message would never meet a limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_flood_under_changing_sessions() {
+    let clock = ManualClock::at(1_700_000_000_000);
+    let server = Server::with(|_| unlimited().clock(clock.clone()).message_rate(1.0)).await;
+    let post = |n: u32| {
+        Request::post_text(&format!("/chat?name=flood{n}"), "x").session(&format!("{n:032x}"))
+    };
+    for n in 0..10 {
+        ask(server.address(), post(n)).await.expect(201, "");
+    }
+    for n in 10..20 {
+        ask(server.address(), post(n))
+            .await
+            .expect(429, "too-many-messages");
+    }
+    clock.advance(Duration::from_secs(1));
+    ask(server.address(), post(20)).await.expect(201, "");
+}
+
+/// Gain: a second request, hidden in the first one's body, that a proxy in front has not seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn request_smuggling() {
+    let server = Server::start().await;
+    let hidden = "POST /chat?name=eve HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nsmuggled";
+    for framing in [
+        "Content-Length: 1\r\nContent-Length: 200\r\n",
+        "Content-Length: 1, 200\r\n",
+        "Content-Length: +1\r\n",
+        "Content-Length: 0x1\r\n",
+        "Content-Length : 1\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding : chunked\r\n",
+    ] {
+        let head =
+            "POST /chat?name=bob HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n";
+        let mut client = Client::connect(server.address()).await;
+        client
+            .send(format!("{head}{framing}\r\n1{hidden}").as_bytes())
+            .await;
+        assert_eq!(client.response("POST").await.status, 400, "{framing}");
+        assert_eq!(
+            client.rest().await,
+            b"",
+            "{framing}: the connection goes on"
+        );
+    }
+    // Nothing came through: this is the first message.
+    say(server.address(), "lobby", "ann", "hi").await;
+    let page = get(server.address(), "/chat/lobby/messages").await.json();
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(1), "{page}");
+}
