@@ -1,0 +1,337 @@
+//! Whoever comes back has every message exactly once and in order, or is told that it has not.
+
+use std::net::SocketAddr;
+
+use chatroom::EventId;
+use serde_json::Value;
+
+use crate::crowd::{Chance, Follower, Progress, Seen, figure, id_of, in_order, post_all};
+use crate::support::{Client, EventStream, Request, Server, get, within};
+
+const CLIENTS: u64 = 50;
+const POSTERS: usize = 4;
+const MESSAGES: usize = 10_000;
+
+/// Starts the posters, and collects what was posted.
+async fn posters(address: SocketAddr) -> Vec<EventId> {
+    let posters: Vec<_> = (0..POSTERS)
+        .map(|poster| {
+            let texts = (0..MESSAGES / POSTERS).map(move |n| format!("message {n} of {poster}"));
+            tokio::spawn(post_all(
+                address,
+                [
+                    "/chat?name=a",
+                    "/chat?name=b",
+                    "/chat?name=c",
+                    "/chat?name=d",
+                ][poster],
+                texts,
+            ))
+        })
+        .collect();
+    let mut posted = Vec::new();
+    for poster in posters {
+        posted.push(poster.await.expect("the poster posts all"));
+    }
+    in_order(posted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_drop_and_resume_at_random_moments_have_everything_once_and_in_order() {
+    let server = Server::with(|chat| chat.history(0).history_bytes(0)).await;
+    let address = server.address();
+    let mut clients = Vec::new();
+    for client in 0..CLIENTS {
+        let mut seen = Seen::default();
+        let mut follower = Follower::open(address, "/chat?history=0", &seen)
+            .await
+            .expect("the server accepts");
+        follower.greeted(&mut seen).await;
+        clients.push(tokio::spawn(drop_and_resume(
+            address, client, follower, seen,
+        )));
+    }
+    let truth = posters(address).await;
+    for client in clients {
+        let seen = client.await.expect("the client reads to the end");
+        assert!(seen.greetings > 10, "{} connections", seen.greetings);
+        assert!(seen.gaps.is_empty(), "told of gaps: {:?}", seen.gaps);
+        assert_eq!(seen.messages, truth);
+    }
+    assert_eq!(figure(address, "chatroom_gaps_told_total").await, 0);
+}
+
+/// Reads some bytes, which end in the middle of an event as a rule, drops the connection in one of
+/// the two ways there are, and comes back; until it has seen as many messages as there are.
+async fn drop_and_resume(
+    address: SocketAddr,
+    seed: u64,
+    mut follower: Follower,
+    mut seen: Seen,
+) -> Seen {
+    let mut chance = Chance::new(seed);
+    loop {
+        let mut bytes = 1 + chance.below(60_000) as usize;
+        while bytes > 0 && seen.messages.len() < MESSAGES {
+            let most = bytes.min(1 + chance.below(8_000) as usize);
+            let progress = within("the next bytes", follower.read(most, &mut seen)).await;
+            assert_eq!(progress, Progress::More);
+            bytes -= most;
+        }
+        if seen.messages.len() >= MESSAGES {
+            return seen;
+        }
+        let socket = follower.into_socket();
+        if chance.below(2) == 0 {
+            socket.set_zero_linger().expect("a socket can be reset");
+        }
+        drop(socket);
+        follower = within("coming back", Follower::open(address, "/chat", &seen))
+            .await
+            .expect("the server accepts");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_polling_clients_that_drop_answers_have_everything_once_and_in_order() {
+    let server = Server::with(|chat| chat.history(0).history_bytes(0)).await;
+    let address = server.address();
+    let next = get(address, "/chat/lobby/messages").await.json()["next"].clone();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|seed| {
+            tokio::spawn(poll(
+                address,
+                seed,
+                next.as_str().expect("an id").to_owned(),
+            ))
+        })
+        .collect();
+    let truth = posters(address).await;
+    for client in clients {
+        assert_eq!(client.await.expect("the client reads to the end"), truth);
+    }
+}
+
+async fn poll(address: SocketAddr, seed: u64, mut next: String) -> Vec<EventId> {
+    let mut chance = Chance::new(seed);
+    let mut seen: Vec<EventId> = Vec::new();
+    let mut client = Client::connect(address).await;
+    while seen.len() < MESSAGES {
+        let limit = 1 + chance.below(500);
+        let request = Request::get(&format!(
+            "/chat/lobby/messages?after={next}&limit={limit}&wait=20"
+        ));
+        if chance.below(4) == 0 {
+            // The answer is lost in whole or in part, and asked for again.
+            client.send(&request.to_bytes()).await;
+            if chance.below(2) == 0 {
+                client.head().await.expect("an answer comes");
+            }
+            client = Client::connect(address).await;
+            continue;
+        }
+        let page = client.ask(&request).await.expect(200, "");
+        let text = page.text();
+        assert!(text.ends_with("\"missed\":false}"), "{text}");
+        let ids = text.split("{\"eventId\":\"").skip(1);
+        seen.extend(ids.map(|rest| {
+            let (id, _) = rest.split_once('"').expect("an id ends");
+            id.parse::<EventId>().expect("an id")
+        }));
+        let (_, rest) = text.rsplit_once("\"next\":\"").expect("a next");
+        next = rest.split_once('"').expect("an id ends").0.to_owned();
+    }
+    seen
+}
+
+/// What a stream asked for in this way begins with: the reason of a gap, and the texts.
+async fn beginning(address: SocketAddr, request: Request, texts: usize) -> (Value, Vec<String>) {
+    let mut stream = EventStream::request(address, request).await;
+    let greeting = stream.event().await;
+    assert!(greeting.is("chat-room-connected"), "{greeting:?}");
+    let mut reason = Value::Null;
+    let mut begun = Vec::new();
+    while begun.len() < texts {
+        let event = stream.event().await;
+        match event.event.as_str() {
+            "messages-missed" => {
+                assert!(begun.is_empty() && reason.is_null(), "the gap comes first");
+                assert_eq!(event.id, greeting.id, "the position it starts from");
+                reason = event.json()["reason"].clone();
+            }
+            "new-message" => begun.push(event.text()),
+            other => panic!("{other}"),
+        }
+    }
+    (reason, begun)
+}
+
+#[tokio::test]
+async fn every_kind_of_position_resumes_or_is_told_why_not() {
+    let before = Server::start().await;
+    let old_life = before
+        .chat()
+        .post("lobby", "a", "old")
+        .await
+        .expect("room")
+        .id;
+    before.stop().await;
+
+    let server = Server::with(|chat| chat.history(4)).await;
+    let address = server.address();
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        let posted = server.chat().post("lobby", "a", &format!("m{n}")).await;
+        ids.push(posted.expect("it is taken").id.to_string());
+    }
+    let future = format!("{}-0", u64::MAX);
+    let cases: Vec<(&str, Option<&str>, usize)> = vec![
+        (&ids[5], None, 1),
+        (&ids[3], None, 3),
+        // The last that is gone: nothing is missed after it.
+        (&ids[2], None, 4),
+        (&ids[1], Some("expired"), 4),
+        (&future, Some("unknown"), 4),
+        ("garbage", Some("unknown"), 4),
+        ("1-2-3", Some("unknown"), 4),
+        ("\u{1f980}", Some("unknown"), 4),
+        ("99999999999999999999999-0", Some("unknown"), 4),
+        ("", None, 4),
+    ];
+    let old_life = old_life.to_string();
+    let newest = ["m3", "m4", "m5", "m6"];
+    for (position, reason, count) in cases.into_iter().chain([(&*old_life, Some("unknown"), 4)]) {
+        let reason = reason.map_or(Value::Null, Value::from);
+        let expected = (reason, newest[4 - count..].to_vec());
+        let header = Request::get("/chat").header("Last-Event-ID", position);
+        let query = Request::get(&format!(
+            "/chat?lastEventId={}",
+            crate::support::encode(position)
+        ));
+        for request in [header, query] {
+            let (told, texts) = beginning(address, request, count).await;
+            assert_eq!(
+                (told, texts.iter().map(String::as_str).collect()),
+                expected,
+                "{position:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_up_to_date_is_greeted_there_and_gets_what_follows() {
+    let server = Server::start().await;
+    let newest = server
+        .chat()
+        .post("lobby", "a", "newest")
+        .await
+        .expect("taken")
+        .id;
+    let request = Request::get("/chat").header("Last-Event-ID", newest.to_string());
+    let mut stream = EventStream::request(server.address(), request).await;
+    let greeting = stream.event().await;
+    assert_eq!(id_of(&greeting.json()), newest);
+    server
+        .chat()
+        .post("lobby", "a", "next")
+        .await
+        .expect("taken");
+    assert_eq!(stream.event().await.text(), "next");
+    assert_eq!(figure(server.address(), "chatroom_resumes_total").await, 1);
+}
+
+#[tokio::test]
+async fn the_position_in_the_header_wins() {
+    let server = Server::start().await;
+    let mut ids = Vec::new();
+    for text in ["one", "two"] {
+        ids.push(
+            server
+                .chat()
+                .post("lobby", "a", text)
+                .await
+                .expect("taken")
+                .id,
+        );
+    }
+    let both = Request::get(&format!("/chat?lastEventId={}", ids[1]))
+        .header("Last-Event-ID", ids[0].to_string());
+    let (reason, texts) = beginning(server.address(), both, 1).await;
+    assert_eq!((reason, texts), (Value::Null, vec!["two".to_owned()]));
+}
+
+/// A client cut before any message resumes where its greeting said.
+#[tokio::test]
+async fn a_client_cut_after_its_greeting_resumes_there() {
+    let server = Server::start().await;
+    server
+        .chat()
+        .post("lobby", "a", "before")
+        .await
+        .expect("taken");
+    let mut stream = EventStream::open(server.address(), "/chat?history=0").await;
+    let position = stream.event().await.id.expect("a greeting has an id");
+    drop(stream);
+    server
+        .chat()
+        .post("lobby", "a", "meanwhile")
+        .await
+        .expect("taken");
+    let request = Request::get("/chat").header("Last-Event-ID", position);
+    let (reason, texts) = beginning(server.address(), request, 1).await;
+    assert_eq!((reason, texts), (Value::Null, vec!["meanwhile".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_position_of_a_megabyte_is_refused_and_costs_nobody_else_anything() {
+    let server = Server::start().await;
+    let mut healthy = EventStream::open(server.address(), "/chat").await;
+    healthy.event().await;
+    let huge = "9".repeat(1024 * 1024);
+    let mut client = Client::connect(server.address()).await;
+    let request = Request::get("/chat").header("Last-Event-ID", &huge);
+    // The server may close while the rest is on its way.
+    let _ = tokio::io::AsyncWriteExt::write_all(client.socket(), &request.to_bytes()).await;
+    let head = client.head().await.expect("an answer comes");
+    assert_eq!(head.status, 431, "{}", head.head);
+    server
+        .chat()
+        .post("lobby", "a", "hello")
+        .await
+        .expect("taken");
+    assert_eq!(healthy.message().await.text(), "hello");
+}
+
+#[tokio::test]
+async fn a_question_for_history_says_that_something_was_missed() {
+    let server = Server::with(|chat| chat.history(2)).await;
+    let mut ids = Vec::new();
+    for n in 0..5 {
+        let posted = server.chat().post("lobby", "a", &format!("m{n}")).await;
+        ids.push(posted.expect("taken").id.to_string());
+    }
+    let future = format!("{}-0", u64::MAX);
+    for (after, missed, count) in [
+        (ids[4].as_str(), false, 0),
+        (&ids[3], false, 1),
+        (&ids[2], false, 2),
+        (&ids[1], true, 2),
+        ("1-0", true, 2),
+        (&future, true, 2),
+    ] {
+        let page = get(
+            server.address(),
+            &format!("/chat/lobby/messages?after={after}"),
+        )
+        .await
+        .json();
+        let messages = page["messages"].as_array().expect("a list").len();
+        assert_eq!(
+            (page["missed"].as_bool(), messages),
+            (Some(missed), count),
+            "{after}"
+        );
+        assert_eq!(page["next"], ids[4].as_str(), "{after}");
+    }
+}
