@@ -39,7 +39,7 @@ export const WORDS = {
 		// For other codes the server's own English sentence is shown.
 		errors: {
 			'name-taken': 'Somebody else is here as “{name}”. Choose another name, or try again in a while.',
-			'too-many-streams': 'The server has no place left right now. Trying again by itself.',
+			'too-many-streams': 'There is no place left right now. Trying again by itself.',
 		},
 		otherError: 'The server refused this (status {status}).',
 	},
@@ -204,7 +204,6 @@ export function snapshotOf(state, after) {
 	return { entries: state.entries.slice(known + 1), rest: { position, name, heartbeatSeconds, connection, members, memberCount, listenerCount } };
 }
 
-/** Takes in what another tab gave; gives the messages that were new. */
 export function adoptSnapshot(state, { entries, rest }) {
 	const had = state.position;
 	Object.assign(state, rest, { position: rest.position || had });
@@ -601,7 +600,7 @@ function openFragment(page) {
 	if (matchMedia('(pointer: fine)').matches) focusWriting();
 }
 
-/** Opens a room, or the one that is open under another name: what is known of it then stays. */
+/** Opens a room, or the present one under another name, where all that is known of it stays. */
 function openRoom(page, room, name) {
 	const { tab, local } = page;
 	page.parts?.close();
@@ -727,7 +726,7 @@ async function loadOlder(page) {
 	changed(page);
 }
 
-/** Where the reader comes near an end of the rendered part, it moves on. */
+/** Near its end the rendered part moves on. */
 function fillScreen(page) {
 	const { view, entries } = page.state;
 	const { scrollTop, scrollHeight, clientHeight } = $('scroller');
