@@ -39,17 +39,13 @@ pub(crate) struct Load {
 
 impl Load {
     /// A load without clients.
-    pub(crate) async fn new(
-        target: &Arc<Target>,
-        case: &Case,
-        posting_connections: usize,
-    ) -> Fallible<Self> {
+    pub(crate) async fn new(target: &Arc<Target>, case: &Case) -> Fallible<Self> {
         let run = next_run();
         Ok(Self {
             tally: Tally::new(run),
             target: Arc::clone(target),
             case: case.clone(),
-            poster: Poster::connect(target, run, posting_connections).await?,
+            poster: Poster::connect(target, run, case.posters).await?,
             posted: 0,
             posted_before: 0,
             answers: Vec::new(),
@@ -57,12 +53,8 @@ impl Load {
     }
 
     /// Goes on with another server that holds the messages posted so far.
-    pub(crate) async fn move_to(
-        &mut self,
-        target: &Arc<Target>,
-        posting_connections: usize,
-    ) -> Fallible<()> {
-        self.poster = Poster::connect(target, self.tally.run(), posting_connections).await?;
+    pub(crate) async fn move_to(&mut self, target: &Arc<Target>) -> Fallible<()> {
+        self.poster = Poster::connect(target, self.tally.run(), self.case.posters).await?;
         self.target = Arc::clone(target);
         Ok(())
     }

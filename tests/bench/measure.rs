@@ -2,7 +2,7 @@
 //! and what that took is compared between the servers.
 
 use crate::load::Load;
-use crate::scenario::{Case, Pace, Scenario};
+use crate::scenario::{Case, Scenario};
 use crate::server::{Peer, Server};
 use crate::system::{CpuTime, core_wait};
 use crate::table::{Table, median_of, median_ratio, medians, number, with_unit};
@@ -111,8 +111,8 @@ pub(crate) fn compare(bench: &Bench, scenario: Scenario) -> Fallible<Table> {
     }
     if disturbed > 0 {
         table.note(format!(
-            "In {disturbed} runs other programs kept server or load from their cores for more \
-             than {:.0} % of the time: latency and deliveries a second show that too.",
+            "Runs in which other programs kept server or load from their cores for more than \
+             {:.0} % of the time: {disturbed}. Latency and deliveries a second show that too.",
             DISTURBED * 100.0
         ));
     }
@@ -146,7 +146,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
     let server = peer.start(bench.server_core)?;
     block_on(async {
         let idle = server.resident();
-        let mut load = Load::new(&server.target, case, case.posting_connections()).await?;
+        let mut load = Load::new(&server.target, case).await?;
         let connecting = load.gather(&bench.joining()).await?;
         tokio::time::sleep(SETTLING).await;
         let per_client = grown(&server, idle, case.clients);
@@ -159,8 +159,6 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
             let counts = load.tally.counts();
             (counts.delivered as f64, counts.out_of_turn)
         };
-        // Messages of several posting connections may overtake each other on their way in.
-        let ordered = matches!(case.pace, Pace::InFlight(_));
         Ok(Figures {
             connects_per_second: case.clients as f64 / connecting,
             deliveries_per_second: delivered / seconds,
@@ -169,7 +167,8 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
             latency: Latency::of(&load),
             idle,
             per_client,
-            out_of_turn: if ordered { out_of_turn } else { 0 },
+            // Messages of several posters may overtake each other on their way in.
+            out_of_turn: if case.is_ordered() { out_of_turn } else { 0 },
             disturbed: waited > DISTURBED * seconds,
         })
     })
@@ -177,7 +176,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
 
 /// Opens the streams of a case and lets the audience come to rest.
 pub(crate) async fn audience(bench: &Bench, server: &Server, case: &Case) -> Fallible<Load> {
-    let mut load = Load::new(&server.target, case, case.posting_connections()).await?;
+    let mut load = Load::new(&server.target, case).await?;
     load.gather(&bench.joining()).await?;
     tokio::time::sleep(SETTLING).await;
     Ok(load)

@@ -18,7 +18,7 @@ What to measure:
   --scenario NAME    one of the following                              [default: quick]
       quick          one message at a time and 16 in flight; under a minute
       steady         one message at a time, more rounds
-      in-flight      1, 4, 16 and 64 messages on their way at once
+      in-flight      1, 4, 16 and 64 messages on their way at once; 16 from 16 posters
       clients        100, 1,000, 5,000 and 15,000 clients
       rooms          1, 10 and 250 rooms with the same number of deliveries
       sizes          100 B and 4 KiB messages
@@ -35,6 +35,7 @@ The audience and its messages, in place of the scenario's own:
   --size BYTES       bytes of a message's text
   --in-flight N      messages that may be on their way at once
   --rate N           messages a second instead, open loop
+  --posters N        connections that post, each one message at a time [default: 1; 8 with --rate]
   --rooms N          rooms over which clients and messages are spread
   --members          every client takes part under a name of its own
 
@@ -66,11 +67,18 @@ pub(crate) struct Shape {
     pub(crate) size: Option<usize>,
     pub(crate) pace: Option<Pace>,
     pub(crate) rooms: Option<usize>,
+    pub(crate) posters: Option<usize>,
 }
 
 impl Shape {
     pub(crate) fn is_given(&self) -> bool {
-        let counts = [self.clients, self.messages, self.size, self.rooms];
+        let counts = [
+            self.clients,
+            self.messages,
+            self.size,
+            self.rooms,
+            self.posters,
+        ];
         counts.iter().any(Option::is_some) || self.pace.is_some()
     }
 }
@@ -96,6 +104,7 @@ pub(crate) fn parse(arguments: Vec<String>) -> Fallible<Option<Options>> {
             "--in-flight" => shape.pace = Some(Pace::InFlight(words.positive()?)),
             "--rate" => shape.pace = Some(Pace::Rate(words.rate()?)),
             "--rooms" => shape.rooms = Some(words.positive()?),
+            "--posters" => shape.posters = Some(words.positive()?),
             "--members" => named = true,
             "--data" => journal = true,
             "--server-flags" => {

@@ -7,7 +7,7 @@ use crate::{Fallible, marker};
 /// Deliveries of one run where the flags do not say how many messages: a second or two
 /// of the server's CPU time, against which the 10 ms steps of the kernel's account are small.
 const DELIVERIES: usize = 300_000;
-const QUICK_DELIVERIES: usize = 200_000;
+const QUICK_DELIVERIES: usize = 120_000;
 /// Under strace, which makes each system call some fifty times as long.
 const TRACED_DELIVERIES: usize = 50_000;
 /// Where few messages make all the deliveries, their number still has to make a median.
@@ -16,7 +16,7 @@ const LEAST_MESSAGES: usize = 20;
 const RATE_SECONDS: f64 = 3.0;
 /// Connections that post where the pace does not wait for deliveries: a message that is
 /// due must not wait for the answer to the one before.
-const OPEN_LOOP_CONNECTIONS: usize = 8;
+const OPEN_LOOP_POSTERS: usize = 8;
 const DEFAULT_CLIENTS: usize = 1_000;
 const DEFAULT_SIZE: usize = 100;
 /// Open files that a process needs beside its streams.
@@ -41,15 +41,14 @@ pub(crate) struct Case {
     pub(crate) size: usize,
     pub(crate) pace: Pace,
     pub(crate) rooms: usize,
+    /// Connections that post.
+    pub(crate) posters: usize,
 }
 
 impl Case {
-    /// Over how many connections the messages are posted.
-    pub(crate) fn posting_connections(&self) -> usize {
-        match self.pace {
-            Pace::InFlight(_) => 1,
-            Pace::Rate(_) => OPEN_LOOP_CONNECTIONS,
-        }
+    /// Whether messages come to the server in the order in which they are numbered.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.posters == 1
     }
 
     /// An error where the case cannot be run at all.
@@ -102,7 +101,8 @@ impl Scenario {
     /// Rounds where the flags do not say: the shorter ones are repeated more.
     pub(crate) fn rounds(self) -> usize {
         match self {
-            Self::Steady | Self::InFlight => 5,
+            Self::Steady => 9,
+            Self::Quick | Self::InFlight => 5,
             Self::Syscalls => 1,
             _ => 3,
         }
@@ -129,7 +129,14 @@ impl Scenario {
             Self::Quick if flags.is_given() => vec![base],
             Self::Quick => vec![base, in_flight(16)],
             Self::Steady => vec![base],
-            Self::InFlight => [1, 4, 16, 64].map(in_flight).to_vec(),
+            Self::InFlight => {
+                let mut drafts = [1, 4, 16, 64].map(in_flight).to_vec();
+                drafts.push(Draft {
+                    posters: Some(16),
+                    ..in_flight(16)
+                });
+                drafts
+            }
             Self::Clients => [100, 1_000, 5_000, 15_000]
                 .map(|clients| Draft { clients, ..base })
                 .to_vec(),
@@ -144,6 +151,8 @@ impl Scenario {
             Self::Storm => vec![Draft {
                 clients: 15_000,
                 pace: Pace::Rate(4.0),
+                // So that each client can tell whether it missed one.
+                posters: Some(1),
                 ..base
             }],
             // Messages large enough to fill the buffers of a client that does not read.
@@ -179,6 +188,7 @@ struct Draft {
     size: usize,
     pace: Pace,
     rooms: usize,
+    posters: Option<usize>,
     deliveries: usize,
 }
 
@@ -189,6 +199,7 @@ impl Default for Draft {
             size: DEFAULT_SIZE,
             pace: Pace::InFlight(1),
             rooms: 1,
+            posters: None,
             deliveries: DELIVERIES,
         }
     }
@@ -202,6 +213,10 @@ impl Draft {
         let rooms = flags.rooms.unwrap_or(self.rooms);
         let pace = flags.pace.unwrap_or(self.pace);
         let size = flags.size.unwrap_or(self.size);
+        let posters = flags.posters.or(self.posters).unwrap_or(match pace {
+            Pace::InFlight(_) => 1,
+            Pace::Rate(_) => OPEN_LOOP_POSTERS,
+        });
         let messages = flags.messages.unwrap_or_else(|| match pace {
             Pace::InFlight(_) => (self.deliveries * rooms / clients.max(1)).max(LEAST_MESSAGES),
             Pace::Rate(rate) => (rate * RATE_SECONDS).ceil() as usize,
@@ -216,13 +231,17 @@ impl Draft {
         } else {
             String::new()
         };
+        let posters_label = match flags.posters.or(self.posters) {
+            Some(posters) if posters > 1 => format!(", {posters} posters"),
+            _ => String::new(),
+        };
         let pace_label = match pace {
             Pace::InFlight(1) => "one at a time".to_owned(),
             Pace::InFlight(window) => format!("{window} in flight"),
             Pace::Rate(rate) => format!("{rate} a second"),
         };
         let label = format!(
-            "{} clients{reduced}{rooms_label}, {} × {} B, {pace_label}",
+            "{} clients{reduced}{rooms_label}, {} × {} B, {pace_label}{posters_label}",
             number(Some(clients as f64), 0),
             number(Some(messages as f64), 0),
             number(Some(size as f64), 0)
@@ -234,6 +253,7 @@ impl Draft {
             size,
             pace,
             rooms,
+            posters,
         }
     }
 }

@@ -14,8 +14,6 @@ use std::time::Instant;
 /// Messages kept from before the restart. The clients have seen the first of them.
 const KEPT: usize = 70;
 const SEEN: usize = 20;
-/// Posts go over one connection, so that their order is known.
-const POSTING_CONNECTIONS: usize = 1;
 
 struct Figures {
     /// Seconds until half and until all of the clients had their backlog.
@@ -31,8 +29,8 @@ struct Figures {
 pub(crate) fn compare(bench: &Bench) -> Fallible<Table> {
     let rounds = bench.rounds(Scenario::Storm);
     let case = Scenario::Storm.only_case(&bench.options.shape)?;
-    if !matches!(case.pace, Pace::Rate(_)) {
-        return Err("in a storm messages come at a --rate".into());
+    if !matches!(case.pace, Pace::Rate(_)) || !case.is_ordered() {
+        return Err("in a storm one poster posts, at a --rate".into());
     }
     let peers = bench.options.peers.iter();
     // A server that runs already cannot be restarted.
@@ -87,7 +85,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
             Peer::Chatroom { binary, flags, .. } => restarted(bench, binary, flags, case).await?,
             _ => {
                 let server = peer.start(bench.server_core)?;
-                let load = Load::new(&server.target, case, POSTING_CONNECTIONS).await?;
+                let load = Load::new(&server.target, case).await?;
                 (server, load, None)
             }
         };
@@ -161,7 +159,7 @@ async fn restarted(
     let folder = Arc::new(Folder::new()?);
     let start = || Server::chatroom(binary, flags, Some(Arc::clone(&folder)), bench.server_core);
     let before = start()?;
-    let mut load = Load::new(&before.target, case, POSTING_CONNECTIONS).await?;
+    let mut load = Load::new(&before.target, case).await?;
     let started = Instant::now();
     while load.answers.len() < KEPT {
         load.check(started)?;
@@ -173,7 +171,7 @@ async fn restarted(
     }
     drop(before);
     let after = start()?;
-    load.move_to(&after.target, POSTING_CONNECTIONS).await?;
+    load.move_to(&after.target).await?;
     let answer: serde_json::Value = serde_json::from_str(&load.answers[SEEN - 1])?;
     let resume = answer["eventId"]
         .as_str()
