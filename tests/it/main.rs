@@ -6,6 +6,7 @@ mod support;
 mod crowd;
 mod resume;
 
+mod errors;
 mod guard;
 mod history;
 mod limits;
