@@ -67,7 +67,6 @@ fn run(options: Options) -> io::Result<()> {
 /// Waits for the first signal; the second then ends the program at once.
 async fn first((mut interrupt, mut terminate): (Signal, Signal)) {
     either(&mut interrupt, &mut terminate).await;
-    eprintln!("chatroom info: shutting down; a second signal ends at once");
     tokio::spawn(async move {
         either(&mut interrupt, &mut terminate).await;
         std::process::exit(1);

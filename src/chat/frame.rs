@@ -16,6 +16,9 @@ use super::names::{MemberName, RoomName};
 /// few kilobytes and not hundreds. The true count always stands beside them.
 pub(crate) const ROSTER_NAMES: usize = 500;
 
+/// Bytes that an event has around its data at most.
+const FIELD_BYTES: usize = 128;
+
 /// One event, encoded.
 #[derive(Debug)]
 pub(crate) struct Frame {
@@ -170,17 +173,24 @@ impl Frame {
     }
 
     fn new(retry: Option<Duration>, id: Option<EventId>, event: &'static str, data: &str) -> Frame {
-        let retry = retry.map_or(String::new(), |wait| {
-            format!("retry: {}\n", wait.as_millis())
-        });
-        let id_line = id.map_or(String::new(), |id| format!("id: {id}\n"));
-        let head = format!("{retry}{id_line}event: {event}\ndata: ");
-        let bytes = Bytes::from(format!("{head}{data}\n\n"));
+        let mut text = String::with_capacity(data.len() + FIELD_BYTES);
+        if let Some(wait) = retry {
+            text += &format!("retry: {}\n", wait.as_millis());
+        }
+        if let Some(id) = id {
+            text += &format!("id: {id}\n");
+        }
+        for part in ["event: ", event, "\ndata: "] {
+            text += part;
+        }
+        let start = text.len();
+        text += data;
+        text += "\n\n";
         Frame {
             event,
             id,
-            bytes,
-            data: head.len()..head.len() + data.len(),
+            data: start..start + data.len(),
+            bytes: Bytes::from(text.into_bytes().into_boxed_slice()),
         }
     }
 }

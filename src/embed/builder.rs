@@ -240,6 +240,7 @@ impl Builder {
     pub fn build(self) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let report = Reporter { level: self.log };
+        self.introduce(report);
         let limits = Limits {
             history: Bounds {
                 messages: limit(self.history),
@@ -288,6 +289,33 @@ impl Builder {
             server,
             &self.prefix,
         ))
+    }
+}
+
+impl Builder {
+    /// Says what matters most of a chat to who runs it.
+    fn introduce(&self, report: Reporter) {
+        let messages = if self.data.is_some() {
+            "a journal"
+        } else {
+            "memory only"
+        };
+        let password = if self.policy.password.is_some() {
+            "asked"
+        } else {
+            "none"
+        };
+        let rooms = if self.rooms.is_empty() {
+            "any".to_owned()
+        } else {
+            format!("{} on offer", self.rooms.len())
+        };
+        report.info(format_args!(
+            "version {}, messages in {messages}, password {password}, rooms {rooms}, trusted proxies {}, allowed origins {}",
+            env!("CARGO_PKG_VERSION"),
+            self.policy.trusted_proxies.len(),
+            self.policy.origins.len()
+        ));
     }
 }
 

@@ -26,6 +26,10 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The body of an answer: whole, or an event stream.
 pub struct Body(Kind);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "hyper keeps every body in a box of its own, and a chat's are streams"
+)]
 enum Kind {
     Whole(Full<Bytes>),
     Stream(EventStream),
@@ -43,6 +47,10 @@ impl Body {
 
     pub(crate) fn stream(stream: EventStream) -> Body {
         Body(Kind::Stream(stream))
+    }
+
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.0, Kind::Stream(_))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
@@ -51,7 +51,8 @@ pub(crate) struct Visitor {
 pub(crate) struct Asked {
     /// It changes something that others see, so another site's page may not do it unseen.
     pub(crate) changes_state: bool,
-    /// It is open to those without the password.
+    /// It is open to those without the password, under any host name: a load balancer or a container
+    /// asks for our health by whatever address it has.
     pub(crate) open: bool,
 }
 
@@ -74,7 +75,9 @@ impl Guard {
     ) -> Result<Visitor, Refusal> {
         let Origin { address, https } =
             origin(peer, &request.headers, &self.policy.trusted_proxies);
-        self.check_host(request)?;
+        if !asked.open {
+            self.check_host(request)?;
+        }
         if asked.changes_state {
             self.check_origin(&request.headers)?;
         }
@@ -207,24 +210,31 @@ impl Guard {
         })
     }
 
-    /// Puts on an answer what every answer carries, whatever it is.
+    /// Puts on an answer what every answer carries, whatever it is. What only a document heeds is
+    /// left off event streams: hyper keeps the table of an answer's headers as long as the
+    /// connection, and six fit into one of half the size.
     pub(crate) fn seal(&self, request: &HeaderMap, response: &mut Response<Body>) {
-        const ALWAYS: [(HeaderName, &str); 3] = [
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            (header::REFERRER_POLICY, "no-referrer"),
-            (
-                HeaderName::from_static("cross-origin-resource-policy"),
-                "same-origin",
-            ),
-        ];
+        let is_stream = response.body().is_stream();
         let headers = response.headers_mut();
-        for (name, value) in ALWAYS {
-            headers.insert(name, HeaderValue::from_static(value));
+        headers.insert(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        );
+        headers.insert(
+            "cross-origin-resource-policy",
+            HeaderValue::from_static("same-origin"),
+        );
+        if !is_stream {
+            headers.insert(
+                header::REFERRER_POLICY,
+                HeaderValue::from_static("no-referrer"),
+            );
+            let nothing_inside =
+                HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+            headers
+                .entry(header::CONTENT_SECURITY_POLICY)
+                .or_insert(nothing_inside);
         }
-        let nothing_inside = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-        headers
-            .entry(header::CONTENT_SECURITY_POLICY)
-            .or_insert(nothing_inside);
         if self.policy.origins.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::Response;
@@ -29,6 +29,10 @@ use crate::chat::subscription::Subscription;
 
 /// Past messages that a stream begins with where it does not say.
 const DEFAULT_HISTORY: u64 = 50;
+/// Bytes that are given before they are to be written. hyper keeps the buffer that it once needed
+/// for as long as the client stays, so a long backlog goes by pieces; a burst of some twenty
+/// messages still leaves in one write.
+const BATCH_BYTES: usize = 4 * 1024;
 /// Characters of an unreadable position that are told back.
 const ECHOED_CHARS: usize = 64;
 
@@ -146,17 +150,10 @@ fn admits_event_stream(headers: &HeaderMap) -> bool {
 pub(crate) struct EventStream {
     subscription: Subscription,
     heartbeat: Option<Heartbeat>,
+    /// Bytes given since the last pause.
+    given: usize,
     said_goodbye: bool,
     _permit: StreamPermit,
-}
-
-/// Beats when nothing was sent for a period. The timer is not touched when something is sent: when
-/// it fires, it looks how long that is ago.
-struct Heartbeat {
-    period: Duration,
-    timer: Pin<Box<Sleep>>,
-    clock: Clock,
-    quiet_since: Option<Instant>,
 }
 
 impl EventStream {
@@ -166,15 +163,11 @@ impl EventStream {
         period: Option<Duration>,
         clock: Clock,
     ) -> EventStream {
-        let heartbeat = period.map(|period| Heartbeat {
-            period,
-            timer: Box::pin(sleep(period)),
-            clock,
-            quiet_since: None,
-        });
+        let heartbeat = period.map(|period| Heartbeat::new(period, clock));
         EventStream {
             subscription,
             heartbeat,
+            given: 0,
             said_goodbye: false,
             _permit: permit,
         }
@@ -185,40 +178,85 @@ impl EventStream {
         if self.said_goodbye {
             return Poll::Ready(None);
         }
-        let next = self.subscription.poll_next(cx);
-        match (next, &mut self.heartbeat) {
-            (Poll::Ready(frame), heartbeat) => {
-                if let Some(heartbeat) = heartbeat {
-                    heartbeat.quiet_since = None;
-                }
-                self.said_goodbye = frame.is_none();
-                let bytes = frame.map_or_else(
-                    || Frame::server_closing().bytes().clone(),
-                    |frame| frame.bytes().clone(),
-                );
-                Poll::Ready(Some(bytes))
-            }
-            (Poll::Pending, Some(heartbeat)) => heartbeat.poll_beat(cx).map(Some),
-            (Poll::Pending, None) => Poll::Pending,
+        if self.given >= BATCH_BYTES {
+            self.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        match self.subscription.poll_next(cx) {
+            Poll::Ready(Some(frame)) => Poll::Ready(Some(self.give(&frame))),
+            Poll::Ready(None) => {
+                self.said_goodbye = true;
+                Poll::Ready(Some(self.give(&Frame::server_closing())))
+            }
+            Poll::Pending => {
+                let sent = std::mem::take(&mut self.given) > 0;
+                let Some(heartbeat) = &mut self.heartbeat else {
+                    return Poll::Pending;
+                };
+                heartbeat
+                    .poll_beat(sent, cx)
+                    .map(|beat| Some(self.give(&beat)))
+            }
+        }
+    }
+
+    fn give(&mut self, frame: &Frame) -> Bytes {
+        self.given += frame.bytes().len();
+        frame.bytes().clone()
     }
 }
 
+/// Beats when nothing was sent for a period.
+///
+/// The timer is not reset when something is sent, nor even looked at before it can have fired: a
+/// message costs one look at the clock.
+struct Heartbeat {
+    period: Duration,
+    clock: Clock,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires, once it has been told whom to wake.
+    fires_at: Option<Instant>,
+    quiet_since: Instant,
+}
+
 impl Heartbeat {
-    fn poll_beat(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
-        let quiet_since = *self.quiet_since.get_or_insert_with(Instant::now);
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let due = quiet_since + self.period;
-            if due <= Instant::now() {
-                break;
-            }
-            self.timer.as_mut().reset(due);
+    fn new(period: Duration, clock: Clock) -> Heartbeat {
+        Heartbeat {
+            period,
+            clock,
+            timer: Box::pin(sleep(period)),
+            fires_at: None,
+            quiet_since: Instant::now(),
         }
+    }
+
+    /// Waits for the next beat; `sent` says that something was sent since this was last asked.
+    fn poll_beat(&mut self, sent: bool, cx: &mut Context<'_>) -> Poll<Frame> {
         let now = Instant::now();
-        self.quiet_since = Some(now);
-        self.timer.as_mut().reset(now + self.period);
-        Poll::Ready(Frame::heartbeat(self.clock.unix_ms()).bytes().clone())
+        if sent {
+            self.quiet_since = now;
+        }
+        if self.fires_at.is_some_and(|fires_at| now < fires_at) {
+            return Poll::Pending;
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let due = self.quiet_since + self.period;
+            if due <= now {
+                self.quiet_since = now;
+                self.wind(now + self.period);
+                // The stream asks again once this beat is sent, and the timer is told then.
+                self.fires_at = None;
+                return Poll::Ready(Frame::heartbeat(self.clock.unix_ms()));
+            }
+            self.wind(due);
+        }
+        self.fires_at = Some(self.timer.deadline());
+        Poll::Pending
+    }
+
+    fn wind(&mut self, fires_at: Instant) {
+        self.timer.as_mut().reset(fires_at);
     }
 }
 

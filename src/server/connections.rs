@@ -74,6 +74,10 @@ impl Connections {
         }
     }
 
+    pub(super) fn count(&self) -> usize {
+        lock(&self.open).connections.len()
+    }
+
     /// Waits until there may be one more.
     pub(super) async fn vacancy(&self) {
         self.until(|open| open.connections.len() < self.most).await;

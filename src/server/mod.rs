@@ -71,19 +71,36 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     let connections = Arc::new(Connections::new(most));
     let mut accepting = pin!(accept(&listener, &chat, &connections));
     either(accepting.as_mut(), pin!(shutdown)).await;
+    let report = chat.report();
+    report.info(format_args!(
+        "shutting down: {} connections are open",
+        connections.count()
+    ));
     // Still accepting, for those who ask after our health.
     let draining = async {
         chat.close().await;
         connections.end_gracefully();
         connections.ended().await;
     };
-    match drain {
-        Some(limit) => drop(timeout(limit, either(accepting, pin!(draining))).await),
-        None => either(accepting, pin!(draining)).await,
+    let in_time = match drain {
+        Some(limit) => timeout(limit, either(accepting, pin!(draining)))
+            .await
+            .is_ok(),
+        None => {
+            either(accepting, pin!(draining)).await;
+            true
+        }
+    };
+    if !in_time {
+        report.info(format_args!(
+            "the drain time is over: {} connections are cut",
+            connections.count()
+        ));
     }
     connections.cut();
     // They are only waiting for their turn; one that does not get it ends with the runtime.
     let _ = timeout(CUT_TIMEOUT, connections.gone()).await;
+    report.info(format_args!("shut down"));
 }
 
 async fn accept(listener: &TcpListener, chat: &Chat, connections: &Arc<Connections>) -> Infallible {
