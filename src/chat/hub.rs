@@ -1,17 +1,18 @@
 //! The registry of rooms: finds them, makes them, lets go of them.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::answers::{CannotJoin, Expendable, Summary};
 use super::clock::Clock;
+use super::counters::Counters;
 use super::history::{Bounds, History, Start};
 use super::id::EventId;
 use super::lock;
 use super::members::Claim;
 use super::names::RoomName;
-use super::room::{CannotJoin, Expendable, Room, Summary};
+use super::room::Room;
 use super::subscription::Subscription;
 
 /// The bounds of rooms. `usize::MAX` is no bound.
@@ -52,25 +53,6 @@ pub(crate) enum CannotSubscribe {
     TooManyRooms,
     NameTaken,
     Closing,
-}
-
-/// What has happened in all rooms so far.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Frames queued, counted once for every client.
-    pub(crate) deliveries: AtomicU64,
-    /// Clients that joined again in place because their queue had been full.
-    pub(crate) catch_ups: AtomicU64,
-    /// Streams that went on from a position that was held.
-    pub(crate) resumes: AtomicU64,
-    /// Clients that were told that they had missed messages.
-    pub(crate) gaps_told: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn add(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Ordering::Relaxed);
-    }
 }
 
 impl Hub {

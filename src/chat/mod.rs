@@ -12,6 +12,8 @@ pub(crate) mod names;
 pub(crate) mod frame;
 pub(crate) mod message;
 
+pub(crate) mod answers;
+pub(crate) mod counters;
 pub(crate) mod history;
 pub(crate) mod members;
 pub(crate) mod room;

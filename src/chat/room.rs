@@ -9,12 +9,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::sync::mpsc::{self, Sender};
 
+use super::answers::{
+    CannotCommit, CannotJoin, ClientId, Committed, Expendable, KeyReused, Page, Query, Seat,
+    Summary,
+};
 use super::clock::{Clock, Moment};
+use super::counters::Counters;
 use super::frame::{Census, Frame, Greeting};
 use super::history::{Beginning, Held, History, Start};
-use super::hub::Counters;
 use super::id::EventId;
 use super::lock;
 use super::members::{Changes, Claim, Members, NameTaken, NoSpeaker, SessionId, Speaker};
@@ -44,67 +48,6 @@ struct State {
     clients_ever: u64,
     idle_since: Moment,
     closed: bool,
-}
-
-/// Tells the clients of a room apart.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct ClientId(u64);
-
-/// What a client holds when it has joined: what came before, and the queue of what comes.
-pub(crate) struct Seat {
-    pub(crate) client: ClientId,
-    pub(crate) position: EventId,
-    pub(crate) backlog: Vec<Arc<Frame>>,
-    pub(crate) live: Receiver<Arc<Frame>>,
-}
-
-/// Why nobody can join.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CannotJoin {
-    /// The name belongs to another session.
-    NameTaken,
-    /// The server is shutting down.
-    Closing,
-}
-
-/// The key stands on a message with another text or name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct KeyReused;
-
-/// Why a draft cannot become a message here.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CannotCommit {
-    KeyReused,
-    /// The server is shutting down: no client would get it.
-    Closing,
-}
-
-/// The answer to a question for what is held.
-pub(crate) struct Page {
-    /// Oldest first.
-    pub(crate) messages: Vec<Arc<Frame>>,
-    /// Where to ask on.
-    pub(crate) next: EventId,
-    /// Whether messages after the asked position are held no more.
-    pub(crate) missed: bool,
-}
-
-/// A question for what is held.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Query {
-    pub(crate) after: Option<EventId>,
-    pub(crate) before: Option<EventId>,
-    pub(crate) limit: usize,
-}
-
-/// A room in numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Summary {
-    pub(crate) room: RoomName,
-    pub(crate) census: Census,
-    /// The newest message that is held.
-    pub(crate) newest: Option<EventId>,
-    pub(crate) history_bytes: usize,
 }
 
 impl Room {
@@ -425,21 +368,6 @@ impl Room {
         state.clients.clear();
         self.arrivals.notify_waiters();
     }
-}
-
-/// How a draft came to be a message.
-pub(crate) enum Committed {
-    Now(Arc<Frame>),
-    Before(Arc<Frame>),
-}
-
-/// Why a room may go.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Expendable {
-    /// Nothing was ever said in it.
-    Empty,
-    /// Nothing was said in it for long; this is the last position in it.
-    Forgotten(EventId),
 }
 
 impl State {

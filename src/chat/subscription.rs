@@ -6,11 +6,12 @@ use std::vec;
 
 use tokio::sync::mpsc::Receiver;
 
+use super::answers::{ClientId, Seat};
 use super::frame::Frame;
 use super::hub::Hub;
 use super::id::EventId;
 use super::members::Claim;
-use super::room::{ClientId, Room, Seat};
+use super::room::Room;
 
 /// A client's place in a room. It leaves the room when it is dropped.
 pub(crate) struct Subscription {

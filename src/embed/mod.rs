@@ -20,11 +20,11 @@ use tokio::time::{MissedTickBehavior, interval};
 pub use builder::Builder;
 pub use listener::{Heard, Listener};
 
+use crate::chat::answers::Committed;
 use crate::chat::history::Start;
 use crate::chat::members::Claim;
 use crate::chat::message::{Draft, Message};
 use crate::chat::names::{BadText, MemberName, MessageText, RoomName};
-use crate::chat::room::Committed;
 use crate::http::body::Body;
 use crate::http::error::Refusal;
 use crate::http::routes;

@@ -15,12 +15,12 @@ use super::error::Refusal;
 use super::guard::Visitor;
 use super::query::Query;
 use super::service::Site;
+use crate::chat::answers::{Committed, Page, Query as RoomQuery};
 use crate::chat::frame::Frame;
 use crate::chat::id::EventId;
 use crate::chat::members::Speaker;
 use crate::chat::message::{Draft, Quoted};
 use crate::chat::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
-use crate::chat::room::{Committed, Page, Query as RoomQuery};
 
 /// Messages in one answer where the question does not say, and at most.
 const DEFAULT_LIMIT: usize = 50;

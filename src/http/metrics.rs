@@ -12,7 +12,7 @@ use hyper::{Response, StatusCode};
 use super::body::{self, Body};
 use super::error::Refusal;
 use super::service::Site;
-use crate::chat::hub::Counters;
+use crate::chat::counters::Counters;
 use crate::chat::lock;
 
 /// Counts that belong to requests and connections. Labels are routes, statuses and codes, all from
@@ -60,7 +60,7 @@ impl Metrics {
 
     fn text(&self, site: &Site) -> String {
         let rooms = site.hub.summaries();
-        let sum = |figure: fn(&crate::chat::room::Summary) -> usize| {
+        let sum = |figure: fn(&crate::chat::answers::Summary) -> usize| {
             rooms.iter().map(figure).sum::<usize>()
         };
         let chat = site.hub.counters();

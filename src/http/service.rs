@@ -10,11 +10,11 @@ use super::guard::{Guard, Policy, Visitor};
 use super::limits::{Streams, TokenBuckets};
 use super::metrics::Metrics;
 use super::session::Sessions;
+use crate::chat::answers::Committed;
 use crate::chat::hub::Hub;
 use crate::chat::members::SessionId;
 use crate::chat::message::Draft;
 use crate::chat::names::RoomName;
-use crate::chat::room::Committed;
 use crate::log::Log;
 use crate::report::Reporter;
 

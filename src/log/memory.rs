@@ -3,11 +3,12 @@
 use std::sync::Mutex;
 
 use super::NotKept;
+use crate::chat::answers::Committed;
 use crate::chat::clock::Clock;
 use crate::chat::id::EventId;
 use crate::chat::lock;
 use crate::chat::message::{Draft, Stamp};
-use crate::chat::room::{Committed, Room};
+use crate::chat::room::Room;
 
 /// Gives ids, and keeps nothing.
 pub(crate) struct Memory {

@@ -10,8 +10,9 @@ pub(crate) mod memory;
 
 use std::sync::Arc;
 
+use crate::chat::answers::{CannotCommit, Committed, KeyReused};
 use crate::chat::message::Draft;
-use crate::chat::room::{CannotCommit, Committed, KeyReused, Room};
+use crate::chat::room::Room;
 
 /// Where messages are kept.
 pub(crate) enum Log {

@@ -20,9 +20,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::NotKept;
+use crate::chat::answers::Committed;
 use crate::chat::hub::Hub;
 use crate::chat::message::Draft;
-use crate::chat::room::{Committed, Room};
+use crate::chat::room::Room;
 use crate::report::Reporter;
 use file::{Found, JournalFile};
 use line::Record;

@@ -13,11 +13,11 @@ use super::compaction::{Compaction, Rewritten};
 use super::file::{AppendError, JournalFile};
 use super::publisher::{self, Publisher, RuntimeGone};
 use super::{Figures, Fsync, Post, QUEUED_POSTS, Request, line};
+use crate::chat::answers::Committed;
 use crate::chat::hub::Hub;
 use crate::chat::id::EventId;
 use crate::chat::message::Stamp;
 use crate::chat::names::{IdempotencyKey, RoomName};
-use crate::chat::room::Committed;
 use crate::log::NotKept;
 use crate::report::Reporter;
 
