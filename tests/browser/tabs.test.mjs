@@ -1,6 +1,7 @@
 // Several tabs of one browser, and several people who want one name.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
 import { clean, connected, openBrowser, openTab, people, person, post, shows, startServer, until, write } from './support.mjs';
 
 let browser;
@@ -48,11 +49,15 @@ test('the tab that holds the stream closes, twice: the next takes over and nothi
       await post(server.url, 'leader', 'bot', texts.at(-1));
     }
   };
+  const streams = [];
+  first.context().on('request', (request) => request.headers().accept === 'text/event-stream' && streams.push(request.url()));
   await Promise.all([first.close(), talk(30)]);
   for (const tab of [second, third]) await shows(tab, texts);
   await Promise.all([second.close(), talk(30)]);
   await shows(third, texts);
-  assert.deepEqual(await third.locator('.gap').count(), 0);
+  assert.equal(await third.locator('.gap').count(), 0);
+  assert.equal(streams.length, 2);
+  for (const url of streams) assert.match(url, /lastEventId=\d+-\d+/);
   await clean(third);
 });
 
@@ -63,6 +68,7 @@ test('a tab that is frozen with the stream in its hands does not silence the oth
   await shows(first, ['before']);
   // A script that never ends holds the first tab as the system holds a frozen one.
   first.evaluate(() => { for (const end = Date.now() + 14_000; Date.now() < end;); }).catch(() => {});
+  assert.equal(await Promise.race([first.evaluate(() => 'awake'), pause(500, 'frozen')]), 'frozen');
   await post(server.url, 'frozen', 'bot', 'meanwhile');
   await second.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await shows(second, ['before', 'meanwhile'], 12_000);
