@@ -138,7 +138,10 @@ test('by keyboard alone: a name, a message, a room, older messages', async () =>
   await ada.locator('.message.own').waitFor();
   await ada.keyboard.press('Shift+Tab');
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'scroller');
+  // The browser scrolls smoothly: what is pressed on the way would meet a page that still moves up.
+  await ada.evaluate(() => { window.arrived = new Promise((resolve) => { document.getElementById('scroller').addEventListener('scrollend', resolve, { once: true }); }); });
   await ada.keyboard.press('Home');
+  await ada.evaluate(() => window.arrived);
   await ada.locator('#jump').waitFor();
   await ada.keyboard.press('Tab');
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'jump');
