@@ -1,0 +1,185 @@
+// The one place that starts programs, ours and others', and that waits for what they say. Each runs in a folder of its own and
+// on free ports, and ends with the test that started it.
+import { createRequire } from 'node:module';
+import { createServer } from 'node:net';
+import { execFileSync, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import http from 'node:http';
+import https from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export const root = path.resolve(import.meta.dirname, '../..');
+export const target = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
+export const binary = process.env.CHATROOM_BIN ?? path.join(target, 'release/chatroom');
+const PATIENCE = 30_000;
+
+/** A folder that is gone after the test. */
+export function scratch(t) {
+  const folder = mkdtempSync(path.join(tmpdir(), 'chatroom-outside-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Waits for a promise, but not for ever. */
+export async function within(promise, what, patience = PATIENCE) {
+  const stop = new AbortController();
+  const late = pause(patience, undefined, { signal: stop.signal }).then(() => { throw new Error(`gave up waiting for ${what}`); });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    stop.abort();
+    late.catch(() => {});
+  }
+}
+
+/** Asks again until the answer is one; a refused connection counts as none. */
+export async function until(ask, what, patience = PATIENCE) {
+  const deadline = Date.now() + patience;
+  for (;;) {
+    const answer = await Promise.resolve().then(ask).catch(() => undefined);
+    if (answer) return answer;
+    if (Date.now() > deadline) throw new Error(`gave up waiting for ${what}`);
+    await pause(20);
+  }
+}
+
+/** Runs a program to its end and gives what came of it; it does not throw. */
+export async function run(command, args = [], options = {}) {
+  const program = launch(command, args, options);
+  const code = await within(program.ended, `${command} to end`, options.patience);
+  return { code, stdout: program.stdout, stderr: program.stderr };
+}
+
+/** Starts a program that goes on. `lines` are those of stdout as they come; `ended` gives the exit code or the signal's name. */
+export function launch(command, args = [], { input, ...options } = {}) {
+  const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], ...options });
+  const program = { child, stdout: '', stderr: '', lines: new Lines(), kill: (signal = 'SIGTERM') => (child.kill(signal), program.ended) };
+  child.stdout.on('data', (data) => { program.stdout += data; });
+  child.stderr.on('data', (data) => { program.stderr += data; });
+  createInterface({ input: child.stdout }).on('line', (line) => program.lines.push(line)).on('close', () => program.lines.end());
+  if (input !== undefined) child.stdin.end(input);
+  program.ended = new Promise((resolve, reject) => {
+    child.once('error', (error) => reject(new Error(`cannot start ${command}: ${error.message}`)));
+    child.once('close', (code, signal) => resolve(signal ?? code));
+  });
+  program.ended.catch(() => {});
+  return program;
+}
+
+/** Starts a program for the length of the test. */
+export function service(t, command, args, options) {
+  const program = launch(command, args, options);
+  t.after(() => within(program.kill('SIGTERM'), `${command} to end`).catch(() => program.kill('SIGKILL')));
+  return program;
+}
+
+/** Starts the server and waits for its first line. */
+export async function startServer(t, options = [], { listen = '127.0.0.1:0', command = binary, before = [], ...more } = {}) {
+  const server = service(t, command, [...before, '--listen', listen, ...options], more);
+  const first = await within(Promise.race([server.lines.next(), server.ended.then(() => '')]), 'the server to start');
+  const url = first?.match(/^chatroom listening on (http:\S+)$/)?.[1];
+  if (!url) throw new Error(`the server did not start: ${first} ${server.stderr}`);
+  return Object.assign(server, { url, port: Number(new URL(url).port) });
+}
+
+export async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => server.once('listening', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Sends a message and gives the answer. `via` is for requests that go through a proxy. */
+export function post(url, text, { name = 'bot', room = 'lobby', headers = {}, via = {} } = {}) {
+  const body = JSON.stringify({ name, text });
+  return request(`${url}/chat/${encodeURIComponent(room)}`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body, ...via });
+}
+
+/** One request, with its answer read to the end. `address` says where to connect to, whatever the URL names. */
+export async function request(url, options = {}) {
+  const response = await answer(url, options);
+  let text = '';
+  for await (const chunk of response.setEncoding('utf8')) text += chunk;
+  return { status: response.statusCode, headers: response.headers, text, json: () => JSON.parse(text) };
+}
+
+function answer(url, { address, body, headers = {}, ...options } = {}) {
+  const client = url.startsWith('https:') ? https : http;
+  const to = address ? { lookup: (_, { all }, found) => (all ? found(null, [{ address, family: 4 }]) : found(null, address, 4)) } : {};
+  return within(new Promise((resolve, reject) => {
+    client.request(url, { agent: false, headers, ...options, ...to }, resolve).once('error', reject).end(body);
+  }), `an answer from ${url}`);
+}
+
+/** Opens an event stream. */
+export async function openStream(url, options = {}) {
+  const response = await answer(url, options);
+  const events = new Lines();
+  let event = {};
+  createInterface({ input: response }).on('line', (line) => {
+    const [, field, value] = line.match(/^(\w+): ?(.*)$/) ?? [];
+    if (field) event[field] = field === 'data' ? JSON.parse(value) : value;
+    if (line === '' && event.event) events.push(event);
+    if (line === '') event = {};
+  }).on('close', () => events.end());
+  response.on('error', () => events.end());
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    close: () => response.destroy(),
+    /** The next event, of this kind where one is named; undefined at the end of the stream. */
+    async next(kind, patience = PATIENCE) {
+      for (;;) {
+        const event = await within(events.next(), `an event ${kind ?? ''} from ${url}`, patience);
+        if (!event || !kind || event.event === kind) return event;
+      }
+    },
+  };
+}
+
+/** What came and what is waited for. */
+export class Lines {
+  #come = [];
+  #waiting = [];
+  #ended = false;
+
+  push(line) {
+    const next = this.#waiting.shift();
+    if (next) next(line);
+    else this.#come.push(line);
+  }
+
+  end() {
+    this.#ended = true;
+    for (const next of this.#waiting.splice(0)) next(undefined);
+  }
+
+  next() {
+    if (this.#come.length > 0) return Promise.resolve(this.#come.shift());
+    if (this.#ended) return Promise.resolve(undefined);
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+}
+
+/** A certificate for a name, signed by itself. */
+export function selfSigned(folder, name) {
+  const [key, certificate] = ['key.pem', 'certificate.pem'].map((file) => path.join(folder, file));
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-keyout', key,
+    '-out', certificate, '-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`], { stdio: 'ignore' });
+  return { key, certificate };
+}
+
+/** Python with the packages that the tests need, as the test command sets it up. */
+export const python = process.env.CHATROOM_PYTHON ?? path.join(target, 'venv/bin/python');
+
+/** Chromium from the system, driven by the library that the page's tests use. */
+export async function chromium(...flags) {
+  const { chromium: engine } = createRequire(new URL('../browser/package.json', import.meta.url))('playwright-core');
+  const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync', ...flags];
+  return engine.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args });
+}
