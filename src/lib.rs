@@ -123,6 +123,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 pub mod options;
 
 mod server;

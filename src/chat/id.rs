@@ -52,6 +52,14 @@ impl fmt::Display for EventId {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UnreadableId;
 
+impl fmt::Display for UnreadableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event id is <milliseconds>-<sequence>")
+    }
+}
+
+impl std::error::Error for UnreadableId {}
+
 impl FromStr for EventId {
     type Err = UnreadableId;
 

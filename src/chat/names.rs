@@ -37,6 +37,14 @@ pub struct IdempotencyKey(Arc<str>);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Malformed;
 
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the value breaks the rule of its type")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
 /// Why something cannot be said.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BadText {
