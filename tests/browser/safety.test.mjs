@@ -120,7 +120,7 @@ test('on a phone nothing is wider than the screen, and the side panel opens, clo
   assert.ok(await ada.locator('#rooms').isHidden());
   await ada.locator('#menu').tap();
   await ada.locator('#rooms').waitFor();
-  await until(ada, () => document.getElementById('side').contains(document.activeElement), true);
+  await until(ada, () => (document.activeElement.closest('#side') ?? document.activeElement).id, 'side');
   await ada.keyboard.press('Escape');
   await ada.locator('#rooms').waitFor({ state: 'hidden' });
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'menu');
