@@ -6,11 +6,13 @@ mod support;
 mod crowd;
 mod resume;
 
+mod embed;
 mod errors;
 mod guard;
 mod history;
 mod limits;
 mod members;
+mod page;
 mod password;
 mod sending;
 mod sessions;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use serde_json::Value;
 
 use super::http::{Client, Request, Response, find};
+use super::within;
 
 /// One event, as it came.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -160,14 +161,28 @@ impl EventStream {
         self.next().await.expect("the stream goes on with an event")
     }
 
-    /// Reads on up to and with the next event of that name.
-    pub(crate) async fn until(&mut self, event: &str) -> Event {
+    /// The next event that is not about who comes and goes, which is told once a second, or about
+    /// silence.
+    pub(crate) async fn telling(&mut self) -> Event {
         loop {
             let next = self.event().await;
-            if next.is(event) {
+            if !next.is("members-changed") && !next.is("heartbeat") {
                 return next;
             }
         }
+    }
+
+    /// Reads on up to and with the next event of that name. Heartbeats do not prolong the wait.
+    pub(crate) async fn until(&mut self, event: &str) -> Event {
+        within(event, async {
+            loop {
+                let next = self.event().await;
+                if next.is(event) {
+                    return next;
+                }
+            }
+        })
+        .await
     }
 
     /// The next message, whatever comes before it.

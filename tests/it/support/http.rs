@@ -196,6 +196,14 @@ impl Client {
         }
     }
 
+    /// A client over a connection of the test's own.
+    pub(crate) fn from(socket: TcpStream) -> Client {
+        Client {
+            socket,
+            unread: Vec::new(),
+        }
+    }
+
     /// A connection whose kernel holds few bytes that it has not read: for clients that stall.
     pub(crate) async fn connect_narrow(address: SocketAddr, receive_bytes: u32) -> Client {
         let socket = TcpSocket::new_v4().expect("a socket");
@@ -216,6 +224,17 @@ impl Client {
         &mut self.socket
     }
 
+    /// The socket alone; nothing was read but what was asked for.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        assert!(self.unread.is_empty(), "bytes would be lost");
+        self.socket
+    }
+
+    /// Sends to a server that may be gone.
+    pub(crate) async fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        within("sending", self.socket.write_all(bytes)).await
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         within("sending", self.socket.write_all(bytes))
             .await
@@ -230,28 +249,28 @@ impl Client {
 
     /// Reads one whole answer to a request of that method.
     pub(crate) async fn response(&mut self, method: &str) -> Response {
-        let mut response = self
-            .head()
-            .await
-            .unwrap_or_else(|| panic!("the connection ended before an answer"));
-        if method == "HEAD" || response.status == 204 || response.status == 304 {
-            return response;
+        let head = self.head().await;
+        let mut response = head.unwrap_or_else(|| panic!("the connection ended before an answer"));
+        if method != "HEAD" && response.status != 204 && response.status != 304 {
+            // The limit is on the whole, for a stream in place of an answer has no end.
+            response.body = within("the end of an answer", self.body(&response)).await;
         }
-        let length = response
-            .header("content-length")
-            .map(|length| length.parse().expect("a length is a number"));
-        response.body = match length {
-            Some(length) => self.take(length).await,
-            None if response.header("transfer-encoding") == Some("chunked") => {
-                let mut body = Vec::new();
-                while let Some(chunk) = self.chunk().await {
-                    body.extend(chunk);
-                }
-                body
-            }
-            None => self.rest().await,
-        };
         response
+    }
+
+    async fn body(&mut self, head: &Response) -> Vec<u8> {
+        if let Some(length) = head.header("content-length") {
+            let length = length.parse().expect("a length is a number");
+            return self.take(length).await;
+        }
+        if head.header("transfer-encoding") != Some("chunked") {
+            return self.rest().await;
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk().await {
+            body.extend(chunk);
+        }
+        body
     }
 
     /// Reads status line and headers; `None` where the connection ended before any byte.
@@ -302,7 +321,7 @@ impl Client {
         std::mem::take(&mut self.unread)
     }
 
-    pub(super) async fn take(&mut self, length: usize) -> Vec<u8> {
+    pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
             assert!(self.fill().await, "the body broke off");
         }

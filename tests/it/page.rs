@@ -1,0 +1,145 @@
+//! The page and its parts: what is embedded is what is served, once per change, and safely.
+
+use crate::support::{Process, Request, Server, ask, get};
+
+const PARTS: [(&str, &str, &[u8]); 4] = [
+    (
+        "/",
+        "text/html; charset=utf-8",
+        include_bytes!("../../www/index.html"),
+    ),
+    (
+        "/chat.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../www/chat.js"),
+    ),
+    (
+        "/chat.css",
+        "text/css; charset=utf-8",
+        include_bytes!("../../www/chat.css"),
+    ),
+    (
+        "/favicon.svg",
+        "image/svg+xml",
+        include_bytes!("../../www/favicon.svg"),
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_part_is_served_as_it_was_embedded() {
+    let server = Server::start().await;
+    for (path, content_type, content) in PARTS {
+        let answer = get(server.address(), path).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert_eq!(answer.header("content-type"), Some(content_type));
+        assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
+        assert!(answer.body == content, "{path} is not what is in www");
+        // A query, as a cache or a campaign adds one, makes no difference.
+        let with_query = get(server.address(), &format!("{path}?x=1")).await;
+        assert!(with_query.body == content, "{path}?x=1");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_part_is_not_sent_again() {
+    let server = Server::start().await;
+    let mut tags = std::collections::BTreeSet::new();
+    for (path, _, _) in PARTS {
+        let first = get(server.address(), path).await;
+        let etag = first.header("etag").expect("a tag").to_owned();
+        assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2);
+        let request = Request::get(path).header("If-None-Match", &etag);
+        let again = ask(server.address(), request).await;
+        assert_eq!((again.status, again.header("etag")), (304, Some(&*etag)));
+        let request = Request::get(path).header("If-None-Match", "\"other\"");
+        assert_eq!(ask(server.address(), request).await.status, 200);
+        tags.insert(etag);
+    }
+    assert_eq!(tags.len(), PARTS.len(), "two parts with one tag");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_lives_as_long_as_its_content() {
+    let (one, other) = (Process::start(&[]).await, Process::start(&[]).await);
+    for (path, _, _) in PARTS {
+        let etag = get(one.address(), path)
+            .await
+            .header("etag")
+            .map(str::to_owned);
+        assert_eq!(
+            get(other.address(), path).await.header("etag"),
+            etag.as_deref(),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_tells_what_get_would() {
+    let server = Server::start().await;
+    let others = [
+        "/chat/lobby/messages",
+        "/chat/lobby/members",
+        "/rooms",
+        "/healthz",
+    ];
+    for path in PARTS.iter().map(|(path, _, _)| *path).chain(others) {
+        let get = get(server.address(), path).await;
+        let head = ask(server.address(), Request::new("HEAD", path)).await;
+        let told = |answer: &crate::support::Response| {
+            let mut headers = answer.headers.clone();
+            headers.retain(|(name, _)| !matches!(name.as_str(), "date" | "set-cookie"));
+            (answer.status, headers)
+        };
+        assert_eq!(told(&head), told(&get), "{path}");
+        assert_eq!(
+            head.header("content-length"),
+            Some(&*get.body.len().to_string()),
+            "{path}"
+        );
+    }
+    // This answer differs from one moment to the next.
+    let head = ask(server.address(), Request::new("HEAD", "/metrics")).await;
+    assert_eq!(head.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_keeps_to_its_own_policy() {
+    let server = Server::start().await;
+    let page = get(server.address(), "/").await;
+    assert_eq!(
+        page.header("content-security-policy"),
+        Some(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    );
+    let html = page.text().to_ascii_lowercase();
+    assert!(html.contains("<script"));
+    for script in html.split("<script").skip(1) {
+        let (attributes, content) = script.split_once('>').expect("a tag ends");
+        assert!(
+            attributes.contains("src="),
+            "an inline script: {attributes}"
+        );
+        assert!(content.trim_start().starts_with("</script>"), "{content}");
+    }
+    assert!(!html.contains("<style"), "inline style");
+    for tag in html
+        .split('<')
+        .skip(1)
+        .filter_map(|rest| rest.split('>').next())
+    {
+        for attribute in tag.split_whitespace().skip(1) {
+            assert!(!attribute.starts_with("on"), "an inline handler: <{tag}>");
+            assert!(!attribute.starts_with("style="), "inline style: <{tag}>");
+            let target = attribute
+                .strip_prefix("src=")
+                .or(attribute.strip_prefix("href="));
+            if let Some(target) = target.map(|target| target.trim_matches('"')) {
+                // Relative, so that the page works below a prefix; and nothing from elsewhere.
+                assert!(!target.starts_with('/') && !target.contains(':'), "<{tag}>");
+            }
+        }
+    }
+}
