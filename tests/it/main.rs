@@ -8,12 +8,14 @@ mod resume;
 
 mod embed;
 mod errors;
+mod fuzz;
 mod guard;
 mod history;
 mod limits;
 mod members;
 mod page;
 mod password;
+mod roster;
 mod sending;
 mod sessions;
 mod wire;

@@ -6,6 +6,7 @@
 mod events;
 mod http;
 mod process;
+mod random;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -17,7 +18,8 @@ use tokio::task::JoinHandle;
 
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, encode, get, say};
-pub(crate) use process::{Ended, Folder, Process, command};
+pub(crate) use process::{Ended, Folder, Process, command, under};
+pub(crate) use random::Random;
 
 /// How long a test waits for what must come. Generous, for the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

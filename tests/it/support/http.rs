@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -318,6 +319,14 @@ impl Client {
     /// Reads to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}
+        std::mem::take(&mut self.unread)
+    }
+
+    /// Reads to the end of the connection, or as much as comes in a time.
+    pub(crate) async fn rest_within(&mut self, time: Duration) -> Vec<u8> {
+        let reading = async { while self.fill().await {} };
+        // What was read until then is kept.
+        let _ = tokio::time::timeout(time, reading).await;
         std::mem::take(&mut self.unread)
     }
 

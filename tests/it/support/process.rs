@@ -41,10 +41,20 @@ impl Process {
         Process::launch(command).await
     }
 
+    /// Starts the binary by another program that ends up being it, on a free port of loopback.
+    pub(crate) async fn start_under(wrapper: &[&str], arguments: &[&str]) -> Process {
+        let mut command = under(wrapper, arguments, &[]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        Process::launch(command).await
+    }
+
     /// Starts a prepared command (a wrapper such as `sh -c "ulimit …; exec …"`) that ends up being
     /// the server.
     pub(crate) async fn launch(mut command: Command) -> Process {
-        let mut child = command.spawn().expect("the binary starts");
+        let program = command.as_std().get_program().to_owned();
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} is needed: {error}", program.display()));
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
         let collected = stderr.clone();
@@ -153,7 +163,21 @@ fn read(text: &Mutex<String>) -> String {
 
 /// The binary, ready to start, deaf to the options in the environment of the test.
 pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatroom"));
+    under(&[], arguments, environment)
+}
+
+/// The binary as [`command`] has it, started by another program (`strace …`, `sh -c "…; exec $0"`)
+/// that is given it as its last arguments.
+pub(crate) fn under(wrapper: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_chatroom");
+    let mut command = match wrapper {
+        [program, rest @ ..] => {
+            let mut command = Command::new(program);
+            command.args(rest).arg(binary);
+            command
+        }
+        [] => Command::new(binary),
+    };
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATROOM_")) {
         command.env_remove(name);
     }
