@@ -70,9 +70,9 @@ export function launch(command, args = [], { input, ...options } = {}) {
 }
 
 /** Starts a program for the length of the test. */
-export function service(t, command, args, options) {
+export function service(t, command, args, { end = 'SIGTERM', ...options } = {}) {
   const program = launch(command, args, options);
-  t.after(() => within(program.kill('SIGTERM'), `${command} to end`).catch(() => program.kill('SIGKILL')));
+  t.after(() => within(program.kill(end), `${command} to end`).catch(() => program.kill('SIGKILL')));
   return program;
 }
 
@@ -99,7 +99,7 @@ export function post(url, text, { name = 'bot', room = 'lobby', headers = {}, vi
   return request(`${url}/chat/${encodeURIComponent(room)}`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body, ...via });
 }
 
-/** One request, with its answer read to the end. `address` says where to connect to, whatever the URL names. */
+/** One request, with its answer read to the end. `address` says where to connect to, whatever the URL names; `localAddress` from where. */
 export async function request(url, options = {}) {
   const response = await answer(url, options);
   let text = '';
@@ -125,7 +125,8 @@ export async function openStream(url, options = {}) {
     if (field) event[field] = field === 'data' ? JSON.parse(value) : value;
     if (line === '' && event.event) events.push(event);
     if (line === '') event = {};
-  }).on('close', () => events.end());
+  }).on('error', () => events.end()).on('close', () => events.end());
+  // A connection that is cut ends the stream; whoever waits for more is told by its end.
   response.on('error', () => events.end());
   return {
     status: response.statusCode,

@@ -1,0 +1,189 @@
+// The server behind a real nginx and a real Caddy, with the configurations of the README. Only ports, and the paths of certificates, are put in.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { chromium, freePort, openStream, post, request, run, scratch, selfSigned, service, startServer, until, within } from './support.mjs';
+import { block } from './readme.mjs';
+import * as people from '../browser/support.mjs';
+
+const host = 'chat.example.org';
+/** The options of the README's systemd unit, as far as they are about the proxy. */
+const behindProxy = block('ini', 'ExecStart').match(/--allow-host.*$/m)[0].split(' ');
+let browser;
+before(async () => { browser = await chromium(`--host-resolver-rules=MAP ${host} 127.0.0.1`); });
+after(() => browser?.close());
+
+/** nginx with a site's configuration inside what Debian has around it. */
+async function nginx(t, site, folder) {
+  const main = `daemon off; pid ${folder}/pid; error_log stderr; ${process.getuid() === 0 ? 'user root;' : ''}
+    events { worker_connections 768; }
+    http { access_log off; gzip on; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
+    fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
+    ${site} }`;
+  const file = path.join(folder, 'nginx.conf');
+  writeFileSync(file, main);
+  return service(t, 'nginx', ['-e', 'stderr', '-p', folder, '-c', file], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+}
+
+const proxies = {
+  async nginx(t, upstream) {
+    const folder = scratch(t);
+    const [http, https] = [await freePort(), await freePort()];
+    const { key, certificate } = selfSigned(folder, host);
+    const site = block('nginx', 'return 301')
+      .replace('listen 80;', `listen 127.0.0.1:${http};`)
+      .replace('listen 443', `listen 127.0.0.1:${https}`)
+      .replace(/(?<=ssl_certificate )\S+(?=;)/, certificate)
+      .replace(/(?<=ssl_certificate_key )\S+(?=;)/, key)
+      .replace('127.0.0.1:8080', `127.0.0.1:${upstream}`);
+    await nginx(t, site, folder);
+    return { http, https, ca: () => readFileSync(certificate) };
+  },
+  async caddy(t, upstream) {
+    const folder = scratch(t);
+    const [http, https] = [await freePort(), await freePort()];
+    const file = path.join(folder, 'Caddyfile');
+    // The global options stand in for a public name and a public authority.
+    writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}\n}\n${
+      block('caddy', 'reverse_proxy').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
+    const home = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
+    // Asked to end in good order, it would wait for its streams to end first.
+    service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env: home, end: 'SIGKILL' });
+    return { http, https, ca: () => readFileSync(path.join(folder, 'pki/authorities/local/root.crt')) };
+  },
+};
+
+/** A server behind a proxy, and the ways to reach both. */
+async function setUp(t, name, options = []) {
+  const listen = `127.0.0.1:${await freePort()}`;
+  const serve = () => startServer(t, [...behindProxy, ...options], { listen });
+  const server = await serve();
+  const proxy = await proxies[name](t, server.port);
+  const url = `https://${host}:${proxy.https}`;
+  const via = { address: '127.0.0.1' };
+  await until(async () => {
+    via.ca = proxy.ca();
+    return (await request(`${url}/healthz`, via)).status === 200;
+  }, `${name} to be ready`);
+  return { server, serve, url, via, http: proxy.http };
+}
+
+for (const name of Object.keys(proxies)) {
+  test(`behind ${name}`, { concurrency: true }, async (t) => {
+    const site = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+    const { server, url, via } = site;
+    await Promise.all([
+      t.test('events arrive one by one, as they are sent, and survive an idle minute', () => streams(site)),
+      t.test('the session cookie is Secure, and plain http leads to https', () => secured(site)),
+      t.test('a page of this origin may post, also one of a browser that tells the origin alone; another may not', async () => {
+        const from = async (Origin) => (await post(url, 'hello', { room: 'yard', via, headers: { Origin } })).status;
+        assert.deepEqual([await from(url), await from('https://elsewhere.example')], [201, 403]);
+      }),
+      t.test('figures are for the machine itself alone', async () => {
+        assert.equal((await request(`${url}/metrics`, via)).status, 403);
+        assert.equal((await request(`${server.url}/metrics`)).status, 200);
+      }),
+      t.test('who leaves is seen to leave', () => leaving(site)),
+    ]);
+  });
+
+  test(`behind ${name}, the limits of one address are those of the visitor's`, async (t) => {
+    const one = ['--max-streams-per-ip', '1'];
+    const { server, url, via } = await setUp(t, name, one);
+    const from = async (localAddress, headers = {}) => (await openStream(`${url}/chat`, { ...via, localAddress, headers })).status;
+    assert.deepEqual([await from('127.0.0.2'), await from('127.0.0.2'), await from('127.0.0.3')], [200, 429, 200]);
+    // What a visitor makes up does not count.
+    assert.equal(await from('127.0.0.2', { 'X-Forwarded-For': '203.0.113.7' }), 429);
+    const believesNobody = await startServer(t, one);
+    const claims = (address) => openStream(`${believesNobody.url}/chat`, { headers: { 'X-Forwarded-For': address } });
+    assert.deepEqual([(await claims('203.0.113.8')).status, (await claims('203.0.113.9')).status], [200, 429]);
+  });
+
+  test(`behind ${name}, a server that is killed and started again loses nobody's place`, async (t) => {
+    const { server, serve, url, via } = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+    const options = { locale: 'en-GB', ignoreHTTPSErrors: true };
+    const ada = await people.person(browser, url, 'ada', { room: 'den', ...options });
+    const bob = await people.person(browser, url, 'bob', { room: 'den', ...options });
+    await people.write(ada, 'before');
+    await people.shows(bob, ['before']);
+    const stream = await openStream(`${url}/chat/den`, via);
+    const { id } = await stream.next('new-message');
+
+    await server.kill('SIGKILL');
+    assert.equal(await stream.next('new-message'), undefined, 'the proxy ends the stream');
+    assert.equal((await request(`${url}/rooms`, via)).status, 502);
+    await people.write(ada, 'in between');
+    const again = await serve();
+    await post(again.url, 'after', { room: 'den' });
+    const resumed = await openStream(`${url}/chat/den`, { ...via, headers: { 'Last-Event-ID': id } });
+    const heard = [(await resumed.next('new-message')).data.text, (await resumed.next('new-message')).data.text].sort();
+    assert.deepEqual(heard, ['after', 'in between']);
+    const held = (await request(`${again.url}/chat/den/messages`)).json().messages.map(({ text }) => text);
+    assert.equal(held.length, 3);
+    for (const page of [ada, bob]) await people.shows(page, held, 60_000);
+    await people.clean(ada, bob);
+  });
+}
+
+async function streams({ url, via }) {
+  const stream = await openStream(`${url}/chat/idle?name=ada`, via);
+  assert.equal(stream.headers['content-type'], 'text/event-stream');
+  assert.equal(stream.headers['content-encoding'], undefined);
+  const { data } = await stream.next('chat-room-connected');
+  assert.equal(data.name, 'ada');
+  for (let i = 0; i < 20; i += 1) {
+    const sent = await post(url, `message ${i}`, { room: 'idle', via });
+    assert.equal(sent.status, 201, sent.text);
+    // The next is sent only when this has come: none waits for another to push it out.
+    assert.deepEqual((await stream.next('new-message')).data, sent.json());
+  }
+  const [idle, began] = [60_000, Date.now()];
+  let heartbeats = 0;
+  while (Date.now() - began < idle) {
+    const event = await stream.next(undefined, 40_000);
+    assert.ok(event, 'the stream goes on');
+    if (event.event === 'heartbeat') heartbeats += 1;
+  }
+  assert.ok(heartbeats >= 3, `${heartbeats} heartbeats`);
+  const waited = await request(`${url}/chat/idle/messages?wait=1&after=${(await post(url, 'awake', { room: 'idle', via })).json().eventId}`, via);
+  assert.deepEqual([waited.status, waited.json().messages], [200, []]);
+  assert.equal((await stream.next('new-message')).data.text, 'awake');
+  stream.close();
+}
+
+async function secured({ url, via, http, server }) {
+  const page = await request(`${url}/`, via);
+  assert.match(page.headers['set-cookie'][0], /^chatroom-session=[0-9a-f]{32}; .*; HttpOnly; SameSite=Strict; Secure$/);
+  assert.doesNotMatch((await request(`${server.url}/`)).headers['set-cookie'][0], /Secure/);
+  const plain = await request(`http://${host}:${http}/`, via);
+  assert.ok([301, 308].includes(plain.status), `${plain.status}`);
+  assert.match(plain.headers.location, new RegExp(`^https://${host.replaceAll('.', '\\.')}[:/]`));
+}
+
+async function leaving({ url, via, server }) {
+  const room = async () => (await request(`${server.url}/chat/hall/members`)).json().memberCount;
+  const stream = await openStream(`${url}/chat/hall?name=ada`, via);
+  await stream.next('chat-room-connected');
+  assert.equal(await room(), 1);
+  stream.close();
+  // A name is kept for ten seconds after its last stream.
+  await until(async () => (await room()) === 0, 'ada to leave', 25_000);
+}
+
+test('below a path of another site, behind nginx', async (t) => {
+  const folder = scratch(t);
+  const port = await freePort();
+  const server = await startServer(t, behindProxy);
+  const below = block('nginx', 'chat-of-the-team').replace('127.0.0.1:8080', `127.0.0.1:${server.port}`);
+  await nginx(t, `server { listen 127.0.0.1:${port}; server_name ${host}; ${below} }`, folder);
+  const url = `http://${host}:${port}`;
+  await until(async () => (await request(`${url}/chat-of-the-team/healthz`, { address: '127.0.0.1' })).status === 200, 'nginx to be ready');
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.goto(`${url}/chat-of-the-team/#den`);
+  await page.locator('.dot.connected').waitFor({ timeout: 20_000 });
+  await post(server.url, 'hello', { room: 'den' });
+  await page.locator('#log .text', { hasText: 'hello' }).waitFor({ timeout: 20_000 });
+  await context.close();
+});

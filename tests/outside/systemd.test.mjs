@@ -1,0 +1,72 @@
+// The README's systemd unit: systemd's own tools find it sound, and the server makes no system call that it forbids.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { binary, openStream, post, request, run, scratch, startServer, until, within } from './support.mjs';
+import { block } from './readme.mjs';
+
+const unit = block('ini', '[Service]');
+const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
+
+test('systemd understands it, and finds little exposed', async (t) => {
+  const file = path.join(scratch(t), 'chatroom.service');
+  writeFileSync(file, unit.replace('/usr/local/bin/chatroom', binary));
+  assert.deepEqual(await run('systemd-analyze', ['verify', '--man=no', file]), { code: 0, stdout: '', stderr: '' });
+  const { stdout } = await run('systemd-analyze', ['security', '--offline=true', '--no-pager', file]);
+  const exposure = Number(stdout.match(/Overall exposure level for chatroom\.service: ([\d.]+)/)[1]);
+  assert.ok(exposure < 2, stdout);
+});
+
+test('the server starts with its options', async (t) => {
+  const [, ...options] = settings.ExecStart.split(' ');
+  const folder = scratch(t);
+  const server = await startServer(t, options.map((option) => option.replace('/var/lib/chatroom', folder)));
+  assert.equal((await request(`${server.url}/rooms`)).status, 200);
+  assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'chat.example.org' } })).status, 200);
+  assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'elsewhere.example' } })).status, 403);
+});
+
+test('the server does nothing that it forbids', async (t) => {
+  const folder = scratch(t);
+  const trace = path.join(folder, 'trace');
+  const before = ['-f', '-qq', '-o', trace, binary];
+  const server = await startServer(t, ['--data', path.join(folder, 'data'), '--fsync', 'always', '--room-ttl', '1'], { command: 'strace', before });
+  const stream = await openStream(`${server.url}/chat?name=ada`);
+  await post(server.url, 'hello');
+  await stream.next('new-message');
+  // Nobody uses this room any more, so it is forgotten and the journal written anew.
+  await post(server.url, 'forget this', { room: 'attic' });
+  await until(() => server.stderr.includes('journal: rewritten'), 'the journal to be rewritten');
+  for (const part of ['', 'rooms', 'metrics']) assert.equal((await request(`${server.url}/${part}`)).status, 200);
+  const { pid } = server.child;
+  process.kill(Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')), 'SIGTERM');
+  assert.equal(await within(server.ended, 'the end'), 0);
+
+  const calls = readFileSync(trace, 'utf8');
+  const made = new Set([...calls.matchAll(/^\d+ +(\w+)\(/gm)].map(([, name]) => name));
+  assert.ok(['accept4', 'epoll_wait', 'fdatasync', 'rename'].every((name) => made.has(name)), [...made].join(' '));
+  const sets = await filterSets();
+  const [allowed, refused] = [...unit.matchAll(/^SystemCallFilter=~?(.*)$/gm)].map(([, names]) => names.split(' ').flatMap((name) => expand(sets, name)));
+  assert.deepEqual([...made].filter((name) => !allowed.includes(name) || refused.includes(name)), []);
+  const families = new Set([...calls.matchAll(/ socket\((\w+),/g)].map(([, family]) => family));
+  assert.deepEqual([...families].filter((family) => !settings.RestrictAddressFamilies.split(' ').includes(family)), []);
+  assert.doesNotMatch(calls, /(mmap|mprotect)\([^)]*PROT_WRITE\|PROT_EXEC/);
+});
+
+/** systemd's groups of system calls by name; a group may have others in it. */
+async function filterSets() {
+  const { code, stdout, stderr } = await run('systemd-analyze', ['syscall-filter', '--no-pager']);
+  assert.equal(code, 0, stderr);
+  const sets = {};
+  let current;
+  for (const line of stdout.split('\n')) {
+    if (/^@/.test(line)) sets[line.trim()] = current = [];
+    else if (/^ +[@\w]/.test(line)) current?.push(line.trim());
+  }
+  return sets;
+}
+
+function expand(sets, name) {
+  return name.startsWith('@') ? sets[name].flatMap((inner) => expand(sets, inner)) : [name];
+}
