@@ -67,27 +67,18 @@ fn measure_all(arguments: Vec<String>) -> Fallible<()> {
         server_core,
         started: Instant::now(),
     };
-    let mut tables = Vec::new();
+    if bench.server_core.is_none() {
+        println!("Server and load share their cores: taskset or a second core is missing.\n");
+    }
     for &scenario in &bench.options.scenarios {
-        let measured = match scenario {
+        let table = match scenario {
             Scenario::Storm => storm::compare(&bench),
             Scenario::Stalled => stalled::compare(&bench),
             Scenario::Syscalls => syscalls::compare(&bench),
             _ => measure::compare(&bench, scenario),
         };
-        match measured {
-            Ok(table) => tables.push(table),
-            // What was measured before is worth having nevertheless.
-            Err(error) => {
-                tables.iter().for_each(table::Table::print);
-                return Err(error);
-            }
-        }
+        table?.print();
     }
-    if bench.server_core.is_none() {
-        println!("Server and load shared their cores: taskset or a second core is missing.\n");
-    }
-    tables.iter().for_each(table::Table::print);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(crate) const HELP: &str = "\
 Measures the chatroom server beside a floor, a server that does one write per client and
 message and nothing else. Both run in turn, several rounds, in the same minutes: on a shared
-machine only the ratio of the two means something. A Markdown table comes out at the end.
+machine only the ratio of the two means something. What comes out is Markdown tables.
 
 Usage: cargo bench -- [OPTIONS]
 
