@@ -90,10 +90,10 @@ impl History {
         }
     }
 
-    /// Says that everything up to `id` is not held, as a journal that was shortened knows.
+    /// Says that the first message that comes follows `id`, as a journal knows it of a room.
     pub(crate) fn begin_after(&mut self, id: EventId) {
-        if self.held.is_empty() {
-            self.floor = self.floor.max(id);
+        if self.untouched {
+            self.floor = id;
         }
     }
 

@@ -32,7 +32,7 @@ const DEFAULT_HISTORY: u64 = 50;
 /// Bytes that are given before they are to be written. hyper keeps the buffer that it once needed
 /// for as long as the client stays, so a long backlog goes by pieces; a burst of some twenty
 /// messages still leaves in one write.
-const BATCH_BYTES: usize = 4 * 1024;
+const BATCH_BYTES: usize = 6 * 1024;
 /// Characters of an unreadable position that are told back.
 const ECHOED_CHARS: usize = 64;
 

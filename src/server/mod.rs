@@ -24,7 +24,7 @@ use connections::Connections;
 const BACKLOG: u32 = 4_096;
 /// What the kernel is asked to hold for a client that does not read, in bytes; Linux doubles it.
 /// Small, so that a stalled client pins little and is soon seen to stall; many messages long.
-const SEND_BUFFER_BYTES: u32 = 32 * 1024;
+const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 /// Accepting fails where file descriptors have run out, and is tried again after these waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
