@@ -98,6 +98,8 @@ impl Writer {
             if closing || went.is_err() {
                 let _ = self.publisher.wait();
                 self.sync();
+                // Who is told that this is over may open the folder again at once.
+                drop(self);
                 if let Some(done) = round.closing {
                     // Nobody needs to wait for it.
                     let _ = done.send(());
