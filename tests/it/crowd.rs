@@ -86,17 +86,27 @@ impl Follower {
         })
     }
 
+    /// Follows a stream that was asked for over a connection.
+    pub(crate) fn of(client: Client) -> Follower {
+        Follower {
+            socket: client.into_socket(),
+            raw: Vec::new(),
+            text: Vec::new(),
+            at: Place::Head,
+        }
+    }
+
     /// The connection, for who wants to break it.
     pub(crate) fn into_socket(self) -> TcpStream {
         self.socket
     }
 
-    /// Reads once, `most` bytes at most, without a time limit.
+    /// Reads once, `most` bytes at most, without a time limit. Nothing is lost where this is
+    /// dropped while it waits.
     pub(crate) async fn read(&mut self, most: usize, seen: &mut Seen) -> Progress {
-        let start = self.raw.len();
-        self.raw.resize(start + most, 0);
-        let count = self.socket.read(&mut self.raw[start..]).await.unwrap_or(0);
-        self.raw.truncate(start + count);
+        let mut bytes = vec![0; most];
+        let count = self.socket.read(&mut bytes).await.unwrap_or(0);
+        self.raw.extend_from_slice(&bytes[..count]);
         if count == 0 {
             return Progress::Broken;
         }

@@ -4,7 +4,16 @@
 mod support;
 
 mod crowd;
+mod fds;
+mod hostile;
+mod idempotency;
+mod journal;
+mod model;
 mod resume;
+mod rooms;
+mod shutdown;
+mod slow;
+mod storms;
 
 mod embed;
 mod errors;

@@ -147,12 +147,12 @@ async fn poll(address: SocketAddr, seed: u64, mut next: String) -> Vec<EventId> 
 /// What a stream asked for in this way begins with: the reason of a gap, and the texts.
 async fn beginning(address: SocketAddr, request: Request, texts: usize) -> (Value, Vec<String>) {
     let mut stream = EventStream::request(address, request).await;
-    let greeting = stream.event().await;
+    let greeting = stream.telling().await;
     assert!(greeting.is("chat-room-connected"), "{greeting:?}");
     let mut reason = Value::Null;
     let mut begun = Vec::new();
     while begun.len() < texts {
-        let event = stream.event().await;
+        let event = stream.telling().await;
         match event.event.as_str() {
             "messages-missed" => {
                 assert!(begun.is_empty() && reason.is_null(), "the gap comes first");
@@ -230,14 +230,14 @@ async fn a_client_that_is_up_to_date_is_greeted_there_and_gets_what_follows() {
         .id;
     let request = Request::get("/chat").header("Last-Event-ID", newest.to_string());
     let mut stream = EventStream::request(server.address(), request).await;
-    let greeting = stream.event().await;
+    let greeting = stream.telling().await;
     assert_eq!(id_of(&greeting.json()), newest);
     server
         .chat()
         .post("lobby", "a", "next")
         .await
         .expect("taken");
-    assert_eq!(stream.event().await.text(), "next");
+    assert_eq!(stream.telling().await.text(), "next");
     assert_eq!(figure(server.address(), "chatroom_resumes_total").await, 1);
 }
 
@@ -271,7 +271,7 @@ async fn a_client_cut_after_its_greeting_resumes_there() {
         .await
         .expect("taken");
     let mut stream = EventStream::open(server.address(), "/chat?history=0").await;
-    let position = stream.event().await.id.expect("a greeting has an id");
+    let position = stream.telling().await.id.expect("a greeting has an id");
     drop(stream);
     server
         .chat()
@@ -287,7 +287,7 @@ async fn a_client_cut_after_its_greeting_resumes_there() {
 async fn a_position_of_a_megabyte_is_refused_and_costs_nobody_else_anything() {
     let server = Server::start().await;
     let mut healthy = EventStream::open(server.address(), "/chat").await;
-    healthy.event().await;
+    healthy.telling().await;
     let huge = "9".repeat(1024 * 1024);
     let mut client = Client::connect(server.address()).await;
     let request = Request::get("/chat").header("Last-Event-ID", &huge);

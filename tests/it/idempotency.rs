@@ -1,0 +1,147 @@
+//! A post whose answer was lost is sent again, and its message stands once.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+
+use crate::support::{
+    Client, EventStream, Folder, Request, Response, Server, ask, eventually, get,
+};
+
+fn keyed(room: &str, key: &str, text: &str) -> Request {
+    Request::post_text(&format!("/chat/{room}?name=a"), text).header("Idempotency-Key", key)
+}
+
+async fn held(address: SocketAddr, room: &str) -> Vec<Value> {
+    let page = get(address, &format!("/chat/{room}/messages")).await.json();
+    page["messages"].as_array().expect("a list").clone()
+}
+
+/// Twelve posts with one key, sent in one moment: one message, told to all of them.
+async fn twelve_at_once(server: &Server) {
+    let address = server.address();
+    let mut stream = EventStream::open(address, "/chat").await;
+    stream.telling().await;
+    for round in 0..20 {
+        let mut clients = Vec::new();
+        for _ in 0..12 {
+            clients.push(Client::connect(address).await);
+        }
+        let request = keyed("lobby", &format!("round-{round}"), &format!("text {round}"));
+        let posts: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                let request = request.clone();
+                tokio::spawn(async move { client.ask(&request).await })
+            })
+            .collect();
+        let mut answers: Vec<Response> = Vec::new();
+        for post in posts {
+            answers.push(post.await.expect("an answer"));
+        }
+        answers.sort_by_key(|answer| std::cmp::Reverse(answer.status));
+        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses, [&[201][..], &[200; 11]].concat());
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+        assert_eq!(stream.telling().await.json(), answers[0].json());
+    }
+    assert_eq!(held(address, "lobby").await.len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_posts_with_one_key_are_one_message_in_memory() {
+    twelve_at_once(&Server::start().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twelve_posts_with_one_key_are_one_message_in_the_journal() {
+    let folder = Folder::new();
+    let server = Server::with(|chat| chat.data(folder.path())).await;
+    twelve_at_once(&server).await;
+    server.stop().await;
+    let journal = std::fs::read_to_string(folder.path().join("messages.jsonl")).expect("a file");
+    assert_eq!(journal.lines().count(), 20);
+}
+
+#[tokio::test]
+async fn a_post_that_lost_its_answer_is_sent_again_and_stands_once() {
+    let server = Server::start().await;
+    let address = server.address();
+    let mut lost = Client::connect(address).await;
+    lost.send(&keyed("lobby", "k", "hello").to_bytes()).await;
+    lost.head().await.expect("an answer comes");
+    drop(lost);
+    let again = ask(address, keyed("lobby", "k", "hello"))
+        .await
+        .expect(200, "");
+    assert_eq!(held(address, "lobby").await, [again.json()]);
+}
+
+#[tokio::test]
+async fn a_key_belongs_to_one_message_of_one_room() {
+    let server = Server::start().await;
+    let address = server.address();
+    ask(address, keyed("one", "k", "hello"))
+        .await
+        .expect(201, "");
+    ask(address, keyed("one", "k", "other"))
+        .await
+        .expect(409, "key-reused");
+    let other_name = Request::post_text("/chat/one?name=b", "hello").header("Idempotency-Key", "k");
+    ask(address, other_name).await.expect(409, "key-reused");
+    ask(address, keyed("two", "k", "other"))
+        .await
+        .expect(201, "");
+    assert_eq!(held(address, "one").await.len(), 1);
+    assert!(
+        !held(address, "one").await[0].to_string().contains("\"k\""),
+        "nobody sees a key"
+    );
+}
+
+#[tokio::test]
+async fn a_key_is_forgotten_with_its_message() {
+    let server = Server::with(|chat| chat.history(2)).await;
+    let address = server.address();
+    for (key, status) in [("a", 201), ("b", 201), ("a", 200), ("c", 201), ("a", 201)] {
+        ask(address, keyed("lobby", key, "hello"))
+            .await
+            .expect(status, "");
+    }
+}
+
+#[tokio::test]
+async fn keys_come_back_after_a_restart() {
+    let folder = Folder::new();
+    let first = Server::with(|chat| chat.data(folder.path())).await;
+    let stored = ask(first.address(), keyed("lobby", "k", "hello"))
+        .await
+        .expect(201, "");
+    first.stop().await;
+    let second = Server::with(|chat| chat.data(folder.path())).await;
+    let again = ask(second.address(), keyed("lobby", "k", "hello"))
+        .await
+        .expect(200, "");
+    assert_eq!(again.body, stored.body);
+    ask(second.address(), keyed("lobby", "k", "x"))
+        .await
+        .expect(409, "key-reused");
+    assert_eq!(held(second.address(), "lobby").await.len(), 1);
+}
+
+/// A repeat of a refused post is no repeat: nothing was stored.
+#[tokio::test]
+async fn a_key_of_a_refused_post_is_free() {
+    let server = Server::with(|chat| chat.max_message(5)).await;
+    let address = server.address();
+    ask(address, keyed("lobby", "k", "too long"))
+        .await
+        .expect(413, "too-large");
+    ask(address, keyed("lobby", "k", "short"))
+        .await
+        .expect(201, "");
+    eventually("one message", async || {
+        held(address, "lobby").await.len() == 1
+    })
+    .await;
+}

@@ -1,0 +1,291 @@
+//! A journal that has outgrown its rooms is written anew, and a crash at any moment of it loses
+//! nothing.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use chatroom::{Fsync, ManualClock};
+use serde_json::Value;
+
+use super::{content, file, held, kept, lines, texts};
+use crate::crowd::{figure, id_of};
+use crate::support::{
+    Client, EventStream, Folder, Process, Request, Response, Server, eventually, get, say, under,
+};
+
+/// More than the size from which on a rewrite is worth it: 1 MiB.
+const MESSAGES: usize = 300;
+const LONG: usize = 4_000;
+/// What the rooms hold of it when the server starts again, which makes it rewrite.
+const HISTORY: usize = 20;
+
+/// Builds a journal that the next server with a short history will want to rewrite, and returns
+/// the texts.
+async fn outgrown(folder: &Path) -> Vec<String> {
+    let chat = kept(folder).build().expect("an empty folder");
+    let mut all = Vec::new();
+    for n in 0..MESSAGES {
+        all.push(format!("{n} {}", "x".repeat(LONG)));
+        let posted = chat.post("lobby", "a", &all[n]).await;
+        posted.expect("it is taken");
+    }
+    chat.close().await;
+    all
+}
+
+async fn answer(client: &mut Client, request: &Request) -> Option<Response> {
+    client.try_send(&request.to_bytes()).await.ok()?;
+    let mut head = client.head().await?;
+    let length = head.header("content-length")?.parse().ok()?;
+    head.body = client.take(length).await;
+    Some(head)
+}
+
+/// A server on a copy of a journal that it wants to rewrite, under strace where a step is to be
+/// disturbed.
+async fn rewriting(folder: &Folder, built: &Path, disturb: Option<&str>) -> Process {
+    std::fs::create_dir(data(folder)).expect("the folder can be written");
+    std::fs::copy(file(built), file(&data(folder))).expect("a copy");
+    let next = successor(folder);
+    let log = folder.path().join("strace.log");
+    let inject = format!("inject={}", disturb.unwrap_or_default());
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-o",
+        log.to_str().expect("UTF-8"),
+        // Only what touches the new file counts.
+        "-P",
+        next.to_str().expect("UTF-8"),
+        "-e",
+        "trace=openat,write,copy_file_range,fsync,rename",
+        "-e",
+        &inject,
+    ];
+    let wrapper = if disturb.is_some() { &strace[..] } else { &[] };
+    let options = [
+        &format!("--data={}", data(folder).display()),
+        &format!("--history={HISTORY}"),
+        "--fsync=always",
+        "--message-rate=0",
+        "--listen=127.0.0.1:0",
+    ];
+    Process::launch(under(wrapper, &options, &[])).await
+}
+
+fn data(folder: &Folder) -> PathBuf {
+    folder.path().join("data")
+}
+
+fn successor(folder: &Folder) -> PathBuf {
+    data(folder).join("messages.jsonl.new")
+}
+
+/// Posts until the server is gone, and returns what was answered.
+async fn post_to_the_end(server: &mut Process) -> Vec<String> {
+    let mut client = Client::connect(server.address()).await;
+    let mut answered = Vec::new();
+    loop {
+        assert!(answered.len() < 5_000, "the server was to be killed");
+        let text = format!("more {}", answered.len());
+        let request = Request::post_text("/chat?name=a", &text);
+        match answer(&mut client, &request).await {
+            Some(answer) => drop(answer.expect(201, "")),
+            None => break,
+        }
+        answered.push(text);
+    }
+    server.exited().await;
+    answered
+}
+
+/// Starts again where a server was killed: all that was answered is there, and it goes on.
+async fn all_is_there(folder: &Folder, step: &str, mut expected: Vec<String>, more: usize) {
+    let again = Process::start(&[
+        &format!("--data={}", data(folder).display()),
+        &format!("--history={HISTORY}"),
+    ])
+    .await;
+    assert!(
+        !successor(folder).exists(),
+        "{step}: the piece is cleared away"
+    );
+    let held = held(again.address()).await;
+    let held = texts(&held);
+    // What was kept and not answered may follow.
+    let unanswered = format!("more {more}");
+    if held.last() == Some(&&*unanswered) {
+        expected.push(unanswered);
+    }
+    assert_eq!(held, expected[expected.len() - HISTORY..], "{step}");
+    say(again.address(), "lobby", "a", "and on").await;
+    eventually("it is rewritten after all", async || {
+        figure(again.address(), "chatroom_journal_bytes").await < 1024 * 1024
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_killed_at_any_of_its_steps_loses_nothing() {
+    let built = Folder::new();
+    let all = outgrown(built.path()).await;
+    for step in [
+        // The new file: made, written, synced, completed; and put in place of the old one.
+        "openat:signal=KILL",
+        "write:signal=KILL:when=1",
+        "write:signal=KILL:when=5",
+        "fsync:signal=KILL",
+        "copy_file_range:signal=KILL",
+        "rename:signal=KILL",
+    ] {
+        let folder = Folder::new();
+        let mut server = rewriting(&folder, built.path(), Some(step)).await;
+        let answered = post_to_the_end(&mut server).await;
+        let more = answered.len();
+        all_is_there(&folder, step, [all.clone(), answered].concat(), more).await;
+    }
+}
+
+/// The name means the new file already, and the folder is not synced yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_killed_between_its_last_two_steps_loses_nothing() {
+    let built = Folder::new();
+    let all = outgrown(built.path()).await;
+    let folder = Folder::new();
+    let late = "rename:delay_exit=5000000";
+    let server = rewriting(&folder, built.path(), Some(late)).await;
+    let address = server.address();
+    // The first post makes it look at the journal, and the others wait for what it does then.
+    let poster = tokio::spawn(async move {
+        let mut client = Client::connect(address).await;
+        let request = Request::post_text("/chat?name=a", "more 0");
+        answer(&mut client, &request).await
+    });
+    eventually("the new file has the name", async || {
+        file(&data(&folder))
+            .metadata()
+            .is_ok_and(|file| file.len() < 1024 * 1024)
+    })
+    .await;
+    server.kill().await;
+    let answered = poster.await.expect("no panic").is_some();
+    let more: Vec<String> = answered.then(|| "more 0".to_owned()).into_iter().collect();
+    all_is_there(&folder, late, [all, more].concat(), usize::from(answered)).await;
+}
+
+/// Waits for the journal to have become small.
+async fn rewritten(server: &Server) {
+    eventually("the journal is rewritten", async || {
+        figure(server.address(), "chatroom_journal_bytes").await < 200 * 1024
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn posts_go_on_while_the_journal_is_rewritten_again_and_again() {
+    let folder = Folder::new();
+    let server = Server::with(|_| kept(folder.path()).history(HISTORY)).await;
+    let mut stream = EventStream::open(server.address(), "/chat").await;
+    stream.telling().await;
+    let mut posted = Vec::new();
+    for n in 0..MESSAGES * 4 {
+        let text = format!("{n} {}", "x".repeat(LONG));
+        posted.push(
+            server
+                .chat()
+                .post("lobby", "a", &text)
+                .await
+                .expect("it is taken")
+                .id,
+        );
+        assert_eq!(id_of(&stream.message().await.json()), posted[n]);
+    }
+    // Four times the size from which on it is rewritten has gone in.
+    assert!(content(folder.path()).len() < 3 * 1024 * 1024);
+    server.stop().await;
+    let ids: Vec<_> = lines(folder.path()).iter().map(id_of).collect();
+    assert!(
+        ids.len() >= HISTORY && posted.ends_with(&ids),
+        "the newest, whole and in order"
+    );
+}
+
+#[tokio::test]
+async fn a_position_from_before_a_rewrite_and_a_restart_resumes_or_is_told() {
+    let folder = Folder::new();
+    let all = outgrown(folder.path()).await;
+    let ids: Vec<String> = lines(folder.path())
+        .iter()
+        .map(|line| id_of(line).to_string())
+        .collect();
+    let short = || kept(folder.path()).history(HISTORY);
+    let server = Server::with(|_| short()).await;
+    say(server.address(), "lobby", "a", "last").await;
+    rewritten(&server).await;
+    server.stop().await;
+    let server = Server::with(|_| short()).await;
+    // One has gone for the last that came.
+    let oldest = MESSAGES - HISTORY + 1;
+    for (at, told) in [
+        (0, true),
+        (oldest - 2, true),
+        (oldest - 1, false),
+        (MESSAGES - 1, false),
+    ] {
+        let request = Request::get("/chat").header("Last-Event-ID", &ids[at]);
+        let mut stream = EventStream::request(server.address(), request).await;
+        stream.telling().await;
+        let mut event = stream.telling().await;
+        assert_eq!(event.is("messages-missed"), told, "position {at}");
+        let mut next = at + 1;
+        if told {
+            assert_eq!(event.json()["reason"], "expired");
+            event = stream.telling().await;
+            next = oldest;
+        }
+        assert_eq!(event.text(), all.get(next).map_or("last", String::as_str));
+    }
+}
+
+#[tokio::test]
+async fn forgotten_rooms_do_not_return() {
+    let folder = Folder::new();
+    let ttl = Duration::from_secs(100);
+    let clock = ManualClock::at(10_000_000);
+    let chat = || {
+        kept(folder.path())
+            .fsync(Fsync::Always)
+            .room_ttl(ttl)
+            .clock(clock.clone())
+    };
+    let server = Server::with(|_| chat()).await;
+    say(server.address(), "stays", "a", "hello").await;
+    let gone = say(server.address(), "goes", "a", "hello").await;
+    let mut stream = EventStream::open(server.address(), "/chat/stays").await;
+    stream.telling().await;
+    clock.advance(ttl);
+    eventually("the journal has let go of it", async || {
+        let rooms: Vec<Value> = lines(folder.path())
+            .iter()
+            .map(|line| line["room"].clone())
+            .collect();
+        rooms.contains(&"stays".into()) && !rooms.contains(&"goes".into())
+    })
+    .await;
+    drop(stream);
+    server.stop().await;
+
+    clock.set_date(5);
+    let server = Server::with(|_| chat()).await;
+    let rooms = get(server.address(), "/rooms").await.json();
+    assert_eq!(rooms["rooms"].as_array().map(Vec::len), Some(1), "{rooms}");
+    assert_eq!(rooms["rooms"][0]["room"], "stays");
+    // A position in it is understood, and what is said there now comes after it.
+    let position = id_of(&gone);
+    let request = Request::get("/chat/goes").header("Last-Event-ID", position.to_string());
+    let mut back = EventStream::request(server.address(), request).await;
+    back.telling().await;
+    assert!(id_of(&say(server.address(), "goes", "a", "again").await) > position);
+    assert_eq!(back.message().await.text(), "again");
+}

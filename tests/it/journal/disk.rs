@@ -1,0 +1,203 @@
+//! A disk that is full or fails: a message is kept or refused, never half of it, and streams stay.
+
+use std::path::{Path, PathBuf};
+
+use tokio::process::Command;
+
+use super::{held, lines, texts};
+use crate::support::{
+    Client, EventStream, Folder, Process, Request, Response, eventually, get, within,
+};
+
+/// A text longer than a page of memory, so that a write may end in the middle of it.
+const LONG: usize = 4_000;
+
+async fn post(client: &mut Client, text: &str) -> Response {
+    client.ask(&Request::post_text("/chat?name=a", text)).await
+}
+
+/// Posts until there is no room, `make_room`s, and posts on. `folder` is the server's data folder.
+async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce()) {
+    let address = server.address();
+    let mut stream = EventStream::open(address, "/chat").await;
+    stream.telling().await;
+    let mut client = Client::connect(address).await;
+    let mut taken: Vec<String> = Vec::new();
+    loop {
+        let text = format!("{} {}", taken.len(), "x".repeat(LONG));
+        let answer = post(&mut client, &text).await;
+        if answer.status != 201 {
+            answer.expect(507, "storage-full");
+            break;
+        }
+        taken.push(text);
+        assert!(taken.len() < 1_000, "it was to be full");
+    }
+    for _ in 0..3 {
+        post(&mut client, &"y".repeat(LONG))
+            .await
+            .expect(507, "storage-full");
+    }
+    assert_eq!(
+        texts(&lines(folder)),
+        taken,
+        "whole lines, of what was taken"
+    );
+    assert_eq!(server.stderr().matches("no room").count(), 1, "said once");
+    get(address, "/healthz").await.expect(200, "");
+
+    make_room().await;
+    post(&mut client, "there is room").await.expect(201, "");
+    taken.push("there is room".to_owned());
+    // The stream stood all the time, and what was refused was seen by nobody.
+    for text in &taken {
+        assert_eq!(stream.message().await.text(), *text);
+    }
+    assert_eq!(texts(&lines(folder)), taken);
+    assert_eq!(texts(&held(address).await), taken);
+    eventually("it says so", async || {
+        server.stderr().contains("there is room again")
+    })
+    .await;
+}
+
+const QUIET: [&str; 3] = ["--message-rate=0", "--history=0", "--history-bytes=0"];
+
+#[tokio::test]
+async fn a_full_disk_refuses_messages_until_there_is_room() {
+    let folder = Folder::new();
+    let data = folder.as_str();
+    // The mount is seen by the server alone, and goes with it.
+    let mounted = format!("mount -t tmpfs -o size=128k tmpfs {data} && exec \"$0\" \"$@\"");
+    let server = Process::start_under(
+        &[
+            "unshare",
+            "--mount",
+            "--map-root-user",
+            "sh",
+            "-c",
+            &mounted,
+        ],
+        &[&QUIET[..], &["--fsync=always", "--data", data]].concat(),
+    )
+    .await;
+    let inside = PathBuf::from(format!("/proc/{}/root{data}", server.pid()));
+    let ballast = inside.join("ballast");
+    std::fs::write(&ballast, vec![0; 80 * 1024]).expect("the mount can be written");
+    fill_up(&server, &inside, async || {
+        std::fs::remove_file(&ballast).expect("the ballast can go");
+    })
+    .await;
+}
+
+/// A limit on the size of files ends a write at any byte, where a disk ends it at a block.
+#[tokio::test]
+async fn a_file_that_may_not_grow_refuses_messages_until_it_may() {
+    let folder = Folder::new();
+    let server = Process::start_under(
+        &[
+            "sh",
+            "-c",
+            "trap '' XFSZ; exec prlimit --fsize=30001:unlimited \"$0\" \"$@\"",
+        ],
+        &[&QUIET[..], &["--data", folder.as_str()]].concat(),
+    )
+    .await;
+    let pid = server.pid().to_string();
+    fill_up(&server, folder.path(), async || {
+        let raised = Command::new("prlimit")
+            .args(["--pid", &pid, "--fsize=unlimited"])
+            .status();
+        assert!(raised.await.expect("prlimit is needed").success());
+    })
+    .await;
+}
+
+/// A server under strace that lets the syncs of its journal fail, from the `when`th on.
+async fn failing_sync(folder: &Folder, fsync: &str, when: usize) -> (Process, PathBuf) {
+    let log = folder.path().join("strace.log");
+    let inject = format!("inject=fdatasync:error=EIO:when={when}+");
+    let traced = log.to_str().expect("UTF-8");
+    let data = format!("--data={}/data", folder.as_str());
+    let server = Process::start_under(
+        &[
+            "strace",
+            "-D",
+            "-f",
+            "-o",
+            traced,
+            "-e",
+            "trace=fdatasync,fsync",
+            "-e",
+            &inject,
+        ],
+        &[data.as_str(), fsync, "--message-rate=0"],
+    )
+    .await;
+    (server, log)
+}
+
+/// Syncs of the journal that were tried, by what strace noted.
+fn syncs(log: &Path) -> usize {
+    let noted = std::fs::read_to_string(log).expect("strace notes calls");
+    noted
+        .lines()
+        .filter(|line| line.contains("fdatasync("))
+        .count()
+}
+
+#[tokio::test]
+async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again() {
+    let folder = Folder::new();
+    let (mut server, log) = failing_sync(&folder, "--fsync=always", 2).await;
+    let address = server.address();
+    let mut stream = EventStream::open(address, "/chat").await;
+    stream.telling().await;
+    let mut client = Client::connect(address).await;
+    post(&mut client, "kept").await.expect(201, "");
+    for _ in 0..3 {
+        post(&mut client, "lost")
+            .await
+            .expect(503, "storage-failed");
+    }
+    let said = "every message is refused from now on";
+    assert_eq!(
+        server.stderr().matches(said).count(),
+        1,
+        "{}",
+        server.stderr()
+    );
+    assert_eq!(stream.message().await.text(), "kept");
+    get(address, "/healthz").await.expect(200, "");
+    server.signal("TERM").await;
+    // Between what was kept and the goodbye, nothing came.
+    assert_eq!(stream.telling().await.event, "server-closing");
+    within("the exit", server.exited()).await;
+    assert_eq!(syncs(&log), 2, "no sync after the one that failed");
+
+    let data = folder.path().join("data");
+    assert_eq!(texts(&lines(&data)), ["kept"]);
+    let again = Process::start(&["--data", data.to_str().expect("UTF-8")]).await;
+    assert_eq!(texts(&held(again.address()).await), ["kept"]);
+}
+
+#[tokio::test]
+async fn a_sync_that_fails_later_refuses_what_comes_after() {
+    let folder = Folder::new();
+    let (mut server, log) = failing_sync(&folder, "--fsync=everysec", 1).await;
+    let mut client = Client::connect(server.address()).await;
+    post(&mut client, "taken").await.expect(201, "");
+    eventually("it is said", async || {
+        server.stderr().contains("cannot sync")
+    })
+    .await;
+    for _ in 0..3 {
+        post(&mut client, "refused")
+            .await
+            .expect(503, "storage-failed");
+    }
+    server.signal("TERM").await;
+    within("the exit", server.exited()).await;
+    assert_eq!(syncs(&log), 1, "no sync after the one that failed");
+    assert_eq!(texts(&lines(&folder.path().join("data"))), ["taken"]);
+}

@@ -1,0 +1,186 @@
+//! A server that is killed at random moments, again and again, loses nothing that it answered.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chatroom::EventId;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::{held, lines};
+use crate::crowd::{Chance, Follower, Progress, Seen, id_of};
+use crate::support::{Client, Folder, Process, Request, within};
+
+const POSTERS: u64 = 4;
+const FOLLOWERS: usize = 3;
+/// How often the server is killed, unless the environment says `CHATROOM_KILLS`.
+const KILLS: u64 = 6;
+/// A server answers so many posts at most before it is killed.
+const MOST_POSTS: u64 = 120;
+
+/// Where the server is now.
+type Whereabouts = watch::Receiver<SocketAddr>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answered_message_survives_kills_at_random_moments_once_and_in_order() {
+    let kills = std::env::var("CHATROOM_KILLS").map_or(KILLS, |n| n.parse().expect("a number"));
+    let folder = Folder::new();
+    let arguments = [
+        "--data",
+        folder.as_str(),
+        "--fsync=always",
+        "--history=0",
+        "--history-bytes=0",
+        "--message-rate=0",
+        "--max-streams-per-ip=0",
+    ];
+    let mut server = Process::start(&arguments).await;
+    let (place, whereabouts) = watch::channel(server.address());
+    let (over, is_over) = watch::channel(false);
+    let (answered, mut answers) = mpsc::unbounded_channel();
+    let posters: Vec<_> = (0..POSTERS)
+        .map(|n| {
+            tokio::spawn(post(
+                n,
+                whereabouts.clone(),
+                is_over.clone(),
+                answered.clone(),
+            ))
+        })
+        .collect();
+    let (finish, finished) = watch::channel(usize::MAX);
+    let followers: Vec<_> = (0..FOLLOWERS)
+        .map(|_| tokio::spawn(follow(whereabouts.clone(), finished.clone())))
+        .collect();
+
+    let mut chance = Chance::new(kills);
+    let mut promised: BTreeMap<EventId, String> = BTreeMap::new();
+    for _ in 0..kills {
+        for _ in 0..1 + chance.below(MOST_POSTS) {
+            let (id, text) = within("an answer", answers.recv())
+                .await
+                .expect("they post");
+            assert_eq!(promised.insert(id, text), None, "an id twice");
+        }
+        server.kill().await;
+        server = Process::start(&arguments).await;
+        place.send_replace(server.address());
+    }
+    over.send_replace(true);
+    for poster in posters {
+        within("the posters' end", poster).await.expect("no panic");
+    }
+    drop(answered);
+    while let Some((id, text)) = answers.recv().await {
+        assert_eq!(promised.insert(id, text), None, "an id twice");
+    }
+
+    let stored: Vec<(EventId, String)> = held(server.address())
+        .await
+        .iter()
+        .map(|message| {
+            (
+                id_of(message),
+                message["text"].as_str().expect("a text").to_owned(),
+            )
+        })
+        .collect();
+    let ids: Vec<EventId> = stored.iter().map(|(id, _)| *id).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "out of order");
+    let texts: HashSet<&str> = stored.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(texts.len(), stored.len(), "a message twice");
+    let by_id: BTreeMap<&EventId, &String> = stored.iter().map(|(id, text)| (id, text)).collect();
+    for (id, text) in &promised {
+        assert_eq!(by_id.get(id), Some(&text), "a promise was broken");
+    }
+    assert_eq!(lines(folder.path()).len(), stored.len());
+    finish.send_replace(stored.len());
+    for follower in followers {
+        let seen = follower.await.expect("the follower reads all");
+        assert!(seen.gaps.is_empty());
+        assert_eq!(seen.messages, ids);
+    }
+}
+
+/// Posts texts of its own, and each again under its key until it is answered.
+async fn post(
+    n: u64,
+    server: Whereabouts,
+    is_over: watch::Receiver<bool>,
+    answered: mpsc::UnboundedSender<(EventId, String)>,
+) {
+    let mut count = 0;
+    while !*is_over.borrow() {
+        let address = *server.borrow();
+        let Ok(socket) = TcpStream::connect(address).await else {
+            moved(&server, address).await;
+            continue;
+        };
+        let mut client = Client::from(socket);
+        while !*is_over.borrow() {
+            let text = format!("{count} of poster {n}");
+            let request = Request::post_text(&format!("/chat?name=poster{n}"), &text)
+                .header("Idempotency-Key", format!("{n}-{count}"));
+            let Some(id) = answer(&mut client, &request).await else {
+                break;
+            };
+            count += 1;
+            answered.send((id, text)).expect("the test listens");
+        }
+    }
+}
+
+/// Posts once; `None` where the server went before it answered whole.
+async fn answer(client: &mut Client, request: &Request) -> Option<EventId> {
+    client.socket().write_all(&request.to_bytes()).await.ok()?;
+    let mut bytes = Vec::new();
+    loop {
+        let read = tokio::io::AsyncReadExt::read_buf(client.socket(), &mut bytes);
+        if within("an answer", read).await.ok()? == 0 {
+            return None;
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        assert!(head.starts_with("HTTP/1.1 20"), "{text}");
+        // The whole answer is JSON; a piece of it is not.
+        if let Ok(message) = serde_json::from_str(body) {
+            return Some(id_of(&message));
+        }
+    }
+}
+
+/// Follows the lobby through all restarts, until it has as many messages as there are.
+async fn follow(server: Whereabouts, finished: watch::Receiver<usize>) -> Seen {
+    let mut seen = Seen::default();
+    loop {
+        let address = *server.borrow();
+        let Ok(mut follower) = Follower::open(address, "/chat", &seen).await else {
+            moved(&server, address).await;
+            continue;
+        };
+        loop {
+            if seen.messages.len() >= *finished.borrow() {
+                return seen;
+            }
+            let read = timeout(Duration::from_millis(200), follower.read(4_096, &mut seen));
+            if read.await == Ok(Progress::Broken) {
+                break;
+            }
+        }
+    }
+}
+
+/// Waits until the server is somewhere else.
+async fn moved(server: &Whereabouts, from: SocketAddr) {
+    within("a new server", async {
+        while *server.borrow() == from {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
