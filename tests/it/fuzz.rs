@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 
 use crate::support::{
-    Client, EventStream, Process, Random, Request, eventually, get, say, unlimited, within,
+    Client, EventStream, Process, Random, Request, eventually, get, unlimited, within,
 };
 
 /// Attackers at once.

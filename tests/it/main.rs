@@ -22,6 +22,8 @@ mod guard;
 mod history;
 mod limits;
 mod members;
+mod names;
+mod origins;
 mod page;
 mod password;
 mod roster;

@@ -7,7 +7,7 @@ use chatroom::ManualClock;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Event, EventStream, Request, Response, Server, ask, encode, eventually, get, say, unlimited,
+    EventStream, Request, Response, Server, ask, encode, eventually, get, say, unlimited,
 };
 
 /// How long a name stays its owner's after the last stream.
@@ -323,77 +323,6 @@ async fn the_spelling_of_ones_own_name_may_change() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_compared_without_case() {
-    let server = Server::start().await;
-    let address = server.address();
-    for (owner, others) in [
-        ("ÀLICE", ["àlice", "Àlice", "àLICE"].as_slice()),
-        ("straße", &["STRASSE", "STRAßE", "strasse"]),
-        ("ΣΊΣΥΦΟΣ", &["σίσυφος", "σίσυφοσ"]),
-        ("ǆ", &["Ǆ", "ǅ"]),
-    ] {
-        let _owner = join(address, owner, None).await;
-        for other in others {
-            refused(address, other, None)
-                .await
-                .expect(409, "name-taken");
-            let post = Request::post_json("/chat", &json!({"text": "x", "name": other}));
-            ask(address, post).await.expect(409, "name-taken");
-        }
-    }
-    // A letter with its accent is another name than one without.
-    join(address, "alice", None).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_deceives_or_does_not_fit_is_refused_everywhere() {
-    let server = Server::start().await;
-    let address = server.address();
-    let long = "x".repeat(33);
-    let wide = "é".repeat(33);
-    for name in [
-        "",
-        " ",
-        "\u{3000}\u{3000}",
-        " ann",
-        "ann ",
-        "ann\n",
-        "\tann",
-        &long,
-        &wide,
-        "an\u{200b}n",
-        "an\u{200d}n",
-        "\u{2060}ann",
-        "an\u{ad}n",
-        "\u{feff}ann", // zero-width
-        "\u{202e}nna",
-        "ann\u{2066}",
-        "\u{200f}ann",
-        "\u{61c}ann", // bidi
-        "an\0n",
-        "an\u{7f}n",
-        "an\u{85}n",
-        "an\u{9b}n",
-        "a\nb",
-        "a\rb",
-        "a\u{2028}b", // controls
-    ] {
-        refused(address, name, None).await.expect(400, "bad-name");
-        let plain = Request::post_text(&format!("/chat?name={}", encode(name)), "x");
-        ask(address, plain).await.expect(400, "bad-name");
-        let json = Request::post_json("/chat", &json!({"text": "x", "name": name}));
-        ask(address, json).await.expect(400, "bad-name");
-        assert_eq!(
-            server.chat().join("lobby", name).err().map(|e| e.code()),
-            Some("bad-name")
-        );
-    }
-    for name in ["x", &"é".repeat(32), "two words", "日本語", "O'Brien-🦀"] {
-        join(address, name, None).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_name_belongs_to_a_session_per_room() {
     let server = Server::start().await;
     let address = server.address();
@@ -423,7 +352,7 @@ async fn a_client_that_vanishes_without_a_word_leaves_no_ghost() {
     // no FIN or RST ever comes.
     let client = crate::support::Client::connect_narrow(address, 4_096).await;
     let vanished = EventStream::over(client, joining("ghost", None)).await;
-    let vanished = vanished.ok().expect("the name is free");
+    let vanished = vanished.expect("the name is free");
     let text = "x".repeat(4_000);
     eventually("the cut", || async {
         for _ in 0..20 {

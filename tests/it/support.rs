@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, encode, get, say};
-pub(crate) use process::{Ended, Folder, Process, command, under};
+pub(crate) use process::{Folder, Process, under};
 pub(crate) use random::Random;
 
 /// How long a test waits for what must come. Generous, for the machine may be busy.
