@@ -22,7 +22,7 @@ const clients = {
         if (line.startsWith('data: ')) note(heard, event, JSON.parse(line.slice('data: '.length)));
       }
     })();
-    return { heard };
+    return { heard, program: curl };
   },
   httpx(t, url, after) {
     const heard = new Lines();
@@ -34,7 +34,7 @@ const clients = {
         note(heard, event, data);
       }
     })();
-    return { heard };
+    return { heard, program: listener };
   },
   eventsource(t, url) {
     const heard = new Lines();
@@ -64,7 +64,14 @@ function note(heard, kind, data) {
   if (kind === 'messages-missed') heard.push('missed');
 }
 
-const next = (client, name) => within(client.heard.next(), `what ${name} hears`);
+async function next({ heard, program }, name) {
+  try {
+    return await within(heard.next(), `what ${name} hears`);
+  } catch (error) {
+    if (program) error.message += `; it said ${program.stdout}${program.stderr}`;
+    throw error;
+  }
+}
 
 test('all of them hear the same, each message as it is sent, and nothing is lost or doubled when the server is killed', async (t) => {
   const folder = scratch(t);
