@@ -140,6 +140,7 @@ mod chat;
 mod log;
 
 mod report;
+mod slab;
 
 pub use chat::clock::{Clock, ManualClock};
 pub use chat::id::{EventId, UnreadableId};

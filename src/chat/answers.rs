@@ -10,7 +10,7 @@ use super::names::RoomName;
 
 /// Tells the clients of a room apart.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) struct ClientId(pub(super) u64);
+pub(crate) struct ClientId(pub(super) usize);
 
 /// What a client holds when it has joined: what came before, and the queue of what comes.
 pub(crate) struct Seat {

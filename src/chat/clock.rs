@@ -51,7 +51,7 @@ impl Clock {
 
 /// A clock that stands still until it is told to move: for tests of what a chat does with time.
 ///
-/// Only names, ids and limits follow it; heartbeats and time limits on sockets stay real.
+/// Ids, names, limits and heartbeats follow it; time limits on sockets stay real.
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     unix_ms: Arc<AtomicU64>,

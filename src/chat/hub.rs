@@ -185,6 +185,13 @@ impl Hub {
         lock(&self.registry).sweep(self.limits.room_ttl)
     }
 
+    /// Sends heartbeats where they are due.
+    pub(crate) fn beat(&self) {
+        for room in self.rooms() {
+            room.beat(self.limits.heartbeat);
+        }
+    }
+
     /// Lets go of a room that its last client has left and where nothing was ever said.
     pub(crate) fn let_go_if_empty(&self, room: &Arc<Room>) {
         let registry = &mut *lock(&self.registry);

@@ -4,7 +4,6 @@
 //! several of the parts at once (joining, publishing) is therefore one step that nobody sees half
 //! of: a client that joins gets its backlog and every later message, with no gap and no repeat.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use super::lock;
 use super::members::{Changes, Claim, Members, NameTaken, NoSpeaker, SessionId, Speaker};
 use super::message::{Draft, Message, Stamp};
 use super::names::{IdempotencyKey, MemberName, RoomName};
+use crate::slab::Slab;
 
 /// Frames that wait for one client at most. More than the posts that some dozens of posters can
 /// have under way at once, so that a burst alone makes no healthy client catch up; the queue holds
@@ -44,10 +44,33 @@ pub(crate) struct Room {
 struct State {
     history: History,
     members: Members,
-    clients: HashMap<ClientId, Sender<Arc<Frame>>>,
-    clients_ever: u64,
+    clients: Slab<Client>,
+    /// When the clients were last given anything.
+    delivered_at: Moment,
     idle_since: Moment,
     closed: bool,
+}
+
+/// A client, as its room knows it.
+struct Client {
+    /// Gone when the queue was full: the client is catching up.
+    sender: Option<Sender<Arc<Frame>>>,
+    /// When it joined or was last sent a heartbeat.
+    quiet_since: Moment,
+}
+
+impl Client {
+    /// Queues a frame. A client whose queue is full loses its sender: it finds out when it has
+    /// taken what is queued, and joins again by itself.
+    fn give(&mut self, frame: &Arc<Frame>) {
+        if self
+            .sender
+            .as_ref()
+            .is_some_and(|sender| sender.try_send(frame.clone()).is_err())
+        {
+            self.sender = None;
+        }
+    }
 }
 
 impl Room {
@@ -61,8 +84,8 @@ impl Room {
         let state = State {
             history,
             members: Members::default(),
-            clients: HashMap::new(),
-            clients_ever: 0,
+            clients: Slab::default(),
+            delivered_at: clock.now(),
             idle_since: clock.now(),
             closed: false,
         };
@@ -104,9 +127,18 @@ impl Room {
         }
         let mut backlog = vec![Arc::new(greeting)];
         self.catch_up(state, beginning, start, &mut backlog);
-        let client = ClientId(state.clients_ever);
-        state.clients_ever += 1;
-        Ok(state.seat(client, beginning, backlog))
+        let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
+        let client = Client {
+            sender: Some(sender),
+            quiet_since: self.clock.now(),
+        };
+        let client = ClientId(state.clients.insert(client));
+        Ok(Seat {
+            client,
+            position: beginning.position,
+            backlog,
+            live,
+        })
     }
 
     /// Takes a client in again whose queue had been full, where it left off, and tells it the
@@ -125,7 +157,16 @@ impl Room {
             &state.members.roster(),
             state.members.census(),
         )));
-        Some(state.seat(client, beginning, backlog))
+        let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
+        if let Some(known) = state.clients.get_mut(client.0) {
+            known.sender = Some(sender);
+        }
+        Some(Seat {
+            client,
+            position: beginning.position,
+            backlog,
+            live,
+        })
     }
 
     fn catch_up(
@@ -161,7 +202,7 @@ impl Room {
     /// Takes a client out.
     pub(crate) fn leave(&self, client: ClientId, claim: Option<&Claim>) {
         let state = &mut *lock(&self.state);
-        state.clients.remove(&client);
+        state.clients.remove(client.0);
         let now = self.clock.now();
         state.members.leave(claim, now);
         state.idle_since = now;
@@ -207,13 +248,35 @@ impl Room {
         frame
     }
 
-    /// Queues a frame for every client. One whose queue is full loses its sender: it finds out
-    /// when it has taken what is queued, and joins again by itself.
+    /// Queues a frame for every client.
     fn deliver(&self, state: &mut State, frame: &Arc<Frame>) {
         Counters::add(&self.counters.deliveries, state.clients.len() as u64);
+        state.delivered_at = self.clock.now();
         state
             .clients
-            .retain(|_, sender| sender.try_send(frame.clone()).is_ok());
+            .iter_mut()
+            .for_each(|client| client.give(frame));
+    }
+
+    /// Sends a heartbeat to the clients that were sent nothing for `period`.
+    pub(crate) fn beat(&self, period: Duration) {
+        let state = &mut *lock(&self.state);
+        let now = self.clock.now();
+        let due = |since: Moment| now.saturating_sub(since) >= period;
+        if !due(state.delivered_at) {
+            return;
+        }
+        let mut heartbeat = None;
+        for client in state
+            .clients
+            .iter_mut()
+            .filter(|client| due(client.quiet_since))
+        {
+            client.quiet_since = now;
+            client.give(
+                heartbeat.get_or_insert_with(|| Arc::new(Frame::heartbeat(self.clock.unix_ms()))),
+            );
+        }
     }
 
     /// Puts back what was kept from an earlier life. `after` is the position before it.
@@ -365,23 +428,15 @@ impl Room {
     pub(crate) fn close(&self) {
         let state = &mut *lock(&self.state);
         state.closed = true;
-        state.clients.clear();
+        state
+            .clients
+            .iter_mut()
+            .for_each(|client| client.sender = None);
         self.arrivals.notify_waiters();
     }
 }
 
 impl State {
-    fn seat(&mut self, client: ClientId, beginning: Beginning, backlog: Vec<Arc<Frame>>) -> Seat {
-        let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
-        self.clients.insert(client, sender);
-        Seat {
-            client,
-            position: beginning.position,
-            backlog,
-            live,
-        }
-    }
-
     fn repeat_of(&self, draft: &Draft) -> Option<Result<Arc<Frame>, KeyReused>> {
         let frame = self.history.by_key(draft.key.as_ref()?)?;
         let first = serde_json::from_slice(&frame.data())

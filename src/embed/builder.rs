@@ -277,16 +277,17 @@ impl Builder {
             max_streams_of_address: limit(self.max_streams_per_ip),
             max_message: limit(self.max_message).min(MESSAGE_CEILING),
             message_rate: self.message_rate,
-            heartbeat: period(self.heartbeat),
         };
         let server = ServerLimits {
             write_timeout: period(self.write_timeout),
             drain: period(self.drain),
             connections: settings.max_streams.saturating_add(SPARE_CONNECTIONS),
         };
+        let site = Site::new(hub, log, settings, self.policy, report);
         Ok(Chat::new(
-            Site::new(hub, log, settings, self.policy, report),
+            site,
             server,
+            period(self.heartbeat),
             &self.prefix,
         ))
     }

@@ -33,12 +33,16 @@ use crate::report::Reporter;
 
 /// How often rooms are told who came and went, and what is idle is forgotten.
 const TICK: Duration = Duration::from_secs(1);
+/// Heartbeats are looked after this many times in their period, but not more often than
+/// [`SHORTEST_BEAT`] and at least once a [`TICK`]: so late they may be.
+const BEATS_PER_PERIOD: u32 = 16;
+const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 
 /// A chat: rooms, the people in them and what they said, with the interface by which browsers
 /// reach it.
 ///
 /// It is a [`hyper::service::Service`] for requests with any body, cheap to clone, and knows of no
-/// other chat in the process. Its one task and its one thread (where it keeps a journal) end when
+/// other chat in the process. Its two tasks and its one thread (where it keeps a journal) end when
 /// the last clone is dropped, or with [`Chat::close`].
 #[derive(Clone)]
 pub struct Chat {
@@ -49,7 +53,7 @@ pub struct Chat {
 struct Inner {
     site: Arc<Site>,
     limits: ServerLimits,
-    housekeeping: JoinHandle<()>,
+    housekeeping: Vec<JoinHandle<()>>,
 }
 
 /// What a server does to the connections of a chat.
@@ -94,9 +98,13 @@ impl Chat {
         Builder::default()
     }
 
-    fn new(site: Site, limits: ServerLimits, prefix: &str) -> Chat {
+    fn new(site: Site, limits: ServerLimits, heartbeat: Option<Duration>, prefix: &str) -> Chat {
         let site = Arc::new(site);
-        let housekeeping = tokio::spawn(keep_house(Arc::downgrade(&site)));
+        let mut housekeeping = vec![tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick))];
+        if let Some(period) = heartbeat {
+            let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
+            housekeeping.push(tokio::spawn(every(beat, Arc::downgrade(&site), Site::beat)));
+        }
         Chat {
             inner: Arc::new(Inner {
                 site,
@@ -171,7 +179,7 @@ impl Chat {
     /// by itself.
     pub async fn close(&self) {
         self.inner.site.drain().await;
-        self.inner.housekeeping.abort();
+        self.inner.housekeeping.iter().for_each(JoinHandle::abort);
     }
 
     fn subscribe(&self, room: &str, name: Option<MemberName>) -> Result<Listener, Refused> {
@@ -251,17 +259,18 @@ where
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.housekeeping.abort();
+        self.housekeeping.iter().for_each(JoinHandle::abort);
     }
 }
 
-async fn keep_house(site: Weak<Site>) {
-    let mut ticks = interval(TICK);
+/// Does something again and again, as long as the site is there.
+async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(site) = site.upgrade() else { return };
-        site.tick();
+        work(&site);
     }
 }
 

@@ -26,10 +26,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// The body of an answer: whole, or an event stream.
 pub struct Body(Kind);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "hyper keeps every body in a box of its own, and a chat's are streams"
-)]
 enum Kind {
     Whole(Full<Bytes>),
     Stream(EventStream),

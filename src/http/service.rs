@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use super::address::ClientAddress;
 use super::error::Refusal;
@@ -34,8 +33,6 @@ pub(crate) struct Settings {
     pub(crate) max_message: usize,
     /// Messages a second that a sender may keep up; 0 is no limit.
     pub(crate) message_rate: f64,
-    /// `None` is no heartbeat.
-    pub(crate) heartbeat: Option<Duration>,
 }
 
 /// A chat as its requests see it.
@@ -139,6 +136,11 @@ impl Site {
         self.draining.store(true, Ordering::Relaxed);
         self.log.close().await;
         self.hub.close();
+    }
+
+    /// Sends heartbeats where they are due.
+    pub(crate) fn beat(&self) {
+        self.hub.beat();
     }
 
     /// What is done once a second.

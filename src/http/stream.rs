@@ -1,9 +1,7 @@
 //! The event stream: from a request for it to the bytes of its body.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::Bytes;
@@ -11,7 +9,6 @@ use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
 };
 use hyper::http::request::Parts;
-use tokio::time::{Instant, Sleep, sleep};
 
 use super::body::Body;
 use super::error::Refusal;
@@ -20,7 +17,6 @@ use super::limits::StreamPermit;
 use super::query::Query;
 use super::service::Site;
 use super::session;
-use crate::chat::clock::Clock;
 use crate::chat::frame::Frame;
 use crate::chat::history::Start;
 use crate::chat::members::Claim;
@@ -70,13 +66,7 @@ pub(crate) fn open(
     let claim = name.map(|name| Claim { name, session });
     let subscription = site.hub.subscribe(room, claim, &start)?;
 
-    let stream = EventStream::new(
-        subscription,
-        permit,
-        site.settings.heartbeat,
-        site.hub.clock().clone(),
-    );
-    let mut response = Response::new(Body::stream(stream));
+    let mut response = Response::new(Body::stream(EventStream::new(subscription, permit)));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {
@@ -141,35 +131,27 @@ fn admits_event_stream(headers: &HeaderMap) -> bool {
     best.1
 }
 
-/// The body of a stream: frames of the room as they come, heartbeats while there are none, and a
-/// goodbye when the server closes.
+/// The body of a stream: frames of the room as they come, heartbeats among them, and a goodbye when
+/// the server closes.
 ///
 /// hyper asks for bytes until there are none, and writes all it got at once: so frames that wait
 /// together leave in one system call. When the client goes, hyper drops this, and with it the
 /// client's place in the room.
 pub(crate) struct EventStream {
     subscription: Subscription,
-    heartbeat: Option<Heartbeat>,
+    _permit: StreamPermit,
     /// Bytes given since the last pause.
     given: usize,
     said_goodbye: bool,
-    _permit: StreamPermit,
 }
 
 impl EventStream {
-    fn new(
-        subscription: Subscription,
-        permit: StreamPermit,
-        period: Option<Duration>,
-        clock: Clock,
-    ) -> EventStream {
-        let heartbeat = period.map(|period| Heartbeat::new(period, clock));
+    fn new(subscription: Subscription, permit: StreamPermit) -> EventStream {
         EventStream {
             subscription,
-            heartbeat,
+            _permit: permit,
             given: 0,
             said_goodbye: false,
-            _permit: permit,
         }
     }
 
@@ -183,80 +165,19 @@ impl EventStream {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        match self.subscription.poll_next(cx) {
-            Poll::Ready(Some(frame)) => Poll::Ready(Some(self.give(&frame))),
+        let bytes = match self.subscription.poll_next(cx) {
+            Poll::Ready(Some(frame)) => frame.bytes().clone(),
             Poll::Ready(None) => {
                 self.said_goodbye = true;
-                Poll::Ready(Some(self.give(&Frame::server_closing())))
+                Frame::server_closing().bytes().clone()
             }
             Poll::Pending => {
-                let sent = std::mem::take(&mut self.given) > 0;
-                let Some(heartbeat) = &mut self.heartbeat else {
-                    return Poll::Pending;
-                };
-                heartbeat
-                    .poll_beat(sent, cx)
-                    .map(|beat| Some(self.give(&beat)))
+                self.given = 0;
+                return Poll::Pending;
             }
-        }
-    }
-
-    fn give(&mut self, frame: &Frame) -> Bytes {
-        self.given += frame.bytes().len();
-        frame.bytes().clone()
-    }
-}
-
-/// Beats when nothing was sent for a period.
-///
-/// The timer is not reset when something is sent, nor even looked at before it can have fired: a
-/// message costs one look at the clock.
-struct Heartbeat {
-    period: Duration,
-    clock: Clock,
-    timer: Pin<Box<Sleep>>,
-    /// When the timer fires, once it has been told whom to wake.
-    fires_at: Option<Instant>,
-    quiet_since: Instant,
-}
-
-impl Heartbeat {
-    fn new(period: Duration, clock: Clock) -> Heartbeat {
-        Heartbeat {
-            period,
-            clock,
-            timer: Box::pin(sleep(period)),
-            fires_at: None,
-            quiet_since: Instant::now(),
-        }
-    }
-
-    /// Waits for the next beat; `sent` says that something was sent since this was last asked.
-    fn poll_beat(&mut self, sent: bool, cx: &mut Context<'_>) -> Poll<Frame> {
-        let now = Instant::now();
-        if sent {
-            self.quiet_since = now;
-        }
-        if self.fires_at.is_some_and(|fires_at| now < fires_at) {
-            return Poll::Pending;
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let due = self.quiet_since + self.period;
-            if due <= now {
-                self.quiet_since = now;
-                self.wind(now + self.period);
-                // The stream asks again once this beat is sent, and the timer is told then.
-                self.fires_at = None;
-                return Poll::Ready(Frame::heartbeat(self.clock.unix_ms()));
-            }
-            self.wind(due);
-        }
-        self.fires_at = Some(self.timer.deadline());
-        Poll::Pending
-    }
-
-    fn wind(&mut self, fires_at: Instant) {
-        self.timer.as_mut().reset(fires_at);
+        };
+        self.given += bytes.len();
+        Poll::Ready(Some(bytes))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The connections that are open: bounded in number, and told when it is time to end.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -8,6 +7,7 @@ use std::task::{Context, Waker};
 use tokio::sync::Notify;
 
 use crate::chat::lock;
+use crate::slab::Slab;
 
 /// All open connections of a server.
 pub(super) struct Connections {
@@ -20,14 +20,10 @@ pub(super) struct Connections {
 
 #[derive(Default)]
 struct Open {
-    connections: HashMap<u64, Connection>,
-    ever: u64,
-}
-
-struct Connection {
-    waker: Option<Waker>,
-    /// It came when the end had begun, so nobody waits for it.
-    late: bool,
+    /// How to wake each of them, once it is known.
+    wakers: Slab<Option<Waker>>,
+    /// How many came when the end had begun: nobody waits for those.
+    late: usize,
 }
 
 /// What is expected of connections.
@@ -44,7 +40,7 @@ pub(super) enum Phase {
 /// One connection's place among the open ones; it is given up when this is dropped.
 pub(super) struct Registration {
     connections: Arc<Connections>,
-    id: u64,
+    place: usize,
     known: bool,
     pub(super) late: bool,
 }
@@ -63,35 +59,32 @@ impl Connections {
     pub(super) fn register(self: &Arc<Connections>) -> Registration {
         let late = self.phase() != Phase::Serving;
         let open = &mut *lock(&self.open);
-        open.ever += 1;
-        open.connections
-            .insert(open.ever, Connection { waker: None, late });
+        open.late += usize::from(late);
         Registration {
             connections: self.clone(),
-            id: open.ever,
+            place: open.wakers.insert(None),
             known: false,
             late,
         }
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.open).connections.len()
+        lock(&self.open).wakers.len()
     }
 
     /// Waits until there may be one more.
     pub(super) async fn vacancy(&self) {
-        self.until(|open| open.connections.len() < self.most).await;
+        self.until(|open| open.wakers.len() < self.most).await;
     }
 
     /// Waits until all those have ended that were open when the end began.
     pub(super) async fn ended(&self) {
-        self.until(|open| open.connections.values().all(|connection| connection.late))
-            .await;
+        self.until(|open| open.wakers.len() == open.late).await;
     }
 
     /// Waits until there are none.
     pub(super) async fn gone(&self) {
-        self.until(|open| open.connections.is_empty()).await;
+        self.until(|open| open.wakers.is_empty()).await;
     }
 
     async fn until(&self, done: impl Fn(&Open) -> bool) {
@@ -114,11 +107,7 @@ impl Connections {
 
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
-        let wakers: Vec<Waker> = lock(&self.open)
-            .connections
-            .values()
-            .filter_map(|open| open.waker.clone())
-            .collect();
+        let wakers: Vec<Waker> = lock(&self.open).wakers.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -137,8 +126,8 @@ impl Registration {
     pub(super) fn phase(&mut self, cx: &Context<'_>) -> Phase {
         if !self.known {
             self.known = true;
-            if let Some(connection) = lock(&self.connections.open).connections.get_mut(&self.id) {
-                connection.waker = Some(cx.waker().clone());
+            if let Some(waker) = lock(&self.connections.open).wakers.get_mut(self.place) {
+                *waker = Some(cx.waker().clone());
             }
         }
         self.connections.phase()
@@ -147,7 +136,11 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.connections.open).connections.remove(&self.id);
+        {
+            let open = &mut *lock(&self.connections.open);
+            open.wakers.remove(self.place);
+            open.late -= usize::from(self.late);
+        }
         self.connections.ended.notify_waiters();
     }
 }
