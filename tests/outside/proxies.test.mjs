@@ -1,9 +1,9 @@
 // The server behind a real nginx and a real Caddy, with the configurations of the README. Only ports, and the paths of certificates, are put in.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { chromium, freePort, openStream, post, request, run, scratch, selfSigned, service, startServer, until, within } from './support.mjs';
+import { chromium, freePort, openStream, post, request, scratch, selfSigned, service, startServer, until } from './support.mjs';
 import { block } from './readme.mjs';
 import * as people from '../browser/support.mjs';
 
@@ -69,25 +69,26 @@ async function setUp(t, name, options = []) {
   return { server, serve, url, via, http: proxy.http };
 }
 
-for (const name of Object.keys(proxies)) {
-  test(`behind ${name}`, { concurrency: true }, async (t) => {
-    const site = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
-    const { server, url, via } = site;
-    await Promise.all([
-      t.test('events arrive one by one, as they are sent, and survive an idle minute', () => streams(site)),
-      t.test('the session cookie is Secure, and plain http leads to https', () => secured(site)),
-      t.test('a page of this origin may post, also one of a browser that tells the origin alone; another may not', async () => {
-        const from = async (Origin) => (await post(url, 'hello', { room: 'yard', via, headers: { Origin } })).status;
-        assert.deepEqual([await from(url), await from('https://elsewhere.example')], [201, 403]);
-      }),
-      t.test('figures are for the machine itself alone', async () => {
-        assert.equal((await request(`${url}/metrics`, via)).status, 403);
-        assert.equal((await request(`${server.url}/metrics`)).status, 200);
-      }),
-      t.test('who leaves is seen to leave', () => leaving(site)),
-    ]);
-  });
+// Both at once, so that there is one idle minute for both.
+test('behind a proxy', { concurrency: true }, (t) => Promise.all(Object.keys(proxies).map((name) => t.test(name, { concurrency: true }, async (t) => {
+  const site = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+  const { server, url, via } = site;
+  await Promise.all([
+    t.test('events arrive one by one, as they are sent, and survive an idle minute', () => streams(site)),
+    t.test('the session cookie is Secure, and plain http leads to https', () => secured(site)),
+    t.test('a page of this origin may post, also one of a browser that tells the origin alone; another may not', async () => {
+      const from = async (Origin) => (await post(url, 'hello', { room: 'yard', via, headers: { Origin } })).status;
+      assert.deepEqual([await from(url), await from('https://elsewhere.example')], [201, 403]);
+    }),
+    t.test('figures are for the machine itself alone', async () => {
+      assert.equal((await request(`${url}/metrics`, via)).status, 403);
+      assert.equal((await request(`${server.url}/metrics`)).status, 200);
+    }),
+    t.test('who leaves is seen to leave', () => leaving(site)),
+  ]);
+}))));
 
+for (const name of Object.keys(proxies)) {
   test(`behind ${name}, the limits of one address are those of the visitor's`, async (t) => {
     const one = ['--max-streams-per-ip', '1'];
     const { server, url, via } = await setUp(t, name, one);
