@@ -17,9 +17,11 @@ use super::room::Room;
 pub(crate) struct Subscription {
     hub: Arc<Hub>,
     room: Arc<Room>,
-    claim: Option<Claim>,
+    /// In a box, because most streams of a large room are listeners and have none.
+    claim: Option<Box<Claim>>,
     client: ClientId,
-    backlog: vec::IntoIter<Arc<Frame>>,
+    /// What came before; gone once it is given, and its memory with it.
+    backlog: Option<Box<vec::IntoIter<Arc<Frame>>>>,
     live: Receiver<Arc<Frame>>,
     /// The position that the client has reached.
     position: EventId,
@@ -41,9 +43,9 @@ impl Subscription {
         Subscription {
             hub,
             room,
-            claim,
+            claim: claim.map(Box::new),
             client,
-            backlog: backlog.into_iter(),
+            backlog: Some(Box::new(backlog.into_iter())),
             live,
             position,
         }
@@ -63,7 +65,7 @@ impl Subscription {
                 Poll::Ready(Some(frame)) => return Poll::Ready(Some(self.reach(frame))),
                 Poll::Ready(None) => match self.room.rejoin(self.client, self.position) {
                     Some(seat) => {
-                        self.backlog = seat.backlog.into_iter();
+                        self.backlog = Some(Box::new(seat.backlog.into_iter()));
                         self.live = seat.live;
                         self.position = seat.position;
                     }
@@ -78,16 +80,15 @@ impl Subscription {
     }
 
     pub(crate) fn claim(&self) -> Option<&Claim> {
-        self.claim.as_ref()
+        self.claim.as_deref()
     }
 
     fn next_of_backlog(&mut self) -> Option<Arc<Frame>> {
-        let frame = self.backlog.next()?;
-        if self.backlog.len() == 0 {
-            // An emptied iterator would keep its memory for as long as the client stays.
-            self.backlog = Vec::new().into_iter();
+        let frame = self.backlog.as_mut()?.next();
+        if frame.is_none() {
+            self.backlog = None;
         }
-        Some(frame)
+        frame
     }
 
     fn reach(&mut self, frame: Arc<Frame>) -> Arc<Frame> {
@@ -98,7 +99,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        self.room.leave(self.client, self.claim.as_ref());
+        self.room.leave(self.client, self.claim.as_deref());
         self.hub.let_go_if_empty(&self.room);
     }
 }

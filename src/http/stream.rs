@@ -28,7 +28,7 @@ const DEFAULT_HISTORY: u64 = 50;
 /// Bytes that are given before they are to be written. hyper keeps the buffer that it once needed
 /// for as long as the client stays, so a long backlog goes by pieces; a burst of some twenty
 /// messages still leaves in one write.
-const BATCH_BYTES: usize = 6 * 1024;
+const BATCH_BYTES: u32 = 6 * 1024;
 /// Characters of an unreadable position that are told back.
 const ECHOED_CHARS: usize = 64;
 
@@ -141,7 +141,7 @@ pub(crate) struct EventStream {
     subscription: Subscription,
     _permit: StreamPermit,
     /// Bytes given since the last pause.
-    given: usize,
+    given: u32,
     said_goodbye: bool,
 }
 
@@ -176,7 +176,9 @@ impl EventStream {
                 return Poll::Pending;
             }
         };
-        self.given += bytes.len();
+        self.given = self
+            .given
+            .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Poll::Ready(Some(bytes))
     }
 }
