@@ -3,10 +3,13 @@
 
 use std::io::BufRead;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use chatroom::EventId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::support::{Client, Request, get, within};
 
@@ -122,13 +125,15 @@ impl Follower {
     /// Reads until so many messages were seen in all, which must come without a break.
     pub(crate) async fn follow(&mut self, messages: usize, seen: &mut Seen) {
         while seen.messages.len() < messages {
-            let progress = within("the next messages", self.read(64 * 1024, seen)).await;
-            assert_eq!(
-                progress,
-                Progress::More,
-                "after {} messages",
-                seen.messages.len()
-            );
+            let before = seen.messages.len();
+            // A heartbeat is not what is waited for.
+            within("the next message", async {
+                while seen.messages.len() == before {
+                    let progress = self.read(64 * 1024, seen).await;
+                    assert_eq!(progress, Progress::More, "after {before} messages");
+                }
+            })
+            .await;
         }
     }
 
@@ -143,12 +148,15 @@ impl Follower {
 
     /// Reads to the end, and says whether it was a clean one.
     pub(crate) async fn to_the_end(&mut self, seen: &mut Seen) -> Progress {
-        loop {
-            let progress = within("the stream's end", self.read(64 * 1024, seen)).await;
-            if progress != Progress::More {
-                return progress;
+        within("the stream's end", async {
+            loop {
+                let progress = self.read(64 * 1024, seen).await;
+                if progress != Progress::More {
+                    return progress;
+                }
             }
-        }
+        })
+        .await
     }
 
     fn decode(&mut self, seen: &mut Seen) {
@@ -263,6 +271,17 @@ fn parse<T: std::str::FromStr>(value: &[u8]) -> T {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or_else(|| panic!("not a value: {}", String::from_utf8_lossy(value)))
+}
+
+/// How long the tasks of a crowd may take in all. Each of their steps has its own limit, but a
+/// client that waits for what never comes may hear heartbeats all the time.
+const CROWD_PATIENCE: Duration = Duration::from_secs(180);
+
+/// Waits for the end of a task of a crowd.
+pub(crate) async fn finished<T>(what: &str, task: JoinHandle<T>) -> T {
+    let ended = timeout(CROWD_PATIENCE, task).await;
+    let ended = ended.unwrap_or_else(|_| panic!("{what}: no end within {CROWD_PATIENCE:?}"));
+    ended.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 /// Posts texts one after the other over one connection, and returns their ids.

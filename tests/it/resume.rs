@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chatroom::EventId;
 use serde_json::Value;
 
-use crate::crowd::{Chance, Follower, Progress, Seen, figure, id_of, in_order, post_all};
+use crate::crowd::{Chance, Follower, Progress, Seen, figure, finished, id_of, in_order, post_all};
 use crate::support::{Client, EventStream, Request, Server, get, within};
 
 const CLIENTS: u64 = 50;
@@ -31,7 +31,7 @@ async fn posters(address: SocketAddr) -> Vec<EventId> {
         .collect();
     let mut posted = Vec::new();
     for poster in posters {
-        posted.push(poster.await.expect("the poster posts all"));
+        posted.push(finished("the poster", poster).await);
     }
     in_order(posted)
 }
@@ -53,7 +53,7 @@ async fn clients_that_drop_and_resume_at_random_moments_have_everything_once_and
     }
     let truth = posters(address).await;
     for client in clients {
-        let seen = client.await.expect("the client reads to the end");
+        let seen = finished("the client", client).await;
         assert!(seen.greetings > 10, "{} connections", seen.greetings);
         assert!(seen.gaps.is_empty(), "told of gaps: {:?}", seen.gaps);
         assert_eq!(seen.messages, truth);
@@ -108,7 +108,7 @@ async fn long_polling_clients_that_drop_answers_have_everything_once_and_in_orde
         .collect();
     let truth = posters(address).await;
     for client in clients {
-        assert_eq!(client.await.expect("the client reads to the end"), truth);
+        assert_eq!(finished("the client", client).await, truth);
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
-use crate::crowd::{Follower, Progress, Seen, figure, in_order, post_all};
+use crate::crowd::{Follower, Progress, Seen, figure, finished, in_order, post_all};
 use crate::support::{Client, Process, Request, Server, eventually, within};
 
 const HEALTHY: usize = 200;
@@ -60,7 +60,7 @@ async fn a_client_that_never_reads_is_cut_and_the_others_have_everything() {
     let truth = in_order(truth);
     let mut streams = Vec::new();
     for follower in followers.drain(..) {
-        let (stream, seen) = follower.await.expect("it follows to the end");
+        let (stream, seen) = finished("the follower", follower).await;
         assert!(seen.gaps.is_empty() && seen.greetings == 1);
         assert_eq!(seen.messages, truth);
         streams.push(stream);
@@ -168,10 +168,13 @@ async fn read_slowly(history: usize) -> (Seen, Vec<EventId>) {
     }
     assert!(seen.messages.len() < 1_000, "it was to be slow");
     let truth = within("the posts", poster).await.expect("all are taken");
-    while seen.messages.last() != truth.last() || seen.rosters == 0 {
-        let progress = within("the rest", follower.read(64 * 1024, &mut seen)).await;
-        assert_eq!(progress, Progress::More);
-    }
+    within("the rest, and the roster", async {
+        while seen.messages.last() != truth.last() || seen.rosters == 0 {
+            let progress = follower.read(64 * 1024, &mut seen).await;
+            assert_eq!(progress, Progress::More);
+        }
+    })
+    .await;
     let address = server.address();
     assert_eq!(seen.greetings, 1, "it was never disconnected");
     assert_eq!(

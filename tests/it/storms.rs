@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::crowd::{Chance, Follower, Seen, figure, in_order, post_all};
+use crate::crowd::{Chance, Follower, Seen, figure, finished, in_order, post_all};
 use crate::support::{Process, Request, Server, within};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,12 +44,12 @@ async fn a_burst_of_posts_from_many_reaches_every_healthy_client() {
         .collect();
     let mut posted = Vec::new();
     for poster in posters {
-        posted.push(poster.await.expect("the poster posts all"));
+        posted.push(finished("the poster", poster).await);
     }
     let truth = in_order(posted);
     let mut streams = Vec::new();
     for client in clients {
-        let (follower, seen) = client.await.expect("the client reads to the end");
+        let (follower, seen) = finished("the client", client).await;
         assert!(seen.gaps.is_empty() && seen.greetings == 1);
         assert_eq!(seen.messages, truth);
         streams.push(follower);
@@ -57,9 +57,9 @@ async fn a_burst_of_posts_from_many_reaches_every_healthy_client() {
     assert_eq!(figure(address, "chatroom_streams").await, CLIENTS as u64);
 }
 
-/// What the server may keep of 6,000 clients that came and went, in bytes: a table entry for each
-/// would be more.
-const LEFT_BEHIND: u64 = 384 * 1024;
+/// What the server may keep of 5,000 clients that came and went, in bytes. The queue of one alone
+/// takes twice its share of that; the rest is what an allocator's fragments differ by.
+const LEFT_BEHIND: u64 = 640 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_connects_and_disconnects_leave_nothing_behind() {
@@ -68,11 +68,11 @@ async fn ten_thousand_connects_and_disconnects_leave_nothing_behind() {
         Process::start_with(&["--max-streams-per-ip=0"], &[("MALLOC_ARENA_MAX", "1")]).await;
     let address = server.address();
     let files = server.open_files();
-    // What is used once and again is in use after these.
-    come_and_go(address, 4_000).await;
+    // As many again need no more than these did, who reserved as many names.
+    come_and_go(address, 5_000).await;
     empty(&server, files).await;
     let resident = server.resident_bytes();
-    come_and_go(address, 6_000).await;
+    come_and_go(address, 5_000).await;
     empty(&server, files).await;
     let left = server.resident_bytes().saturating_sub(resident);
     assert!(left < LEFT_BEHIND, "{left} bytes are left behind");
@@ -109,7 +109,7 @@ async fn come_and_go(address: SocketAddr, count: u64) {
         })
         .collect();
     for task in tasks {
-        task.await.expect("the server accepts all");
+        finished("the client", task).await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chatroom::{Fsync, ManualClock};
 use serde_json::Value;
+use tokio::process::Command;
 
 use super::{content, file, held, kept, lines, texts};
 use crate::crowd::{figure, id_of};
@@ -153,8 +154,8 @@ async fn a_rewrite_killed_between_its_last_two_steps_loses_nothing() {
     let built = Folder::new();
     let all = outgrown(built.path()).await;
     let folder = Folder::new();
-    let late = "rename:delay_exit=5000000";
-    let server = rewriting(&folder, built.path(), Some(late)).await;
+    let late = "rename:delay_exit=15000000";
+    let mut server = rewriting(&folder, built.path(), Some(late)).await;
     let address = server.address();
     // The first post makes it look at the journal, and the others wait for what it does then.
     let poster = tokio::spawn(async move {
@@ -168,10 +169,28 @@ async fn a_rewrite_killed_between_its_last_two_steps_loses_nothing() {
             .is_ok_and(|file| file.len() < 1024 * 1024)
     })
     .await;
-    server.kill().await;
+    let tracer = tracer(&server);
+    server.signal("KILL").await;
+    // It is gone only when its tracer, which holds it in that step, has let go of it.
+    kill(&tracer).await;
+    server.exited().await;
     let answered = poster.await.expect("no panic").is_some();
     let more: Vec<String> = answered.then(|| "more 0".to_owned()).into_iter().collect();
     all_is_there(&folder, late, [all, more].concat(), usize::from(answered)).await;
+}
+
+/// The process that traces a server.
+fn tracer(server: &Process) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid()));
+    let status = status.expect("it lives");
+    let mut lines = status.lines();
+    let tracer = lines.find_map(|line| line.strip_prefix("TracerPid:"));
+    tracer.expect("a line of that name").trim().to_owned()
+}
+
+async fn kill(pid: &str) {
+    let killed = Command::new("kill").args(["-KILL", pid]).status().await;
+    assert!(killed.expect("kill is needed").success());
 }
 
 /// Waits for the journal to have become small.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{held, lines};
-use crate::crowd::{Chance, Follower, Progress, Seen, id_of};
+use crate::crowd::{Chance, Follower, Progress, Seen, finished, id_of};
 use crate::support::{Client, Folder, Process, Request, within};
 
 const POSTERS: u64 = 4;
@@ -21,8 +21,8 @@ const KILLS: u64 = 6;
 /// A server answers so many posts at most before it is killed.
 const MOST_POSTS: u64 = 120;
 
-/// Where the server is now.
-type Whereabouts = watch::Receiver<SocketAddr>;
+/// Which server it is, counted from the first, and where.
+type Whereabouts = watch::Receiver<(u64, SocketAddr)>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answered_message_survives_kills_at_random_moments_once_and_in_order() {
@@ -38,7 +38,7 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
         "--max-streams-per-ip=0",
     ];
     let mut server = Process::start(&arguments).await;
-    let (place, whereabouts) = watch::channel(server.address());
+    let (place, whereabouts) = watch::channel((0, server.address()));
     let (over, is_over) = watch::channel(false);
     let (answered, mut answers) = mpsc::unbounded_channel();
     let posters: Vec<_> = (0..POSTERS)
@@ -51,14 +51,14 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
             ))
         })
         .collect();
-    let (finish, finished) = watch::channel(usize::MAX);
+    let (finish, in_all) = watch::channel(usize::MAX);
     let followers: Vec<_> = (0..FOLLOWERS)
-        .map(|_| tokio::spawn(follow(whereabouts.clone(), finished.clone())))
+        .map(|_| tokio::spawn(follow(whereabouts.clone(), in_all.clone())))
         .collect();
 
     let mut chance = Chance::new(kills);
     let mut promised: BTreeMap<EventId, String> = BTreeMap::new();
-    for _ in 0..kills {
+    for kill in 1..=kills {
         for _ in 0..1 + chance.below(MOST_POSTS) {
             let (id, text) = within("an answer", answers.recv())
                 .await
@@ -67,11 +67,11 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
         }
         server.kill().await;
         server = Process::start(&arguments).await;
-        place.send_replace(server.address());
+        place.send_replace((kill, server.address()));
     }
     over.send_replace(true);
     for poster in posters {
-        within("the posters' end", poster).await.expect("no panic");
+        finished("the poster", poster).await;
     }
     drop(answered);
     while let Some((id, text)) = answers.recv().await {
@@ -99,7 +99,7 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
     assert_eq!(lines(folder.path()).len(), stored.len());
     finish.send_replace(stored.len());
     for follower in followers {
-        let seen = follower.await.expect("the follower reads all");
+        let seen = finished("the follower", follower).await;
         assert!(seen.gaps.is_empty());
         assert_eq!(seen.messages, ids);
     }
@@ -114,9 +114,9 @@ async fn post(
 ) {
     let mut count = 0;
     while !*is_over.borrow() {
-        let address = *server.borrow();
+        let (number, address) = *server.borrow();
         let Ok(socket) = TcpStream::connect(address).await else {
-            moved(&server, address).await;
+            moved(&server, number).await;
             continue;
         };
         let mut client = Client::from(socket);
@@ -155,16 +155,16 @@ async fn answer(client: &mut Client, request: &Request) -> Option<EventId> {
 }
 
 /// Follows the lobby through all restarts, until it has as many messages as there are.
-async fn follow(server: Whereabouts, finished: watch::Receiver<usize>) -> Seen {
+async fn follow(server: Whereabouts, in_all: watch::Receiver<usize>) -> Seen {
     let mut seen = Seen::default();
     loop {
-        let address = *server.borrow();
+        let (number, address) = *server.borrow();
         let Ok(mut follower) = Follower::open(address, "/chat", &seen).await else {
-            moved(&server, address).await;
+            moved(&server, number).await;
             continue;
         };
         loop {
-            if seen.messages.len() >= *finished.borrow() {
+            if seen.messages.len() >= *in_all.borrow() {
                 return seen;
             }
             let read = timeout(Duration::from_millis(200), follower.read(4_096, &mut seen));
@@ -175,10 +175,10 @@ async fn follow(server: Whereabouts, finished: watch::Receiver<usize>) -> Seen {
     }
 }
 
-/// Waits until the server is somewhere else.
-async fn moved(server: &Whereabouts, from: SocketAddr) {
+/// Waits until there is another server.
+async fn moved(server: &Whereabouts, from: u64) {
     within("a new server", async {
-        while *server.borrow() == from {
+        while server.borrow().0 == from {
             sleep(Duration::from_millis(5)).await;
         }
     })
