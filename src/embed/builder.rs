@@ -264,7 +264,8 @@ impl Builder {
                 )
             }
             None => {
-                let birth = EventId::birth(self.clock.unix_ms());
+                // A millisecond ahead, so that no position of an earlier life is beyond it.
+                let birth = EventId::birth(self.clock.unix_ms().saturating_add(1));
                 let log = Log::Memory(Memory::new(self.clock.clone(), birth));
                 (Arc::new(Hub::new(limits, self.clock, birth)), log)
             }

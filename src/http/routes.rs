@@ -91,6 +91,7 @@ where
         .uri
         .path()
         .strip_prefix(prefix)
+        .filter(|path| path.is_empty() || path.starts_with('/'))
         .ok_or(Refusal::NotFound)
         .and_then(|path| Route::of(path, site));
     let label = route.as_ref().map_or("none", Route::label);

@@ -147,7 +147,7 @@ impl Follower {
     }
 
     /// Reads to the end, and says whether it was a clean one.
-    pub(crate) async fn to_the_end(&mut self, seen: &mut Seen) -> Progress {
+    pub(crate) async fn read_to_the_end(&mut self, seen: &mut Seen) -> Progress {
         within("the stream's end", async {
             loop {
                 let progress = self.read(64 * 1024, seen).await;

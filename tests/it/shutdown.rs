@@ -30,7 +30,7 @@ async fn a_thousand_streams_get_a_goodbye_and_a_clean_end() {
     server.signal("TERM").await;
     let mut waits = Vec::new();
     for (stream, seen) in &mut streams {
-        assert_eq!(stream.to_the_end(seen).await, Progress::Ended);
+        assert_eq!(stream.read_to_the_end(seen).await, Progress::Ended);
         assert_eq!(seen.goodbyes.len(), 1, "one goodbye");
         waits.push(seen.goodbyes[0]);
     }
@@ -42,7 +42,7 @@ async fn a_thousand_streams_get_a_goodbye_and_a_clean_end() {
 }
 
 /// Posts until the server ends, and returns what was answered with 201.
-async fn post_to_the_end(address: SocketAddr, name: String) -> Vec<EventId> {
+async fn post_read_to_the_end(address: SocketAddr, name: String) -> Vec<EventId> {
     let mut taken = Vec::new();
     let request = Request::post_text(&format!("/chat?name={name}"), "hello");
     'connection: loop {
@@ -83,7 +83,7 @@ async fn what_is_taken_is_delivered(arguments: &[&str]) -> Vec<EventId> {
         streams.push((stream, seen));
     }
     let posters: Vec<_> = (0..8)
-        .map(|n| tokio::spawn(post_to_the_end(address, format!("poster{n}"))))
+        .map(|n| tokio::spawn(post_read_to_the_end(address, format!("poster{n}"))))
         .collect();
     let (stream, seen) = &mut streams[0];
     stream.follow(100, seen).await;
@@ -94,7 +94,7 @@ async fn what_is_taken_is_delivered(arguments: &[&str]) -> Vec<EventId> {
     }
     let truth = in_order(taken);
     for (mut stream, mut seen) in streams {
-        assert_eq!(stream.to_the_end(&mut seen).await, Progress::Ended);
+        assert_eq!(stream.read_to_the_end(&mut seen).await, Progress::Ended);
         assert!(seen.gaps.is_empty());
         assert_eq!(seen.messages, truth);
     }

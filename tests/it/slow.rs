@@ -75,6 +75,46 @@ async fn a_client_that_never_reads_is_cut_and_the_others_have_everything() {
     assert!(server.stderr().contains("took nothing"));
 }
 
+/// What is kept for one client that never reads, in bytes: its queue of frames, what the server's
+/// buffers hold for it, and as much again.
+const PINNED: u64 = 128 * 1024;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_never_read_pin_little_even_if_they_are_never_cut() {
+    const STALLED: usize = 20;
+    let server = Process::start(&[
+        "--write-timeout=0",
+        "--message-rate=0",
+        "--max-streams-per-ip=0",
+    ])
+    .await;
+    let address = server.address();
+    let post = async |count| {
+        let texts = std::iter::repeat_n("x".repeat(TEXT_BYTES), count);
+        post_all(address, "/chat?name=a", texts).await
+    };
+    // Fills the history, which is no stalled client's.
+    post(500).await;
+    let before = server.resident_bytes();
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        let mut client = Client::connect_narrow(address, 4 * 1024).await;
+        let request = Request::get("/chat?history=0");
+        client.send(&request.to_bytes()).await;
+        client.head().await.expect("the stream begins");
+        stalled.push(client);
+    }
+    post(5_000).await;
+    let pinned = server.resident_bytes().saturating_sub(before) / STALLED as u64;
+    assert!(pinned < PINNED, "{pinned} bytes for each");
+    assert_eq!(figure(address, "chatroom_streams").await, STALLED as u64);
+    drop(stalled);
+    eventually("they are gone", async || {
+        figure(address, "chatroom_streams").await == 0
+    })
+    .await;
+}
+
 /// Opens the streams of those who read, and tells how many messages each has.
 async fn healthy(
     address: SocketAddr,

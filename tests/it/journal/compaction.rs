@@ -84,7 +84,7 @@ fn successor(folder: &Folder) -> PathBuf {
 }
 
 /// Posts until the server is gone, and returns what was answered.
-async fn post_to_the_end(server: &mut Process) -> Vec<String> {
+async fn post_read_to_the_end(server: &mut Process) -> Vec<String> {
     let mut client = Client::connect(server.address()).await;
     let mut answered = Vec::new();
     loop {
@@ -142,7 +142,7 @@ async fn a_rewrite_killed_at_any_of_its_steps_loses_nothing() {
     ] {
         let folder = Folder::new();
         let mut server = rewriting(&folder, built.path(), Some(step)).await;
-        let answered = post_to_the_end(&mut server).await;
+        let answered = post_read_to_the_end(&mut server).await;
         let more = answered.len();
         all_is_there(&folder, step, [all.clone(), answered].concat(), more).await;
     }
