@@ -132,12 +132,6 @@ impl Process {
         self.exited().await;
     }
 
-    /// Ends the server in good order, and says how it exited.
-    pub(crate) async fn terminate(mut self) -> ExitStatus {
-        self.signal("TERM").await;
-        self.exited().await
-    }
-
     /// Resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
