@@ -57,10 +57,10 @@ fn run(options: Options) -> io::Result<()> {
             "chatroom listening on http://{}",
             listener.local_addr()?
         )?;
-        // A task of its own, so that accepting runs on a worker, beside the connections.
-        tokio::spawn(chatroom::serve(listener, chat, first(signals)))
-            .await
-            .map_err(io::Error::other)
+        // Accepting runs on this thread and connections on the runtime's workers, so that a crowd that
+        // comes back at once is let in as fast as it comes.
+        chatroom::serve(listener, chat, first(signals)).await;
+        Ok(())
     })
 }
 

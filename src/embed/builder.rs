@@ -264,8 +264,7 @@ impl Builder {
                 )
             }
             None => {
-                // A millisecond ahead, so that no position of an earlier life is beyond it.
-                let birth = EventId::birth(self.clock.unix_ms().saturating_add(1));
+                let birth = EventId::birth(self.clock.unix_ms());
                 let log = Log::Memory(Memory::new(self.clock.clone(), birth));
                 (Arc::new(Hub::new(limits, self.clock, birth)), log)
             }

@@ -24,8 +24,7 @@ pub(super) struct JournalFile {
     folder: PathBuf,
     file: File,
     bytes: u64,
-    /// The lock is released when this is closed.
-    _lock: File,
+    lock: File,
 }
 
 /// Why lines were not added. The file is as it was.
@@ -98,7 +97,7 @@ impl JournalFile {
                 folder: folder.to_owned(),
                 file,
                 bytes: whole_bytes,
-                _lock: lock,
+                lock,
             },
             found,
         ))
@@ -164,6 +163,14 @@ impl JournalFile {
     pub(super) fn abandon_successor(&self) {
         // If it stays, the next start clears it away.
         let _ = fs::remove_file(self.folder.join(NEXT_FILE));
+    }
+}
+
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        // Closing would do, were there not the moment in which a child that this process starts
+        // still shares its files.
+        let _ = self.lock.unlock();
     }
 }
 

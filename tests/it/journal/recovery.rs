@@ -7,7 +7,7 @@ use chatroom::{EventId, Fsync, ManualClock};
 
 use super::{content, file, held, kept, lines, reopened, texts};
 use crate::crowd::id_of;
-use crate::support::{EventStream, Folder, Process, Request, Server, get};
+use crate::support::{EventStream, Folder, Process, Request, Server, eventually, get};
 
 const TEXTS: [&str; 4] = [
     "first",
@@ -137,7 +137,7 @@ async fn a_torn_line_is_spoken_of() {
     let server = Process::start(&["--data", folder.as_str()]).await;
     let torn = whole.len() - 7 - content(folder.path()).len();
     let said = format!("torn last line of {torn} bytes");
-    assert!(server.stderr().contains(&said), "{}", server.stderr());
+    eventually("the word of it", async || server.stderr().contains(&said)).await;
 }
 
 #[tokio::test]
