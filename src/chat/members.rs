@@ -1,7 +1,7 @@
 //! Who is in a room: names, the sessions that own them, and what has changed since the room was
 //! last told.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::clock::Moment;
@@ -46,7 +46,8 @@ pub(crate) enum NoSpeaker {
 /// The members and listeners of one room.
 #[derive(Default)]
 pub(crate) struct Members {
-    by_name: HashMap<FoldedName, Member>,
+    /// In order, so that the first names of a crowd are had without looking at all of it.
+    by_name: BTreeMap<FoldedName, Member>,
     by_session: HashMap<SessionId, Vec<FoldedName>>,
     listeners: usize,
     in_grace: usize,
@@ -210,22 +211,18 @@ impl Members {
         }
     }
 
-    /// All names, in order.
+    /// All names, in the order in which they are compared.
     pub(crate) fn names(&self) -> Vec<MemberName> {
-        let mut names: Vec<MemberName> = self
-            .by_name
+        self.by_name
             .values()
             .map(|member| member.name.clone())
-            .collect();
-        names.sort_unstable();
-        names
+            .collect()
     }
 
-    /// As many names as an event takes, [`ROSTER_NAMES`].
+    /// The first of them, as many as an event takes: [`ROSTER_NAMES`].
     pub(crate) fn roster(&self) -> Vec<MemberName> {
-        let mut names = self.names();
-        names.truncate(ROSTER_NAMES);
-        names
+        let first = self.by_name.values().take(ROSTER_NAMES);
+        first.map(|member| member.name.clone()).collect()
     }
 
     /// Gathers what has changed since this was last asked; `None` if nothing has.

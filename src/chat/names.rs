@@ -22,7 +22,7 @@ pub struct RoomName(Arc<str>);
 pub struct MemberName(Arc<str>);
 
 /// A member's name as it is compared: without case.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct FoldedName(Box<str>);
 
 /// What is said: not empty, without white space at its end, within the limit of the server.

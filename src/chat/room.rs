@@ -142,10 +142,10 @@ impl Room {
     }
 
     /// Takes a client in again whose queue had been full, where it left off, and tells it the
-    /// whole roster; `None` when the room closes.
+    /// whole roster; `None` when the room is closed and the client has everything.
     pub(crate) fn rejoin(&self, client: ClientId, position: EventId) -> Option<Seat> {
         let state = &mut *lock(&self.state);
-        if state.closed {
+        if state.closed && state.history.after(position).len() == 0 {
             return None;
         }
         Counters::add(&self.counters.catch_ups, 1);
@@ -159,7 +159,7 @@ impl Room {
         )));
         let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
         if let Some(known) = state.clients.get_mut(client.0) {
-            known.sender = Some(sender);
+            known.sender = (!state.closed).then_some(sender);
         }
         Some(Seat {
             client,
