@@ -128,14 +128,14 @@ async fn a_newcomer_is_greeted_with_its_name_and_the_roster() {
     let mut ann = join(address, "ann", None).await;
     let greeting = ann.event().await.json();
     assert_eq!(greeting["name"], "ann");
-    assert_eq!(greeting["members"], json!(["Zoë", "ann"]));
+    assert_eq!(greeting["members"], json!(["ann", "Zoë"]));
     assert_eq!(
         (&greeting["memberCount"], &greeting["listenerCount"]),
         (&json!(2), &json!(1))
     );
     assert_eq!(
         get(address, "/chat/lobby/members").await.json(),
-        json!({"room": "lobby", "members": ["Zoë", "ann"], "memberCount": 2, "listenerCount": 1})
+        json!({"room": "lobby", "members": ["ann", "Zoë"], "memberCount": 2, "listenerCount": 1})
     );
 }
 
