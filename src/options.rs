@@ -63,12 +63,8 @@ const fn many(
     apply: fn(Options, &str) -> Result<Options, String>,
 ) -> Spec {
     Spec {
-        name,
-        value,
         repeatable: true,
-        default,
-        meaning,
-        apply,
+        ..once(name, value, default, meaning, apply)
     }
 }
 
