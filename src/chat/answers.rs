@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::Receiver;
-
 use super::frame::{Census, Frame};
 use super::id::EventId;
 use super::names::RoomName;
+use super::queue::Receiver;
 
 /// Tells the clients of a room apart.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,7 +16,7 @@ pub(crate) struct Seat {
     pub(crate) client: ClientId,
     pub(crate) position: EventId,
     pub(crate) backlog: Vec<Arc<Frame>>,
-    pub(crate) live: Receiver<Arc<Frame>>,
+    pub(crate) live: Receiver,
 }
 
 /// Why nobody can join.

@@ -16,6 +16,7 @@ pub(crate) mod answers;
 pub(crate) mod counters;
 pub(crate) mod history;
 pub(crate) mod members;
+pub(crate) mod queue;
 pub(crate) mod room;
 pub(crate) mod subscription;
 

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, Sender};
 
 use super::answers::{
     CannotCommit, CannotJoin, ClientId, Committed, Expendable, KeyReused, Page, Query, Seat,
@@ -23,12 +22,8 @@ use super::lock;
 use super::members::{Changes, Claim, Members, NameTaken, NoSpeaker, SessionId, Speaker};
 use super::message::{Draft, Message, Stamp};
 use super::names::{IdempotencyKey, MemberName, RoomName};
+use super::queue::{self, Sender};
 use crate::slab::Slab;
-
-/// Frames that wait for one client at most. More than the posts that some dozens of posters can
-/// have under way at once, so that a burst alone makes no healthy client catch up; the queue holds
-/// pointers to shared frames and takes memory only as far as it is filled.
-pub(crate) const CLIENT_QUEUE_FRAMES: usize = 128;
 
 /// A room.
 pub(crate) struct Room {
@@ -54,7 +49,7 @@ struct State {
 /// A client, as its room knows it.
 struct Client {
     /// Gone when the queue was full: the client is catching up.
-    sender: Option<Sender<Arc<Frame>>>,
+    sender: Option<Sender>,
     /// When it joined or was last sent a heartbeat.
     quiet_since: Moment,
 }
@@ -127,7 +122,7 @@ impl Room {
         }
         let mut backlog = vec![Arc::new(greeting)];
         self.catch_up(state, beginning, start, &mut backlog);
-        let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
+        let (sender, live) = queue::channel();
         let client = Client {
             sender: Some(sender),
             quiet_since: self.clock.now(),
@@ -157,7 +152,7 @@ impl Room {
             &state.members.roster(),
             state.members.census(),
         )));
-        let (sender, live) = mpsc::channel(CLIENT_QUEUE_FRAMES);
+        let (sender, live) = queue::channel();
         if let Some(known) = state.clients.get_mut(client.0) {
             known.sender = (!state.closed).then_some(sender);
         }

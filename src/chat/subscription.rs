@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::vec;
 
-use tokio::sync::mpsc::Receiver;
-
 use super::answers::{ClientId, Seat};
 use super::frame::Frame;
 use super::hub::Hub;
 use super::id::EventId;
 use super::members::Claim;
+use super::queue::Receiver;
 use super::room::Room;
 
 /// A client's place in a room. It leaves the room when it is dropped.
@@ -22,7 +21,7 @@ pub(crate) struct Subscription {
     client: ClientId,
     /// What came before; gone once it is given, and its memory with it.
     backlog: Option<Box<vec::IntoIter<Arc<Frame>>>>,
-    live: Receiver<Arc<Frame>>,
+    live: Receiver,
     /// The position that the client has reached.
     position: EventId,
 }
