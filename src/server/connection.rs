@@ -37,35 +37,40 @@ pub(super) fn spawn(
     chat: &Chat,
     connections: &Arc<Connections>,
 ) {
-    // A frame is to leave when it is written. Where the client is gone already, that shows soon.
-    let _ = stream.set_nodelay(true);
     let registration = connections.register();
-    let guard = StallGuard {
-        io: TokioIo::new(stream),
-        limit: chat.limits().write_timeout,
-        stalled: None,
-    };
-    let http = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES)
-        // Frames are small: copied together they leave by one plain write, which costs the kernel
-        // less than a vector of pieces.
-        .writev(false)
-        // While the server ends, a connection is for one question.
-        .keep_alive(!registration.late)
-        .serve_connection(
-            guard,
-            FromPeer {
-                chat: chat.clone(),
-                peer,
-            },
-        );
-    tokio::spawn(Connection {
-        http,
-        chat: chat.clone(),
-        registration,
-        ending: false,
+    let chat = chat.clone();
+    // Set up by the task itself, so that accepting gets back to the next one in the queue at once.
+    tokio::spawn(async move {
+        // A frame is to leave when it is written. Where the client is gone already, that shows soon.
+        let _ = stream.set_nodelay(true);
+        let guard = StallGuard {
+            io: TokioIo::new(stream),
+            limit: chat.limits().write_timeout,
+            stalled: None,
+        };
+        let http = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(BUFFER_BYTES)
+            // Frames are small: copied together they leave by one plain write, which costs the
+            // kernel less than a vector of pieces.
+            .writev(false)
+            // While the server ends, a connection is for one question.
+            .keep_alive(!registration.late)
+            .serve_connection(
+                guard,
+                FromPeer {
+                    chat: chat.clone(),
+                    peer,
+                },
+            );
+        let connection = Connection {
+            http,
+            chat,
+            registration,
+            ending: false,
+        };
+        connection.await;
     });
 }
 
