@@ -2,8 +2,9 @@
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
 //! checked types ([`id`], [`names`]), what a room remembers ([`message`], [`frame`],
-//! [`history`], [`members`]), the room that ties them together under one lock ([`room`]), the
-//! place that one client holds in it ([`subscription`]), and the registry of rooms ([`hub`]).
+//! [`history`], [`members`]), its clients and the queue of each ([`clients`], [`queue`]), the room
+//! that ties them together under one lock ([`room`]), the place that one client holds in it
+//! ([`subscription`]), and the registry of rooms ([`hub`]).
 
 pub(crate) mod clock;
 pub(crate) mod id;
@@ -13,6 +14,7 @@ pub(crate) mod frame;
 pub(crate) mod message;
 
 pub(crate) mod answers;
+mod clients;
 pub(crate) mod counters;
 pub(crate) mod history;
 pub(crate) mod members;

@@ -24,6 +24,11 @@ pub(super) fn channel() -> (Sender, Receiver) {
     (Sender(queue.clone()), Receiver(queue))
 }
 
+/// The client's end of a queue to which nothing comes.
+pub(super) fn ended() -> Receiver {
+    channel().1
+}
+
 /// The room's end. When it is dropped, the client gets what is queued and then the end.
 pub(super) struct Sender(Arc<Mutex<Queue>>);
 

@@ -13,6 +13,7 @@ use super::answers::{
     CannotCommit, CannotJoin, ClientId, Committed, Expendable, KeyReused, Page, Query, Seat,
     Summary,
 };
+use super::clients::Clients;
 use super::clock::{Clock, Moment};
 use super::counters::Counters;
 use super::frame::{Census, Frame, Greeting};
@@ -22,8 +23,7 @@ use super::lock;
 use super::members::{Changes, Claim, Members, NameTaken, NoSpeaker, SessionId, Speaker};
 use super::message::{Draft, Message, Stamp};
 use super::names::{IdempotencyKey, MemberName, RoomName};
-use super::queue::{self, Sender};
-use crate::slab::Slab;
+use super::queue;
 
 /// A room.
 pub(crate) struct Room {
@@ -39,33 +39,9 @@ pub(crate) struct Room {
 struct State {
     history: History,
     members: Members,
-    clients: Slab<Client>,
-    /// When the clients were last given anything.
-    delivered_at: Moment,
+    clients: Clients,
     idle_since: Moment,
     closed: bool,
-}
-
-/// A client, as its room knows it.
-struct Client {
-    /// Gone when the queue was full: the client is catching up.
-    sender: Option<Sender>,
-    /// When it joined or was last sent a heartbeat.
-    quiet_since: Moment,
-}
-
-impl Client {
-    /// Queues a frame. A client whose queue is full loses its sender: it finds out when it has
-    /// taken what is queued, and joins again by itself.
-    fn give(&mut self, frame: &Arc<Frame>) {
-        if self
-            .sender
-            .as_ref()
-            .is_some_and(|sender| sender.try_send(frame.clone()).is_err())
-        {
-            self.sender = None;
-        }
-    }
 }
 
 impl Room {
@@ -79,8 +55,7 @@ impl Room {
         let state = State {
             history,
             members: Members::default(),
-            clients: Slab::default(),
-            delivered_at: clock.now(),
+            clients: Clients::new(clock.now()),
             idle_since: clock.now(),
             closed: false,
         };
@@ -122,12 +97,7 @@ impl Room {
         }
         let mut backlog = vec![Arc::new(greeting)];
         self.catch_up(state, beginning, start, &mut backlog);
-        let (sender, live) = queue::channel();
-        let client = Client {
-            sender: Some(sender),
-            quiet_since: self.clock.now(),
-        };
-        let client = ClientId(state.clients.insert(client));
+        let (client, live) = state.clients.add(self.clock.now());
         Ok(Seat {
             client,
             position: beginning.position,
@@ -152,10 +122,12 @@ impl Room {
             &state.members.roster(),
             state.members.census(),
         )));
-        let (sender, live) = queue::channel();
-        if let Some(known) = state.clients.get_mut(client.0) {
-            known.sender = (!state.closed).then_some(sender);
-        }
+        let live = if state.closed {
+            // Nothing will come after what is held.
+            queue::ended()
+        } else {
+            state.clients.renew(client)
+        };
         Some(Seat {
             client,
             position: beginning.position,
@@ -197,7 +169,7 @@ impl Room {
     /// Takes a client out.
     pub(crate) fn leave(&self, client: ClientId, claim: Option<&Claim>) {
         let state = &mut *lock(&self.state);
-        state.clients.remove(client.0);
+        state.clients.remove(client);
         let now = self.clock.now();
         state.members.leave(claim, now);
         state.idle_since = now;
@@ -246,32 +218,14 @@ impl Room {
     /// Queues a frame for every client.
     fn deliver(&self, state: &mut State, frame: &Arc<Frame>) {
         Counters::add(&self.counters.deliveries, state.clients.len() as u64);
-        state.delivered_at = self.clock.now();
-        state
-            .clients
-            .iter_mut()
-            .for_each(|client| client.give(frame));
+        state.clients.deliver(frame, self.clock.now());
     }
 
     /// Sends a heartbeat to the clients that were sent nothing for `period`.
     pub(crate) fn beat(&self, period: Duration) {
         let state = &mut *lock(&self.state);
-        let now = self.clock.now();
-        let due = |since: Moment| now.saturating_sub(since) >= period;
-        if !due(state.delivered_at) {
-            return;
-        }
-        let mut heartbeat = None;
-        for client in state
-            .clients
-            .iter_mut()
-            .filter(|client| due(client.quiet_since))
-        {
-            client.quiet_since = now;
-            client.give(
-                heartbeat.get_or_insert_with(|| Arc::new(Frame::heartbeat(self.clock.unix_ms()))),
-            );
-        }
+        let heartbeat = || Frame::heartbeat(self.clock.unix_ms());
+        state.clients.beat(period, self.clock.now(), heartbeat);
     }
 
     /// Puts back what was kept from an earlier life. `after` is the position before it.
@@ -423,10 +377,7 @@ impl Room {
     pub(crate) fn close(&self) {
         let state = &mut *lock(&self.state);
         state.closed = true;
-        state
-            .clients
-            .iter_mut()
-            .for_each(|client| client.sender = None);
+        state.clients.let_go();
         self.arrivals.notify_waiters();
     }
 }
