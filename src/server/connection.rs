@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
@@ -47,6 +48,7 @@ pub(super) fn spawn(
             io: TokioIo::new(stream),
             limit: chat.limits().write_timeout,
             stalled: None,
+            awaits_input: false,
         };
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -135,9 +137,17 @@ struct StallGuard {
     limit: Option<Duration>,
     /// Runs while a write is pending, so that the common case costs no timer.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// The task is to be woken when there is something to read.
+    awaits_input: bool,
 }
 
 impl StallGuard {
+    /// Whether the kernel has told of something to read, or of the end, that was not taken yet.
+    fn has_input(&self) -> bool {
+        let socket = self.io.inner();
+        socket.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
     fn watch<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -161,7 +171,14 @@ impl Read for StallGuard {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        // hyper asks at every message whether the client is still there. The task has one waker for
+        // life: once that waits for input, a glance shows that there is none.
+        if self.awaits_input && !self.has_input() {
+            return Poll::Pending;
+        }
+        let progress = Pin::new(&mut self.io).poll_read(cx, buffer);
+        self.awaits_input = progress.is_pending();
+        progress
     }
 }
 
@@ -171,7 +188,13 @@ impl Write for StallGuard {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let progress = Pin::new(&mut self.io).poll_write(cx, bytes);
+        let progress = match self.io.inner().try_write(bytes) {
+            // Waiting is the exception, and costs more.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Pin::new(&mut self.io).poll_write(cx, bytes)
+            }
+            written => Poll::Ready(written),
+        };
         self.watch(cx, progress)
     }
 
