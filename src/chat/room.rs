@@ -397,3 +397,6 @@ impl State {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
