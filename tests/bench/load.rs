@@ -39,24 +39,23 @@ pub(crate) struct Load {
 
 impl Load {
     /// A load without clients.
-    pub(crate) async fn new(target: &Arc<Target>, case: &Case) -> Fallible<Self> {
+    pub(crate) fn new(target: &Arc<Target>, case: &Case) -> Self {
         let run = next_run();
-        Ok(Self {
+        Self {
             tally: Tally::new(run),
             target: Arc::clone(target),
             case: case.clone(),
-            poster: Poster::connect(target, run, case.posters).await?,
+            poster: Poster::new(target, run, case.posters),
             posted: 0,
             posted_before: 0,
             answers: Vec::new(),
-        })
+        }
     }
 
     /// Goes on with another server that holds the messages posted so far.
-    pub(crate) async fn move_to(&mut self, target: &Arc<Target>) -> Fallible<()> {
-        self.poster = Poster::connect(target, self.tally.run(), self.case.posters).await?;
+    pub(crate) fn move_to(&mut self, target: &Arc<Target>) {
+        self.poster = Poster::new(target, self.tally.run(), self.case.posters);
         self.target = Arc::clone(target);
-        Ok(())
     }
 
     /// Opens the streams; gives the seconds from the first connection to the last answer.

@@ -146,7 +146,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
     let server = peer.start(bench.server_core)?;
     block_on(async {
         let idle = server.resident();
-        let mut load = Load::new(&server.target, case).await?;
+        let mut load = Load::new(&server.target, case);
         let connecting = load.gather(&bench.joining()).await?;
         tokio::time::sleep(SETTLING).await;
         let per_client = grown(&server, idle, case.clients);
@@ -176,7 +176,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
 
 /// Opens the streams of a case and lets the audience come to rest.
 pub(crate) async fn audience(bench: &Bench, server: &Server, case: &Case) -> Fallible<Load> {
-    let mut load = Load::new(&server.target, case).await?;
+    let mut load = Load::new(&server.target, case);
     load.gather(&bench.joining()).await?;
     tokio::time::sleep(SETTLING).await;
     Ok(load)

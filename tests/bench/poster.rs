@@ -4,6 +4,7 @@ use crate::Fallible;
 use crate::listener::{dial, write_all};
 use crate::server::Target;
 use std::io;
+use std::sync::Arc;
 use tokio::net::TcpStream;
 
 /// Source address index of the posting connections, apart from all listeners' addresses.
@@ -11,30 +12,28 @@ const POSTER_INDEX: usize = usize::MAX;
 
 /// A few connections that take turns.
 pub(crate) struct Poster {
-    authority: String,
+    target: Arc<Target>,
+    run: u32,
     connections: Vec<Connection>,
 }
 
+#[derive(Default)]
 struct Connection {
-    stream: TcpStream,
+    /// Opened for the first message: a server cuts who says nothing while a large audience gathers.
+    stream: Option<TcpStream>,
     /// What came of the answer so far; none where no answer is awaited.
     answer: Option<Vec<u8>>,
 }
 
 impl Poster {
-    pub(crate) async fn connect(target: &Target, run: u32, connections: usize) -> Fallible<Self> {
-        let mut poster = Self {
-            authority: target.authority.clone(),
-            connections: Vec::new(),
-        };
-        for _ in 0..connections {
-            let stream = dial(target, run, POSTER_INDEX, None).await?;
-            poster.connections.push(Connection {
-                stream,
-                answer: None,
-            });
+    pub(crate) fn new(target: &Arc<Target>, run: u32, connections: usize) -> Self {
+        Self {
+            target: Arc::clone(target),
+            run,
+            connections: std::iter::repeat_with(Connection::default)
+                .take(connections)
+                .collect(),
         }
-        Ok(poster)
     }
 
     pub(crate) fn is_free(&self) -> bool {
@@ -49,13 +48,20 @@ impl Poster {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\n\r\n{body}",
-            self.authority,
+            self.target.authority,
             body.len()
         );
         let mut connections = self.connections.iter_mut();
         let free = connections.find(|connection| connection.answer.is_none());
         let connection = free.ok_or("all posting connections wait for an answer")?;
-        write_all(&connection.stream, request.as_bytes()).await?;
+        let stream = match &connection.stream {
+            Some(stream) => stream,
+            None => {
+                let stream = dial(&self.target, self.run, POSTER_INDEX, None).await?;
+                connection.stream.insert(stream)
+            }
+        };
+        write_all(stream, request.as_bytes()).await?;
         connection.answer = Some(Vec::new());
         Ok(())
     }
@@ -64,11 +70,11 @@ impl Poster {
     pub(crate) fn answers(&mut self) -> Fallible<Vec<String>> {
         let mut bodies = Vec::new();
         for connection in &mut self.connections {
-            let Some(answer) = &mut connection.answer else {
+            let (Some(stream), Some(answer)) = (&connection.stream, &mut connection.answer) else {
                 continue;
             };
             let mut chunk = [0; 8192];
-            match connection.stream.try_read(&mut chunk) {
+            match stream.try_read(&mut chunk) {
                 Ok(0) => return Err("the server closed a posting connection".into()),
                 Ok(length) => answer.extend_from_slice(&chunk[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,

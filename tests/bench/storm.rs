@@ -85,7 +85,7 @@ fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Figures> {
             Peer::Chatroom { binary, flags, .. } => restarted(bench, binary, flags, case).await?,
             _ => {
                 let server = peer.start(bench.server_core)?;
-                let load = Load::new(&server.target, case).await?;
+                let load = Load::new(&server.target, case);
                 (server, load, None)
             }
         };
@@ -159,7 +159,7 @@ async fn restarted(
     let folder = Arc::new(Folder::new()?);
     let start = || Server::chatroom(binary, flags, Some(Arc::clone(&folder)), bench.server_core);
     let before = start()?;
-    let mut load = Load::new(&before.target, case).await?;
+    let mut load = Load::new(&before.target, case);
     let started = Instant::now();
     while load.answers.len() < KEPT {
         load.check(started)?;
@@ -171,7 +171,7 @@ async fn restarted(
     }
     drop(before);
     let after = start()?;
-    load.move_to(&after.target).await?;
+    load.move_to(&after.target);
     let answer: serde_json::Value = serde_json::from_str(&load.answers[SEEN - 1])?;
     let resume = answer["eventId"]
         .as_str()
