@@ -12,8 +12,8 @@ use super::id::EventId;
 use super::message::{Message, Quoted, QuotedList};
 use super::names::{MemberName, RoomName};
 
-/// Names at most in an event that brings a roster, so that a crowded room costs each newcomer a
-/// few kilobytes and not hundreds. The true count always stands beside them.
+/// Names at most in an event that brings a roster or its changes, so that a crowd costs each client
+/// a few kilobytes and not hundreds. The true count always stands beside them.
 pub(crate) const ROSTER_NAMES: usize = 500;
 
 /// Bytes that an event has around its data at most.

@@ -225,19 +225,26 @@ impl Members {
         first.map(|member| member.name.clone()).collect()
     }
 
-    /// Gathers what has changed since this was last asked; `None` if nothing has.
+    /// Gathers what has changed since this was last asked, of a crowd's changes as many names as
+    /// an event takes: the rest comes with the next. `None` if nothing has changed.
     pub(crate) fn take_changes(&mut self) -> Option<Changes> {
         if !std::mem::take(&mut self.census_touched) && self.touched.is_empty() {
             return None;
         }
-        let present = |name: &MemberName| {
-            self.by_name
-                .get(&name.folded())
-                .is_some_and(|member| member.name == *name)
+        let later = match self.touched.iter().nth(ROSTER_NAMES).cloned() {
+            Some(first) => self.touched.split_off(&first),
+            None => BTreeSet::new(),
         };
-        let (joined, left) = std::mem::take(&mut self.touched)
-            .into_iter()
-            .partition(present);
+        let (mut joined, mut left) = (BTreeSet::new(), Vec::new());
+        for name in std::mem::replace(&mut self.touched, later) {
+            let present = self.by_name.get(&name.folded()).map(|member| &member.name);
+            // Also where it is another spelling that is here: that one may have been told before.
+            joined.extend(present.cloned());
+            if present != Some(&name) {
+                left.push(name);
+            }
+        }
+        let joined = joined.into_iter().collect();
         Some(Changes { joined, left })
     }
 

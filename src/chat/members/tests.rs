@@ -45,6 +45,44 @@ fn a_name_is_its_owners_until_the_grace_is_over() {
 }
 
 #[test]
+fn a_crowd_is_told_of_by_and_by() {
+    const CROWD: usize = 2 * ROSTER_NAMES + 100;
+    let mut members = Members::default();
+    for number in 0..CROWD {
+        let claim = claim(&format!("m{number:05}"), number as u128);
+        members.join(Some(&claim), START).expect("free");
+    }
+    let mut seen = BTreeSet::new();
+    for expected in [ROSTER_NAMES, ROSTER_NAMES, 100] {
+        let (joined, left) = changes(&mut members);
+        assert_eq!((joined.len(), left.len()), (expected, 0));
+        seen.extend(joined);
+    }
+    assert_eq!(seen, shown(&members).into_iter().collect());
+    assert_eq!(members.take_changes(), None);
+}
+
+#[test]
+fn an_old_spelling_that_is_told_late_does_not_take_the_new_one_away() {
+    let mut members = Members::default();
+    members.join(Some(&claim("zoe", 1)), START).expect("free");
+    members.take_changes().expect("the join");
+    // The new spelling is told with the first names, the old one behind the crowd.
+    members
+        .join(Some(&claim("Zoe", 1)), START)
+        .expect("its own");
+    for number in 0..ROSTER_NAMES {
+        let claim = claim(&format!("m{number:05}"), 2 + number as u128);
+        members.join(Some(&claim), START).expect("free");
+    }
+    let (joined, left) = changes(&mut members);
+    assert!(joined.contains(&"Zoe".to_owned()) && left.is_empty());
+    let (joined, left) = changes(&mut members);
+    assert!(joined.contains(&"Zoe".to_owned()));
+    assert_eq!(left, ["zoe"]);
+}
+
+#[test]
 fn nobody_sees_a_reconnect() {
     let mut members = Members::default();
     members.join(Some(&claim("alice", 1)), START).expect("free");
