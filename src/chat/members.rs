@@ -67,7 +67,7 @@ struct Member {
 }
 
 /// What has changed since the last time; applied in the order `left`, `joined`, it turns any
-/// roster seen since then into the present one.
+/// roster seen since then into the present one, of a crowd when the last of its changes is told.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Changes {
     pub(crate) joined: Vec<MemberName>,

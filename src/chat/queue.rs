@@ -151,8 +151,8 @@ mod tests {
             let before = wakes.0.load(Ordering::Relaxed);
             for frame in &sent {
                 sender.try_send(frame.clone()).expect("room for it");
+                assert_eq!(wakes.0.load(Ordering::Relaxed), before + 1);
             }
-            assert_eq!(wakes.0.load(Ordering::Relaxed), before + 1);
             for frame in sent {
                 let Poll::Ready(Some(taken)) = take(&mut receiver, &waker) else {
                     panic!("a frame is missing");
