@@ -12,7 +12,7 @@
 //! 2. `http` asks the guard whether the request may come in (host, origin, password), finds the
 //!    route, spends one of the sender's messages, and parses what was sent into checked types.
 //!    Behind that edge a name with a line break in it cannot exist.
-//! 3. `log` commits the draft and gives it its id: in memory at once, in the journal when it is
+//! 3. `store` commits the draft and gives it its id: in memory at once, in the journal when it is
 //!    written (and synced, where that is asked for).
 //! 4. `chat` encodes the message once, as the SSE frame that everyone gets; under the lock of its
 //!    room it puts it into the history and a pointer to it into the queue of every client.
@@ -137,7 +137,7 @@ mod embed;
 mod http;
 
 mod chat;
-mod log;
+mod store;
 
 mod report;
 mod slab;
@@ -152,6 +152,6 @@ pub use chat::names::{
 pub use embed::{Builder, Chat, Heard, Listener, Refused};
 pub use http::body::Body;
 pub use http::routes::PeerAddr;
-pub use log::journal::Fsync;
+pub use store::journal::Fsync;
 pub use report::LogLevel;
 pub use server::{bind, serve};

@@ -16,9 +16,9 @@ use crate::chat::names::{Malformed, RoomName};
 use crate::http::guard::{self, Policy};
 use crate::http::password::Password;
 use crate::http::service::{Settings, Site};
-use crate::log::Log;
-use crate::log::journal::{self, Fsync, Journal};
-use crate::log::memory::Memory;
+use crate::store::Log;
+use crate::store::journal::{self, Fsync, Journal};
+use crate::store::memory::Memory;
 use crate::report::{LogLevel, Reporter};
 
 /// Bytes of a text at most, whatever the options say: a message is held in memory whole.

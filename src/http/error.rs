@@ -10,7 +10,7 @@ use super::body::{self, Body};
 use crate::chat::hub::{CannotSubscribe, TooManyRooms};
 use crate::chat::members::NoSpeaker;
 use crate::chat::message::Quoted;
-use crate::log::NotKept;
+use crate::store::NotKept;
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

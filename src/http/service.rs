@@ -14,7 +14,7 @@ use crate::chat::hub::Hub;
 use crate::chat::members::SessionId;
 use crate::chat::message::Draft;
 use crate::chat::names::RoomName;
-use crate::log::Log;
+use crate::store::Log;
 use crate::report::Reporter;
 
 /// Messages that a sender may post at once, as a multiple of its rate for one second.

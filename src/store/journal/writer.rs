@@ -18,7 +18,7 @@ use crate::chat::hub::Hub;
 use crate::chat::id::EventId;
 use crate::chat::message::Stamp;
 use crate::chat::names::{IdempotencyKey, RoomName};
-use crate::log::NotKept;
+use crate::store::NotKept;
 use crate::report::Reporter;
 
 /// How long a kept message may wait for its sync under [`Fsync::EverySecond`]: less than the second
