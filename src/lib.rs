@@ -152,6 +152,6 @@ pub use chat::names::{
 pub use embed::{Builder, Chat, Heard, Listener, Refused};
 pub use http::body::Body;
 pub use http::routes::PeerAddr;
-pub use store::journal::Fsync;
 pub use report::LogLevel;
 pub use server::{bind, serve};
+pub use store::journal::Fsync;

@@ -16,10 +16,10 @@ use crate::chat::names::{Malformed, RoomName};
 use crate::http::guard::{self, Policy};
 use crate::http::password::Password;
 use crate::http::service::{Settings, Site};
+use crate::report::{LogLevel, Reporter};
 use crate::store::Log;
 use crate::store::journal::{self, Fsync, Journal};
 use crate::store::memory::Memory;
-use crate::report::{LogLevel, Reporter};
 
 /// Bytes of a text at most, whatever the options say: a message is held in memory whole.
 const MESSAGE_CEILING: usize = 1024 * 1024;

@@ -14,8 +14,8 @@ use crate::chat::hub::Hub;
 use crate::chat::members::SessionId;
 use crate::chat::message::Draft;
 use crate::chat::names::RoomName;
-use crate::store::Log;
 use crate::report::Reporter;
+use crate::store::Log;
 
 /// Messages that a sender may post at once, as a multiple of its rate for one second.
 const MESSAGE_BURST: f64 = 10.0;

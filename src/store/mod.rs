@@ -8,6 +8,14 @@
 pub(crate) mod journal;
 pub(crate) mod memory;
 
+pub(crate) mod bans;
+pub(crate) mod secret;
+
+mod durable;
+mod sealed;
+#[cfg(test)]
+mod test_folder;
+
 use std::sync::Arc;
 
 use crate::chat::answers::{CannotCommit, Committed, KeyReused};
@@ -60,7 +68,7 @@ impl Log {
     /// Says that rooms with messages have been forgotten, so that they do not return.
     pub(crate) fn forget(&self) {
         if let Log::Journal(journal) = self {
-            journal.forget();
+            journal.shorten();
         }
     }
 

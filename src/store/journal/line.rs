@@ -1,20 +1,17 @@
 //! The lines of a journal: JSON for people, with a checksum for the server.
 //!
-//! `{"v":1,"eventId":…,"after":…,"room":…,"name":…,"member":…,"text":…,"sentAt":…,"key":…,"crc":…}`:
-//! `after` is the position before it in its room, `key` stands only where the poster gave one, and
-//! `crc` is the CRC-32 of all before it. `{"v":1,"floor":…,"crc":…}` says that rooms which were
-//! forgotten had held messages up to there.
+//! - An entry is the `data` of its event between `after`, the position before it in its room, and
+//!   the idempotency `key` of the message, if there is one:
+//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. The entry of a removal keeps the
+//!   key of the message that it removed.
+//! - `{"v":1,"floor":…,"crc":…}` is a low-water mark: rooms without entries had some up to there.
 
 use serde_json::Value;
 
+use super::super::sealed;
 use crate::chat::id::EventId;
 use crate::chat::message::{Message, Quoted};
-use crate::chat::names::IdempotencyKey;
-
-/// How every line of this version begins.
-pub(super) const START: &[u8] = b"{\"v\":1,";
-/// `,"crc":"` and `"}` around eight hexadecimal digits.
-const CRC_BYTES: usize = 18;
+use crate::chat::names::{IdempotencyKey, RoomName};
 
 /// What a line says.
 #[derive(Debug, PartialEq)]
@@ -24,112 +21,120 @@ pub(super) enum Record {
         after: EventId,
         key: Option<IdempotencyKey>,
     },
-    Floor(EventId),
+    Removal {
+        room: RoomName,
+        id: EventId,
+        removed: EventId,
+        by: String,
+        after: EventId,
+        key: Option<IdempotencyKey>,
+    },
+    EvictedUpTo(EventId),
+}
+
+impl Record {
+    /// The id of an entry.
+    pub(super) fn id(&self) -> Option<EventId> {
+        match self {
+            Record::Message { message, .. } => Some(message.id),
+            Record::Removal { id, .. } => Some(*id),
+            Record::EvictedUpTo(_) => None,
+        }
+    }
 }
 
 /// Why a line cannot be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum BadLine {
-    /// Another program, or another version of this one, has written it.
-    Foreign,
-    /// It was one of ours, and is damaged.
+    /// It is one of ours, but for some of its bytes.
     Damaged,
+    /// It is nothing that this program writes.
+    Garbage,
+    /// Another version has written it.
+    OtherVersion,
 }
 
-/// Writes a message's line; `members` is its JSON behind the id.
-pub(super) fn message(
-    id: EventId,
+/// Appends an entry's line. `data` is a JSON object.
+pub(super) fn entry(
+    lines: &mut Vec<u8>,
+    data: &[u8],
     after: EventId,
-    members: &str,
     key: Option<&IdempotencyKey>,
-) -> String {
-    let key = key.map_or(String::new(), |key| {
-        format!(",\"key\":{}", Quoted(key.as_str()))
-    });
-    sealed(format!(
-        "{{\"v\":1,\"eventId\":\"{id}\",\"after\":\"{after}\",{members}{key}"
-    ))
+) {
+    let start = lines.len();
+    lines.extend_from_slice(format!("{{\"v\":1,\"after\":\"{after}\",").as_bytes());
+    lines.extend_from_slice(&data[1..data.len() - 1]);
+    if let Some(key) = key {
+        lines.extend_from_slice(format!(",\"key\":{}", Quoted(key.as_str())).as_bytes());
+    }
+    sealed::seal(lines, start);
 }
 
-/// Writes the line that says up to where forgotten rooms had held messages.
-pub(super) fn floor(id: EventId) -> String {
-    sealed(format!("{{\"v\":1,\"floor\":\"{id}\""))
-}
-
-fn sealed(mut line: String) -> String {
-    let crc = crc32(line.as_bytes());
-    line.push_str(&format!(",\"crc\":\"{crc:08x}\"}}\n"));
-    line
+/// Appends the line of a low-water mark.
+pub(super) fn evicted_up_to(lines: &mut Vec<u8>, id: EventId) {
+    let start = lines.len();
+    lines.extend_from_slice(format!("{{\"v\":1,\"floor\":\"{id}\"").as_bytes());
+    sealed::seal(lines, start);
 }
 
 /// Reads a line, given without its line break.
 pub(super) fn read(line: &[u8]) -> Result<Record, BadLine> {
-    if !line.starts_with(START) {
-        let ours = serde_json::from_slice(line)
-            .is_ok_and(|json: Value| json.get("v").is_some_and(|v| *v == 1));
-        let cut = START.starts_with(line) || line.iter().all(|byte| *byte == 0);
-        return Err(if ours || cut {
-            BadLine::Damaged
-        } else {
-            BadLine::Foreign
-        });
+    if let Some(json) = sealed::open(line) {
+        return record(&json).ok_or(BadLine::Damaged);
     }
-    record(line).ok_or(BadLine::Damaged)
+    let json: Value = serde_json::from_slice(line).unwrap_or_default();
+    Err(match json.get("v").map(|version| version == 1) {
+        Some(false) => BadLine::OtherVersion,
+        Some(true) => BadLine::Damaged,
+        None if may_be_torn(line) => BadLine::Damaged,
+        None => BadLine::Garbage,
+    })
 }
 
-fn record(line: &[u8]) -> Option<Record> {
-    let (sealed, seal) = line.split_at_checked(line.len().checked_sub(CRC_BYTES)?)?;
-    if seal != format!(",\"crc\":\"{:08x}\"}}", crc32(sealed)).as_bytes() {
-        return None;
-    }
-    let json: Value = serde_json::from_slice(line).ok()?;
-    let id = |key: &str| json.get(key)?.as_str()?.parse().ok();
+/// Whether this may be what a crash has left of a line: its beginning, or nothing.
+pub(super) fn may_be_torn(line: &[u8]) -> bool {
+    line.starts_with(sealed::START) || sealed::START.starts_with(without_nuls(line))
+}
+
+/// A line without the NULs behind it, which a power cut can leave in a block that was not written.
+pub(super) fn without_nuls(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| *byte != 0);
+    &line[..end.map_or(0, |last| last + 1)]
+}
+
+fn record(json: &Value) -> Option<Record> {
+    let text = |key: &str| json.get(key)?.as_str();
+    let id = |key: &str| text(key)?.parse().ok();
     if json.get("floor").is_some() {
-        return Some(Record::Floor(id("floor")?));
+        return Some(Record::EvictedUpTo(id("floor")?));
     }
     let key = match json.get("key") {
         Some(key) => Some(IdempotencyKey::parse(key.as_str()?).ok()?),
         None => None,
     };
+    let after = id("after")?;
+    if json.get("removed").is_some() {
+        return Some(Record::Removal {
+            room: RoomName::parse(text("room")?).ok()?,
+            id: id("eventId")?,
+            removed: id("removed")?,
+            by: text("by")?.to_owned(),
+            after,
+            key,
+        });
+    }
+    let message = Message::from_json(json)?;
     Some(Record::Message {
-        message: Message::from_json(&json)?,
-        after: id("after")?,
+        message,
+        after,
         key,
     })
 }
 
-/// CRC-32 as in ISO 3309 and gzip (RFC 1952, section 8).
-fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    !bytes.iter().fold(!0, |crc, byte| {
-        TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8)
-    })
-}
-
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut n = 0;
-    while n < 256 {
-        let mut crc = n as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 {
-                0xedb8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            };
-            bit += 1;
-        }
-        table[n] = crc;
-        n += 1;
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::super::chat::names::{MemberName, MessageText, RoomName};
     use super::*;
+    use crate::chat::names::{MemberName, MessageText};
 
     fn said() -> Message {
         Message {
@@ -145,58 +150,105 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_checksum_is_the_standard_one() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut lines = Vec::new();
+        write(&mut lines);
+        let mut line = String::from_utf8(lines).expect("UTF-8");
+        assert_eq!(line.pop(), Some('\n'));
+        assert!(!line.contains('\n'), "{line}");
+        line
     }
 
     #[test]
     fn lines_come_back() {
-        let key = IdempotencyKey::parse("k-1").ok();
-        for key in [key, None] {
-            let line = message(
-                said().id,
-                EventId::ZERO,
-                &said().json_members(),
-                key.as_ref(),
+        let data = said().to_json();
+        for key in [IdempotencyKey::parse("k-1").ok(), None] {
+            let after = said().id;
+            let line = written(|lines| entry(lines, data.as_bytes(), after, key.as_ref()));
+            let message = said();
+            assert_eq!(
+                read(line.as_bytes()),
+                Ok(Record::Message {
+                    message,
+                    after,
+                    key
+                })
             );
-            assert_eq!(line.matches('\n').count(), 1);
-            let expected = Record::Message {
-                message: said(),
-                after: EventId::ZERO,
-                key,
-            };
-            assert_eq!(read(line.trim_end().as_bytes()), Ok(expected));
         }
+        let mark = written(|lines| evicted_up_to(lines, said().id));
+        assert_eq!(read(mark.as_bytes()), Ok(Record::EvictedUpTo(said().id)));
+    }
+
+    #[test]
+    fn removals_come_back() {
+        let data =
+            br#"{"eventId":"9-0","room":"lobby","removed":"7-1","by":"moderator","sentAt":9}"#;
+        let key = IdempotencyKey::parse("k-1").ok();
+        let line = written(|lines| entry(lines, data, EventId::ZERO, key.as_ref()));
+        let expected = Record::Removal {
+            room: said().room,
+            id: "9-0".parse().expect("an id"),
+            removed: said().id,
+            by: "moderator".to_owned(),
+            after: EventId::ZERO,
+            key,
+        };
+        assert_eq!(read(line.as_bytes()), Ok(expected));
+    }
+
+    #[test]
+    fn an_entry_byte_for_byte() {
+        let line = written(|lines| {
+            lines.extend_from_slice(b"before");
+            let key = IdempotencyKey::parse("\"k").ok();
+            entry(lines, b"{\"eventId\":\"7-1\"}", EventId::ZERO, key.as_ref());
+        });
+        let content = "before{\"v\":1,\"after\":\"0-0\",\"eventId\":\"7-1\",\"key\":\"\\\"k\"";
+        let crc = sealed::crc32(&content.as_bytes()["before".len()..]);
+        assert_eq!(line, format!("{content},\"crc\":\"{crc:08x}\"}}"));
+    }
+
+    /// As the first version wrote it: the id before the position, and no author.
+    #[test]
+    fn old_lines_load() {
+        let message = said();
+        let (_, members) = message.to_json().split_once(',').map(own).expect("members");
+        let mut line = format!("{{\"v\":1,\"eventId\":\"7-1\",\"after\":\"6-0\",{members}");
+        line.pop();
+        let line = written(|lines| {
+            lines.extend_from_slice(line.as_bytes());
+            sealed::seal(lines, 0);
+        });
+        let after = "6-0".parse().expect("an id");
+        let key = None;
         assert_eq!(
-            read(floor(said().id).trim_end().as_bytes()),
-            Ok(Record::Floor(said().id))
+            read(line.as_bytes()),
+            Ok(Record::Message {
+                message,
+                after,
+                key
+            })
         );
     }
 
-    #[test]
-    fn every_flipped_byte_is_found() {
-        let line = message(said().id, EventId::ZERO, &said().json_members(), None);
-        let line = line.trim_end().as_bytes();
-        for at in 0..line.len() {
-            let mut damaged = line.to_vec();
-            damaged[at] ^= 1;
-            assert!(read(&damaged).is_err(), "byte {at}");
-        }
+    fn own((a, b): (&str, &str)) -> (String, String) {
+        (a.to_owned(), b.to_owned())
     }
 
     #[test]
-    fn foreign_lines_are_told_from_damaged_ones() {
-        for foreign in [
-            "{\"v\":2,\"eventId\":\"1-0\"}",
-            "SQLite format 3",
-            "{}",
-            "[1]",
-            "\u{7f}ELF",
-        ] {
-            assert_eq!(read(foreign.as_bytes()), Err(BadLine::Foreign), "{foreign}");
+    fn what_cannot_be_read_is_told_apart() {
+        for other in ["{\"v\":2,\"eventId\":\"1-0\"}", "{\"v\":\"1\"}"] {
+            assert_eq!(
+                read(other.as_bytes()),
+                Err(BadLine::OtherVersion),
+                "{other}"
+            );
         }
-        for damaged in ["{\"v\":1,\"eventId\":\"1-0\"}", "", "{\"v\"", "\0\0\0"] {
+        for garbage in ["SQLite format 3", "{}", "[1]", "\u{7f}ELF"] {
+            assert_eq!(read(garbage.as_bytes()), Err(BadLine::Garbage), "{garbage}");
+        }
+        let unsealed = "{\"v\":1,\"eventId\":\"1-0\"}";
+        for damaged in [unsealed, "{ \"v\":1}", "", "{\"v\"", "{\"v\0\0", "\0\0\0"] {
             assert_eq!(read(damaged.as_bytes()), Err(BadLine::Damaged), "{damaged}");
         }
     }

@@ -1,23 +1,22 @@
-//! The log that keeps messages in a file: `messages.jsonl` in the data folder, a line a message.
+//! The store that keeps entries in a file: `messages.jsonl` in the data folder, a line for each.
 //!
-//! One thread owns the file ([`writer`]). Posts queue to it; it takes all that wait, writes them
-//! at once, syncs once, and hands them to the [`publisher`], a task of the runtime, which gives
-//! them to their rooms and answers the posts. (Waking a thousand clients from a foreign thread
-//! costs more than waking them from a task.)
+//! One task owns the file ([`writer`]): posts queue to it, and it stores all that wait at once.
+//! Beside it, a file that has outgrown the rooms is written anew ([`rewrite`]).
 
-mod compaction;
+mod disk;
 mod file;
 mod line;
-mod publisher;
+mod load;
+mod rewrite;
 mod writer;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use super::NotKept;
 use crate::chat::answers::Committed;
@@ -25,14 +24,16 @@ use crate::chat::hub::Hub;
 use crate::chat::message::Draft;
 use crate::chat::room::Room;
 use crate::report::Reporter;
-use file::{Found, JournalFile};
+use disk::Disk;
+use file::JournalFile;
 use line::Record;
+use writer::Writer;
 
-/// Posts that wait for the writer at most; more wait at the door. It bounds the memory of a burst
-/// (each holds one text) and the size of one write.
+/// Posts that wait for the writer at most; others wait to be queued. It bounds the memory of a
+/// burst (each holds one text) and the size of one write.
 const QUEUED_POSTS: usize = 1_024;
 
-/// When a message counts as kept.
+/// When a message counts as stored.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Fsync {
     /// When it is on the disk: it survives a power cut.
@@ -44,7 +45,7 @@ pub enum Fsync {
     No,
 }
 
-/// Where and how messages are kept.
+/// Where and how entries are stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) folder: PathBuf,
@@ -54,33 +55,24 @@ pub(crate) struct Settings {
 /// The journal, as posts see it.
 pub(crate) struct Journal {
     requests: mpsc::Sender<Request>,
-    slots: Arc<Semaphore>,
+    /// Whether the file has texts that must leave it; see [`rewrite`].
+    must_shorten: Arc<AtomicBool>,
+    closing: AtomicBool,
     figures: Arc<Figures>,
 }
 
 /// What the writer is asked.
 enum Request {
     Append(Post),
-    /// Some rooms are forgotten: write the journal anew without them.
-    Forget,
-    /// The successor that was begun at an earlier length is written.
-    Rewritten(compaction::Rewritten),
+    /// Store what is queued, and end.
     Close(oneshot::Sender<()>),
 }
 
-/// A post on its way to its room.
+/// A draft on its way to its room.
 struct Post {
     room: Arc<Room>,
     draft: Draft,
     answer: oneshot::Sender<Result<Committed, NotKept>>,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Post {
-    fn answer(self, answer: Result<Committed, NotKept>) {
-        // A poster who has gone needs no answer.
-        let _ = self.answer.send(answer);
-    }
 }
 
 /// The journal in numbers.
@@ -89,6 +81,98 @@ pub(crate) struct Figures {
     bytes: AtomicU64,
     syncs: AtomicU64,
     sync_nanoseconds: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl Journal {
+    /// Opens the journal and restores the rooms of `hub` from it. Needs a runtime.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or the journal cannot be read; the error says what to do.
+    pub(crate) fn open(
+        settings: &Settings,
+        hub: Arc<Hub>,
+        report: Reporter,
+    ) -> io::Result<Journal> {
+        let (file, loaded, torn_bytes) =
+            JournalFile::open(&settings.folder, |record| match record {
+                Record::Message {
+                    message,
+                    after,
+                    key,
+                } => hub.restore(&message.room).restore(&message, after, key),
+                Record::Removal { .. } => {}
+                Record::EvictedUpTo(id) => hub.begin_after(id),
+            })?;
+        let folder = settings.folder.display();
+        let (messages, bytes) = (loaded.messages, file.bytes());
+        report.info(format_args!(
+            "journal in {folder}: {messages} messages, {bytes} bytes"
+        ));
+        if torn_bytes > 0 {
+            report.error(format_args!(
+                "journal in {folder}: cut off a torn last line of {torn_bytes} bytes"
+            ));
+        }
+        let must_shorten = Arc::new(AtomicBool::new(loaded.has_removed_texts));
+        let figures = Arc::new(Figures::default());
+        let disk = Disk::new(file, settings.fsync, figures.clone(), report);
+        let writer = Writer::new(hub, loaded.last, must_shorten.clone(), report);
+        let (requests, queue) = mpsc::channel(QUEUED_POSTS);
+        tokio::spawn(writer.run(queue, disk));
+        Ok(Journal {
+            requests,
+            must_shorten,
+            closing: AtomicBool::new(false),
+            figures,
+        })
+    }
+
+    pub(super) async fn append(&self, room: Arc<Room>, draft: Draft) -> Result<Committed, NotKept> {
+        let (answer, answered) = oneshot::channel();
+        let post = Post {
+            room,
+            draft,
+            answer,
+        };
+        match self.requests.send(Request::Append(post)).await {
+            Ok(()) => answered.await.unwrap_or(Err(self.ended())),
+            Err(_) => Err(self.ended()),
+        }
+    }
+
+    /// Why there is no writer any more.
+    fn ended(&self) -> NotKept {
+        if self.closing.load(Ordering::Relaxed) {
+            NotKept::Closing
+        } else {
+            NotKept::StorageFailed
+        }
+    }
+
+    /// Whether every post is refused until the server is started again.
+    pub(crate) fn has_failed(&self) -> bool {
+        let ended = self.requests.is_closed() && !self.closing.load(Ordering::Relaxed);
+        ended || self.figures.failed.load(Ordering::Relaxed)
+    }
+
+    /// Removes what the rooms have evicted from the file too, soon.
+    pub(super) fn shorten(&self) {
+        self.must_shorten.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(done)).await.is_ok() {
+            // An error means that the writer has ended, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
+    }
 }
 
 impl Figures {
@@ -102,112 +186,5 @@ impl Figures {
 
     pub(crate) fn sync_time(&self) -> Duration {
         Duration::from_nanos(self.sync_nanoseconds.load(Ordering::Relaxed))
-    }
-
-    fn synced(&self, took: Duration) {
-        self.syncs.fetch_add(1, Ordering::Relaxed);
-        self.sync_nanoseconds.fetch_add(
-            u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
-            Ordering::Relaxed,
-        );
-    }
-}
-
-impl Journal {
-    /// Opens the journal and puts what it holds back into the rooms of `hub`. Needs a runtime.
-    ///
-    /// # Errors
-    /// The folder cannot be used, or the journal cannot be read; the error says what to do.
-    pub(crate) fn open(
-        settings: &Settings,
-        hub: Arc<Hub>,
-        report: Reporter,
-    ) -> io::Result<Journal> {
-        let (file, found) = JournalFile::open(&settings.folder, |record| match record {
-            Record::Message {
-                message,
-                after,
-                key,
-            } => hub.restore(&message.room).restore(&message, after, key),
-            Record::Floor(id) => hub.begin_after(id),
-        })?;
-        let Found {
-            messages,
-            last,
-            torn_bytes,
-        } = found;
-        let folder = settings.folder.display();
-        report.info(format_args!(
-            "journal in {folder}: {messages} messages, {} bytes",
-            file.bytes()
-        ));
-        if torn_bytes > 0 {
-            report.error(format_args!(
-                "journal in {folder}: cut off a torn last line of {torn_bytes} bytes"
-            ));
-        }
-        let (requests, queue) = mpsc::channel();
-        let figures = Arc::new(Figures::default());
-        let writer = writer::Writer::new(
-            file,
-            last,
-            settings.fsync,
-            hub,
-            figures.clone(),
-            report,
-            requests.clone(),
-        );
-        std::thread::Builder::new()
-            .name("journal".into())
-            .spawn(move || writer.run(&queue))?;
-        Ok(Journal {
-            requests,
-            slots: Arc::new(Semaphore::new(QUEUED_POSTS)),
-            figures,
-        })
-    }
-
-    pub(super) async fn append(&self, room: Arc<Room>, draft: Draft) -> Result<Committed, NotKept> {
-        let slot = self
-            .slots
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| NotKept::Closing)?;
-        let (answer, answered) = oneshot::channel();
-        let post = Post {
-            room,
-            draft,
-            answer,
-            _slot: slot,
-        };
-        self.requests
-            .send(Request::Append(post))
-            .map_err(|_| NotKept::Closing)?;
-        answered.await.map_err(|_| NotKept::Closing)?
-    }
-
-    pub(super) fn forget(&self) {
-        // Where the writer has ended, there is nothing to shorten.
-        let _ = self.requests.send(Request::Forget);
-    }
-
-    pub(super) async fn close(&self) {
-        let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).is_ok() {
-            // An error means that the writer has ended, which is what was asked for.
-            let _ = closed.await;
-        }
-    }
-
-    pub(crate) fn figures(&self) -> &Figures {
-        &self.figures
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        // Ends the writer, who syncs last.
-        let _ = self.requests.send(Request::Close(oneshot::channel().0));
     }
 }

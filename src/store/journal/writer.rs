@@ -1,153 +1,116 @@
-//! The thread that owns the journal's file: group commit.
+//! The task that owns the journal's file: group commit.
+//!
+//! A round takes all posts that wait. One that repeats an entry is answered with that; each of the
+//! others is given its id and encoded, in order. All lines are written and synced at once, on a
+//! thread that may block. Then the entries are published and the posts answered. So between two
+//! rounds the rooms have all that the file has, and nothing else.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{self, JoinError};
+use tokio::time::timeout_at;
 
-use super::compaction::{Compaction, Rewritten};
-use super::file::{AppendError, JournalFile};
-use super::publisher::{self, Publisher, RuntimeGone};
-use super::{Figures, Fsync, Post, QUEUED_POSTS, Request, line};
+use super::disk::Disk;
+use super::rewrite::Rewrite;
+use super::{Post, QUEUED_POSTS, Request, line};
 use crate::chat::answers::Committed;
 use crate::chat::hub::Hub;
 use crate::chat::id::EventId;
 use crate::chat::message::Stamp;
 use crate::chat::names::{IdempotencyKey, RoomName};
-use crate::store::NotKept;
 use crate::report::Reporter;
-
-/// How long a kept message may wait for its sync under [`Fsync::EverySecond`]: less than the second
-/// that is promised, which leaves the rest to the disk.
-const SYNC_INTERVAL: Duration = Duration::from_millis(800);
 
 /// The writer, between two rounds.
 pub(super) struct Writer {
-    file: JournalFile,
-    last: EventId,
-    fsync: Fsync,
     hub: Arc<Hub>,
-    figures: Arc<Figures>,
-    report: Reporter,
-    publisher: Publisher,
-    compaction: Compaction,
-    /// Posts whose key stood on another post of the same batch: the next round finds that one in
-    /// its room.
+    last: EventId,
+    rewrite: Rewrite,
+    /// Posts that may repeat another one of their round: the next round finds that in its room.
     deferred: Vec<Post>,
-    forget: bool,
-    sync_due: Option<Instant>,
-    storage: Storage,
-}
-
-/// What the disk was last seen to do.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Storage {
-    Works,
-    Full,
-    /// A sync failed, or the file ends in a piece of a line: what is on the disk is not known any
-    /// more, and trying again would not tell.
-    Failed,
-}
-
-/// What a round is about.
-#[derive(Default)]
-struct Round {
-    posts: Vec<Post>,
-    rewritten: Option<Rewritten>,
-    closing: Option<oneshot::Sender<()>>,
+    /// Whom to tell when everything is stored and the file is closed.
+    closing: Vec<oneshot::Sender<()>>,
 }
 
 impl Writer {
-    /// A writer that goes on after `last`. Needs a runtime; `requests` lets the thread that rewrites report back.
+    /// A writer that goes on after `last`.
     pub(super) fn new(
-        file: JournalFile,
-        last: EventId,
-        fsync: Fsync,
         hub: Arc<Hub>,
-        figures: Arc<Figures>,
+        last: EventId,
+        must_shorten: Arc<AtomicBool>,
         report: Reporter,
-        requests: Sender<Request>,
     ) -> Writer {
-        figures.bytes.store(file.bytes(), Ordering::Relaxed);
         Writer {
-            file,
-            last,
-            fsync,
             hub,
-            figures,
-            report,
-            publisher: publisher::spawn(),
-            compaction: Compaction::new(requests),
+            last,
+            rewrite: Rewrite::new(must_shorten, report),
             deferred: Vec::new(),
-            forget: false,
-            sync_due: None,
-            storage: Storage::Works,
+            closing: Vec::new(),
         }
     }
 
-    /// Serves the queue until it is asked to close. What was taken is durable at the end.
-    pub(super) fn run(mut self, queue: &Receiver<Request>) {
+    /// Serves the queue until it is closed. What was taken is durable at the end.
+    pub(super) async fn run(mut self, queue: mpsc::Receiver<Request>, disk: Disk) {
+        // An error means that the work on the file has panicked or the runtime is shutting down.
+        // The queue is dropped then, and posts are refused.
+        let _ = self.serve(queue, disk).await;
+        for closed in self.closing {
+            // Nobody needs to wait for it.
+            let _ = closed.send(());
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut queue: mpsc::Receiver<Request>,
+        mut disk: Disk,
+    ) -> Result<(), JoinError> {
         loop {
-            let round = self.gather(queue);
-            let closing = round.closing.is_some() && self.deferred.is_empty();
-            let went = self.serve(round.posts, round.rewritten);
-            if closing || went.is_err() {
-                let _ = self.publisher.wait();
-                self.sync();
-                // Who is told that this is over may open the folder again at once.
-                drop(self);
-                if let Some(done) = round.closing {
-                    // Nobody needs to wait for it.
-                    let _ = done.send(());
-                }
-                return;
+            let (posts, over) = self.gather(&mut queue, &disk).await;
+            if over {
+                break;
+            }
+            disk = self.commit(posts, disk).await?;
+            disk = self.rewrite.advance(disk, &self.hub).await?;
+            if disk.due() <= Instant::now() {
+                disk = on_thread(disk, Disk::maintain).await?.0;
             }
         }
+        disk = self.rewrite.finish(disk, &self.hub).await?;
+        // Who is told that this is over may open the folder again at once.
+        on_thread(disk, Disk::sync).await.map(drop)
     }
 
-    /// Waits for something to do, and takes all there is.
-    fn gather(&mut self, queue: &Receiver<Request>) -> Round {
-        let mut round = Round {
-            posts: std::mem::take(&mut self.deferred),
-            ..Round::default()
-        };
-        let first = match self.sync_due {
-            _ if !round.posts.is_empty() => None,
-            Some(due) => queue
-                .recv_timeout(due.saturating_duration_since(Instant::now()))
-                .ok(),
-            None => queue.recv().ok(),
-        };
-        for request in first.into_iter().chain(queue.try_iter()).take(QUEUED_POSTS) {
+    /// Takes all that waits; waits for something to do, if need be. Says whether it is over.
+    async fn gather(
+        &mut self,
+        queue: &mut mpsc::Receiver<Request>,
+        disk: &Disk,
+    ) -> (Vec<Post>, bool) {
+        let mut posts = mem::take(&mut self.deferred);
+        if !posts.is_empty() {
+            return (posts, false);
+        }
+        let mut requests = Vec::new();
+        let received = queue.recv_many(&mut requests, QUEUED_POSTS);
+        let over = timeout_at(disk.due().into(), received).await == Ok(0);
+        for request in requests {
             match request {
-                Request::Append(post) => round.posts.push(post),
-                Request::Forget => self.forget = true,
-                Request::Rewritten(rewritten) => round.rewritten = Some(rewritten),
-                Request::Close(done) => {
-                    round.closing = Some(done);
-                    break;
+                Request::Append(post) => posts.push(post),
+                Request::Close(closed) => {
+                    self.closing.push(closed);
+                    queue.close();
                 }
             }
         }
-        round
+        (posts, over)
     }
 
-    fn serve(&mut self, posts: Vec<Post>, rewritten: Option<Rewritten>) -> Result<(), RuntimeGone> {
-        // Behind this line all that is in the file is in the rooms too: keys are looked up there.
-        self.publisher.wait()?;
-        self.compact(rewritten);
-        self.commit(posts)?;
-        if self.sync_due.is_some_and(|due| due <= Instant::now()) {
-            self.sync();
-        }
-        Ok(())
-    }
-
-    fn commit(&mut self, posts: Vec<Post>) -> Result<(), RuntimeGone> {
+    async fn commit(&mut self, posts: Vec<Post>, disk: Disk) -> Result<Disk, JoinError> {
         let mut lines = Vec::new();
         let mut batch: Vec<(Post, Stamp)> = Vec::with_capacity(posts.len());
         let mut newest: HashMap<RoomName, EventId> = HashMap::new();
@@ -155,7 +118,10 @@ impl Writer {
         for post in posts {
             let room = post.room.name().clone();
             if let Some(repeated) = post.room.repeat_of(&post.draft) {
-                post.answer(repeated.map(Committed::Before).map_err(Into::into));
+                // A poster who has gone needs no answer.
+                let _ = post
+                    .answer
+                    .send(repeated.map(Committed::Before).map_err(Into::into));
                 continue;
             }
             if let Some(key) = post.draft.key.clone()
@@ -168,24 +134,24 @@ impl Writer {
             let after = newest
                 .insert(room.clone(), stamp.id)
                 .unwrap_or_else(|| post.room.newest());
-            let members = post.draft.clone().stamped(&room, stamp).json_members();
-            lines.extend_from_slice(
-                line::message(stamp.id, after, &members, post.draft.key.as_ref()).as_bytes(),
-            );
+            let data = post.draft.clone().stamped(&room, stamp).to_json();
+            line::entry(&mut lines, data.as_bytes(), after, post.draft.key.as_ref());
             batch.push((post, stamp));
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(disk);
         }
-        match self.keep(&lines) {
-            Ok(()) => self.publisher.publish(batch),
-            Err(refused) => {
-                batch
-                    .into_iter()
-                    .for_each(|(post, _)| post.answer(Err(refused)));
-                Ok(())
-            }
+        let (disk, stored) = on_thread(disk, move |disk| disk.store(&lines)).await?;
+        for (post, stamp) in batch {
+            let Post {
+                room,
+                draft,
+                answer,
+            } = post;
+            let committed = stored.and_then(|()| room.commit(draft, || stamp).map_err(Into::into));
+            let _ = answer.send(committed);
         }
+        Ok(disk)
     }
 
     fn stamp(&mut self) -> Stamp {
@@ -196,104 +162,16 @@ impl Writer {
             sent_at,
         }
     }
+}
 
-    /// Adds lines to the file, and syncs them where that is asked for.
-    fn keep(&mut self, lines: &[u8]) -> Result<(), NotKept> {
-        if self.storage == Storage::Failed {
-            return Err(NotKept::StorageFailed);
-        }
-        self.file
-            .append(lines)
-            .map_err(|error| self.not_kept(error))?;
-        if self.storage == Storage::Full {
-            self.storage = Storage::Works;
-            self.report.info(format_args!(
-                "journal: there is room again, messages are kept"
-            ));
-        }
-        match self.fsync {
-            Fsync::Always => self.sync(),
-            Fsync::EverySecond => drop(
-                self.sync_due
-                    .get_or_insert_with(|| Instant::now() + SYNC_INTERVAL),
-            ),
-            Fsync::No => {}
-        }
-        if self.storage == Storage::Failed {
-            // Its poster is told that it was not kept, so it is not to return at the next start.
-            let _ = self.file.take_back(lines);
-            return Err(NotKept::StorageFailed);
-        }
-        self.figures
-            .bytes
-            .store(self.file.bytes(), Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn not_kept(&mut self, error: AppendError) -> NotKept {
-        match error {
-            AppendError::Full(error) => {
-                if self.storage != Storage::Full {
-                    self.report.error(format_args!(
-                        "journal: no room, messages are refused until there is: {error}"
-                    ));
-                }
-                self.storage = Storage::Full;
-                NotKept::StorageFull
-            }
-            AppendError::Failed(error) => {
-                self.report.error(format_args!(
-                    "journal: cannot write, a message was refused: {error}"
-                ));
-                NotKept::StorageFailed
-            }
-            AppendError::Torn(error) => {
-                self.fail("cannot take a piece of a line back", &error);
-                NotKept::StorageFailed
-            }
-        }
-    }
-
-    fn sync(&mut self) {
-        self.sync_due = None;
-        if self.storage == Storage::Failed {
-            return;
-        }
-        let began = Instant::now();
-        match self.file.sync() {
-            Ok(()) => self.figures.synced(began.elapsed()),
-            Err(error) => self.fail("cannot sync", &error),
-        }
-    }
-
-    fn fail(&mut self, what: &str, error: &io::Error) {
-        self.storage = Storage::Failed;
-        self.report.error(format_args!(
-            "journal: {what}: {error}; every message is refused from now on: check the disk, then start the server again"
-        ));
-    }
-
-    fn compact(&mut self, rewritten: Option<Rewritten>) {
-        if self.storage == Storage::Failed {
-            return;
-        }
-        let began = Instant::now();
-        let before = self.file.bytes();
-        let finished = rewritten.map(|rewritten| self.compaction.finish(&mut self.file, rewritten));
-        if let Some(Ok(())) = finished {
-            let (after, ms) = (self.file.bytes(), began.elapsed().as_millis());
-            self.report.info(format_args!(
-                "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
-            ));
-            self.figures.bytes.store(after, Ordering::Relaxed);
-        }
-        let begun = self
-            .compaction
-            .consider(&self.file, &self.hub, &mut self.forget);
-        if let Err(error) = finished.unwrap_or(Ok(())).and(begun) {
-            self.report.error(format_args!(
-                "journal: cannot rewrite, it goes on growing for a while: {error}"
-            ));
-        }
-    }
+/// Does work that may block.
+pub(super) async fn on_thread<T: Send + 'static>(
+    mut disk: Disk,
+    work: impl FnOnce(&mut Disk) -> T + Send + 'static,
+) -> Result<(Disk, T), JoinError> {
+    task::spawn_blocking(move || {
+        let result = work(&mut disk);
+        (disk, result)
+    })
+    .await
 }

@@ -1,0 +1,226 @@
+//! Reads a journal back, and tells a torn last line, which a crash leaves, from damage.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use super::line::{self, BadLine, Record};
+use crate::chat::id::EventId;
+
+/// Bytes read at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    /// Lines of messages.
+    pub(super) messages: usize,
+    /// The greatest id on record.
+    pub(super) last: EventId,
+    /// Whether a message is on record whose removal is on record too.
+    pub(super) has_removed_texts: bool,
+    /// Bytes of complete lines. What follows them is torn.
+    pub(super) complete_bytes: u64,
+    /// Whether the last complete line lacks its line break.
+    pub(super) lacks_break: bool,
+}
+
+/// Gives every record to `visit`, in order.
+///
+/// # Errors
+/// The file cannot be read, or it has lines that cannot be used; the error says what to do.
+pub(super) fn load(path: &Path, file: &File, mut visit: impl FnMut(Record)) -> io::Result<Loaded> {
+    let mut lines = Lines {
+        reader: BufReader::with_capacity(READ_BYTES, file),
+        number: 0,
+        line: Vec::new(),
+        next_offset: 0,
+        last_id: EventId::ZERO,
+    };
+    let mut loaded = Loaded::default();
+    let mut messages: Vec<EventId> = Vec::new();
+    while let Some(record) = lines.next()? {
+        let record = match record {
+            Ok(record) => record,
+            Err(bad) => return Err(lines.refused(path, bad)?),
+        };
+        match &record {
+            Record::Message { message, .. } => messages.push(message.id),
+            // Ids rise from line to line.
+            Record::Removal { removed, .. } => {
+                loaded.has_removed_texts |= messages.binary_search(removed).is_ok();
+            }
+            Record::EvictedUpTo(id) => loaded.last = loaded.last.max(*id),
+        }
+        visit(record);
+        loaded.complete_bytes = lines.next_offset;
+        loaded.lacks_break = !lines.line.ends_with(b"\n");
+    }
+    loaded.messages = messages.len();
+    loaded.last = loaded.last.max(lines.last_id);
+    Ok(loaded)
+}
+
+/// A journal read line by line.
+struct Lines<'a> {
+    reader: BufReader<&'a File>,
+    /// The current line; without the NULs behind it where it is the last and has no line break.
+    line: Vec<u8>,
+    /// Its number, from 1.
+    number: u64,
+    /// Where the next line begins.
+    next_offset: u64,
+    /// The id of the last entry.
+    last_id: EventId,
+}
+
+impl Lines<'_> {
+    /// The next record; `None` at the end, or where a torn line is the last.
+    fn next(&mut self) -> io::Result<Option<Result<Record, BadLine>>> {
+        self.line.clear();
+        self.reader.read_until(b'\n', &mut self.line)?;
+        let whole = self.line.ends_with(b"\n");
+        if !whole {
+            let length = line::without_nuls(&self.line).len();
+            self.line.truncate(length);
+        }
+        let content = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
+        let record = line::read(content);
+        if record.is_err() && !whole && line::may_be_torn(content) {
+            // Nobody was told that it was stored.
+            return Ok(None);
+        }
+        let record = record.and_then(|record| match record.id() {
+            Some(id) if id <= self.last_id => Err(BadLine::Damaged),
+            id => {
+                self.last_id = id.unwrap_or(self.last_id);
+                Ok(record)
+            }
+        });
+        self.number += 1;
+        self.next_offset += self.line.len() as u64;
+        Ok(Some(record))
+    }
+
+    /// Says what is wrong with the current line and those behind it that cannot be used either.
+    fn refused(&mut self, path: &Path, bad: BadLine) -> io::Result<io::Error> {
+        let (first, offset) = (self.number, self.next_offset - self.line.len() as u64);
+        let mut last = first;
+        let mut ours = first > 1 || bad == BadLine::Damaged;
+        if bad != BadLine::OtherVersion {
+            while let Some(record) = self.next()? {
+                match record {
+                    Ok(_) => {
+                        ours = true;
+                        break;
+                    }
+                    Err(_) => last = self.number,
+                }
+            }
+        }
+        let foreign = bad == BadLine::OtherVersion || !ours;
+        let place = match last - first {
+            _ if foreign => format!("line {first}, byte offset {offset}, was"),
+            0 => format!("line {first}, byte offset {offset}, is"),
+            _ => format!("lines {first} to {last}, from byte offset {offset}, are"),
+        };
+        let problem = if foreign {
+            "not written by this version of chatroom; nothing was changed: use another data folder, \
+             or the version that wrote it"
+                .to_owned()
+        } else {
+            advice(path, first, last)
+        };
+        let path = path.display();
+        Ok(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{path}: {place} {problem}"),
+        ))
+    }
+}
+
+fn advice(path: &Path, first: u64, last: u64) -> String {
+    let path = path.display().to_string().replace('\'', r"'\''");
+    let (lines, what, loss) = if first == last {
+        (
+            first.to_string(),
+            "that line",
+            "it that one message or removal",
+        )
+    } else {
+        (
+            format!("{first},{last}"),
+            "those lines",
+            "them those messages and removals",
+        )
+    };
+    format!(
+        "damaged; nothing was changed: restore the file from a backup, or delete {what} \
+         (sed -i '{lines}d' '{path}') and with {loss}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::super::test_folder::TestFolder;
+    use super::*;
+
+    /// What is found in a file of these entries, given by their ids and what they remove.
+    fn loaded(entries: &[(&str, Option<&str>)]) -> io::Result<Loaded> {
+        let mut lines = Vec::new();
+        for (id, removed) in entries {
+            let data = match removed {
+                Some(removed) => format!(
+                    r#"{{"eventId":"{id}","room":"a","removed":"{removed}","by":"author","sentAt":1}}"#
+                ),
+                None => format!(
+                    r#"{{"eventId":"{id}","room":"a","name":"a","member":true,"text":"a","sentAt":1}}"#
+                ),
+            };
+            line::entry(&mut lines, data.as_bytes(), EventId::ZERO, None);
+        }
+        line::evicted_up_to(&mut lines, "4-0".parse().expect("an id"));
+        let folder = TestFolder::new();
+        let path = folder.path().join("journal");
+        fs::write(&path, &lines)?;
+        let mut records = 0;
+        let loaded = load(&path, &File::open(&path)?, |_| records += 1)?;
+        assert_eq!(records, entries.len() + 1);
+        assert_eq!(loaded.complete_bytes, lines.len() as u64);
+        Ok(loaded)
+    }
+
+    #[test]
+    fn a_removed_message_that_is_still_on_record_is_noticed() {
+        let removal = ("3-0", Some("1-0"));
+        for (entries, noticed) in [
+            (&[("1-0", None), ("2-0", None), removal][..], true),
+            (&[("2-0", None), removal], false),
+            (&[removal], false),
+            (&[("1-0", None)], false),
+        ] {
+            let loaded = loaded(entries).expect("a whole journal");
+            assert_eq!(loaded.has_removed_texts, noticed, "{entries:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_id_is_that_of_an_entry_or_a_mark() {
+        for (entries, last) in [
+            (&[("1-0", None), ("5-1", Some("1-0"))][..], "5-1"),
+            (&[("1-0", None)], "4-0"),
+        ] {
+            let loaded = loaded(entries).expect("a whole journal");
+            assert_eq!(loaded.last.to_string(), last);
+        }
+    }
+
+    #[test]
+    fn entries_out_of_order_are_damage() {
+        let refused = loaded(&[("1-0", None), ("3-0", None), ("3-0", Some("1-0"))]);
+        let refused = refused.expect_err("an id twice").to_string();
+        assert!(refused.contains("line 3, byte offset"), "{refused}");
+    }
+}
