@@ -206,7 +206,8 @@ async fn a_sync_that_fails_later_refuses_what_comes_after() {
 /// What an operator may do to a journal while its server runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_is_deleted_truncated_or_replaced_is_noticed_within_a_second() {
-    let deeds: [(&str, fn(&Path)); 4] = [
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed); 4] = [
         ("deleted", |path| {
             std::fs::remove_file(path).expect("it is there")
         }),
