@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Phase, Registration};
-use crate::embed::Chat;
+use crate::chat::Chat;
 use crate::http::routes::PeerAddr;
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
@@ -117,7 +117,7 @@ impl Future for Connection {
         let ended = ready!(Pin::new(&mut this.http).poll(cx));
         // A client that leaves in the middle of a stream shows as an error here, and is none.
         if ended.is_err_and(|error| is_stall(&error)) {
-            this.chat.note_stalled_write();
+            this.chat.note_stalled_write(([0, 0, 0, 0], 0).into());
         }
         Poll::Ready(())
     }

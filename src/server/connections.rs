@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 
 use tokio::sync::Notify;
 
-use crate::chat::lock;
+use crate::rooms::lock;
 use crate::slab::Slab;
 
 /// All open connections of a server.

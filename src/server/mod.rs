@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::{sleep, timeout};
 
-use crate::embed::{Chat, ServerLimits};
+use crate::chat::{Chat, ServerLimits};
 use crate::report::Reporter;
 use connections::Connections;
 
@@ -106,7 +106,7 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
 async fn accept(listener: &TcpListener, chat: &Chat, connections: &Arc<Connections>) -> Infallible {
     let mut backoff = Backoff {
         wait: FIRST_BACKOFF,
-        report: chat.report(),
+        report: chat.report().clone(),
     };
     loop {
         connections.vacancy().await;
