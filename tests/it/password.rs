@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chatroom::ManualClock;
 
-use crate::support::{EventStream, Folder, Process, Request, Server, ask, get, unlimited};
+use crate::common::{EventStream, Folder, Process, Request, Server, ask, get, unlimited};
 
 const PASSWORD: &str = "cörrect: horse";
 
@@ -244,7 +244,7 @@ async fn a_password_on_an_open_network_brings_a_warning() {
     let file = folder.file("password", PASSWORD);
     let open = ["--password-file", &file, "--listen", "0.0.0.0:0"];
     let server = Process::start(&open).await;
-    crate::support::eventually("the warning", || async {
+    crate::common::eventually("the warning", || async {
         server.stderr().contains("warning")
     })
     .await;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { binary, freePort, openStream, post, request, root, run, scratch, startServer, until, within } from './support.mjs';
+import { binary, freePort, openStream, post, request, root, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { table } from './readme.mjs';
 
 const bare = (cell) => cell.replaceAll(/[`↻]/g, '').trim();

@@ -1,12 +1,12 @@
-//! Chance that can be had again: a failing test tells its seed.
+//! Reproducible random numbers: a failing test prints its seed.
 
-/// A generator of numbers (xorshift64*, by Sebastiano Vigna), good enough to shuffle a test.
+/// A pseudorandom number generator, Sebastiano Vigna's xorshift64*.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {
     pub(crate) fn seeded(seed: u64) -> Random {
-        // A state of zero would stay zero for ever.
+        // A state of zero would stay zero.
         Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 

@@ -1,26 +1,28 @@
-//! A reader of event streams, as strict as the format allows.
+//! A reader of event streams that accepts only well-formed events.
 
 use std::collections::VecDeque;
+use std::io::BufRead;
 use std::net::SocketAddr;
 
 use serde_json::Value;
 
-use super::http::{Client, Request, Response, find};
+use super::http::{Client, Request, Response};
 use super::within;
 
-/// One event, as it came.
+/// One event, as received.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Event {
     pub(crate) id: Option<String>,
     pub(crate) event: String,
     pub(crate) data: String,
     pub(crate) retry: Option<u64>,
-    /// All its bytes, with the blank line.
+    /// All its bytes, including the blank line.
     pub(crate) raw: String,
 }
 
 impl Event {
-    fn parse(raw: &str) -> Event {
+    fn parse(raw: &[u8]) -> Event {
+        let raw = std::str::from_utf8(raw).expect("a stream is UTF-8");
         let mut event = Event {
             raw: raw.to_owned(),
             ..Event::default()
@@ -28,7 +30,8 @@ impl Event {
         assert!(!raw.contains('\r'), "a CR would end a line: {raw:?}");
         for line in raw.trim_end_matches('\n').split('\n') {
             let (field, value) = line
-                .split_once(": ")
+                .split_once(':')
+                .and_then(|(field, value)| Some((field, value.strip_prefix(' ')?)))
                 .unwrap_or_else(|| panic!("not a field: {line:?}"));
             match field {
                 "id" => assert_eq!(event.id.replace(value.to_owned()), None, "{raw:?}"),
@@ -41,7 +44,7 @@ impl Event {
         event
     }
 
-    /// The data, which is always an object.
+    /// The data, which is always a JSON object.
     pub(crate) fn json(&self) -> Value {
         let json: Value = serde_json::from_str(&self.data).expect("data is JSON");
         assert!(json.is_object(), "{json}");
@@ -50,10 +53,8 @@ impl Event {
 
     /// The text of a message.
     pub(crate) fn text(&self) -> String {
-        self.json()["text"]
-            .as_str()
-            .expect("a message has a text")
-            .to_owned()
+        let json = self.json();
+        json["text"].as_str().expect("a message's text").to_owned()
     }
 
     pub(crate) fn is(&self, event: &str) -> bool {
@@ -61,14 +62,53 @@ impl Event {
     }
 }
 
-/// The reader of a stream. Dropping it closes the connection.
-pub(crate) struct EventStream {
-    client: Client,
-    /// The answer's status and headers.
-    pub(crate) head: Response,
+/// Cuts the body of a response into events.
+#[derive(Default)]
+pub(super) struct Decoder {
     undecoded: Vec<u8>,
     events: VecDeque<Event>,
-    ended_cleanly: bool,
+    ended: bool,
+}
+
+impl Decoder {
+    /// Decodes what has arrived on the connection.
+    pub(super) fn decode(&mut self, client: &mut Client) {
+        self.ended |= client.take_chunks(&mut self.undecoded);
+        let (mut event, mut line) = (0, 0);
+        while let Ok(length) = { &self.undecoded[line..] }.skip_until(b'\n')
+            && self.undecoded[line..line + length].ends_with(b"\n")
+        {
+            line += length;
+            if length == 1 {
+                let raw = &self.undecoded[event..line];
+                self.events.push_back(Event::parse(raw));
+                event = line;
+            }
+        }
+        self.undecoded.drain(..event);
+    }
+
+    pub(super) fn next(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether the last chunk, which ends the body, has arrived.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether the body has ended between two events.
+    pub(super) fn ended_cleanly(&self) -> bool {
+        self.ended && self.undecoded.is_empty()
+    }
+}
+
+/// An open event stream. Dropping it closes the connection.
+pub(crate) struct EventStream {
+    client: Client,
+    /// The status line and the headers of the response.
+    pub(crate) head: Response,
+    decoder: Decoder,
 }
 
 impl EventStream {
@@ -77,7 +117,7 @@ impl EventStream {
         EventStream::request(address, Request::get(target)).await
     }
 
-    /// Opens a stream by a request of the test's own, which must succeed.
+    /// Opens a stream with the test's own request, which must succeed.
     pub(crate) async fn request(address: SocketAddr, request: Request) -> EventStream {
         match EventStream::attempt(address, request).await {
             Ok(stream) => stream,
@@ -85,7 +125,7 @@ impl EventStream {
         }
     }
 
-    /// Opens a stream, or gives the refusal.
+    /// Opens a stream, or returns the error response.
     pub(crate) async fn attempt(
         address: SocketAddr,
         request: Request,
@@ -93,67 +133,53 @@ impl EventStream {
         EventStream::over(Client::connect(address).await, request).await
     }
 
-    /// Opens a stream over a connection that is there.
+    /// Opens a stream over an existing connection.
     pub(crate) async fn over(
         mut client: Client,
         request: Request,
     ) -> Result<EventStream, Response> {
         client.send(&request.to_bytes()).await;
-        let mut head = client.head().await.expect("an answer comes");
+        let mut head = client.head().await.expect("the server responds");
         if head.status != 200 {
-            let length = head
-                .header("content-length")
-                .map_or(0, |length| length.parse().expect("a length is a number"));
+            let length = head.header("content-length").map_or(0, |length| {
+                length.parse().expect("Content-Length is a number")
+            });
             head.body = client.take(length).await;
             return Err(head);
         }
         Ok(EventStream {
             client,
             head,
-            undecoded: Vec::new(),
-            events: VecDeque::new(),
-            ended_cleanly: false,
+            decoder: Decoder::default(),
         })
     }
 
-    /// The session that the stream brought.
+    /// The session that the response set.
     pub(crate) fn session(&self) -> String {
-        self.head.session().expect("the stream brings a session")
+        self.head.session().expect("the stream sets a session")
     }
 
-    /// The connection under the stream.
+    /// The connection of the stream.
     pub(crate) fn client(&mut self) -> &mut Client {
         &mut self.client
     }
 
-    /// The next event of any kind; `None` at the end.
+    /// The next event of any kind; `None` once the stream has ended.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
+            self.decoder.decode(&mut self.client);
+            if let Some(event) = self.decoder.next() {
                 return Some(event);
             }
-            match self.client.chunk().await {
-                Some(chunk) => self.decode(&chunk),
-                None => {
-                    self.ended_cleanly = self.client.unread.is_empty() && self.undecoded.is_empty();
-                    return None;
-                }
+            if self.decoder.has_ended() || !self.client.fill().await {
+                return None;
             }
         }
     }
 
-    fn decode(&mut self, chunk: &[u8]) {
-        self.undecoded.extend(chunk);
-        while let Some(end) = find(&self.undecoded, b"\n\n") {
-            let raw: Vec<u8> = self.undecoded.drain(..end + 2).collect();
-            let raw = std::str::from_utf8(&raw).expect("a stream is UTF-8");
-            self.events.push_back(Event::parse(raw));
-        }
-    }
-
-    /// Whether the stream has ended between two events.
+    /// Whether the server ended the stream, and between two events.
     pub(crate) fn ended_cleanly(&self) -> bool {
-        self.ended_cleanly
+        self.decoder.ended_cleanly()
     }
 
     /// The next event, which must come.
@@ -161,8 +187,7 @@ impl EventStream {
         self.next().await.expect("the stream goes on with an event")
     }
 
-    /// The next event that is not about who comes and goes, which is told once a second, or about
-    /// silence.
+    /// The next event other than `members-changed` and `heartbeat`, whose timing varies.
     pub(crate) async fn telling(&mut self) -> Event {
         loop {
             let next = self.event().await;
@@ -172,7 +197,8 @@ impl EventStream {
         }
     }
 
-    /// Reads on up to and with the next event of that name. Heartbeats do not prolong the wait.
+    /// Reads up to and including the next event of that name. Other events do not extend the time
+    /// limit.
     pub(crate) async fn until(&mut self, event: &str) -> Event {
         within(event, async {
             loop {
@@ -190,7 +216,7 @@ impl EventStream {
         self.until("new-message").await
     }
 
-    /// The texts of the next so many messages.
+    /// The texts of the next `count` messages.
     pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::with_capacity(count);
         while texts.len() < count {

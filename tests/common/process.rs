@@ -1,5 +1,6 @@
-//! The real binary, run as its users run it, and folders for its files.
+//! The binary, run as its users run it, and folders for its files.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -9,16 +10,19 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::within;
+use super::{proc, within};
 
-/// The real binary. Dropping it kills it.
+/// The path of the binary.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_chatroom");
+
+/// A running server. Dropping it kills it.
 pub(crate) struct Process {
     child: Child,
     address: SocketAddr,
     stderr: Arc<Mutex<String>>,
 }
 
-/// How a run of the binary ended that did not come to listen.
+/// The outcome of a run of the binary that ended by itself.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -27,12 +31,12 @@ pub(crate) struct Ended {
 }
 
 impl Process {
-    /// Starts the binary on a free port of loopback, unless the arguments say where.
+    /// Starts the binary, on a free port of the loopback address unless the arguments say where.
     pub(crate) async fn start(arguments: &[&str]) -> Process {
         Process::start_with(arguments, &[]).await
     }
 
-    /// Starts the binary with more in its environment.
+    /// Starts the binary with more environment variables.
     pub(crate) async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
         let mut command = command(arguments, environment);
         if !arguments.iter().any(|one| one.starts_with("--listen")) {
@@ -41,15 +45,15 @@ impl Process {
         Process::launch(command).await
     }
 
-    /// Starts the binary by another program that ends up being it, on a free port of loopback.
+    /// Starts the binary through another program that executes it in its place, on a free port of
+    /// the loopback address.
     pub(crate) async fn start_under(wrapper: &[&str], arguments: &[&str]) -> Process {
         let mut command = under(wrapper, arguments, &[]);
         command.args(["--listen", "127.0.0.1:0"]);
         Process::launch(command).await
     }
 
-    /// Starts a prepared command (a wrapper such as `sh -c "ulimit …; exec …"`) that ends up being
-    /// the server.
+    /// Starts a server, and waits until it says where it listens.
     pub(crate) async fn launch(mut command: Command) -> Process {
         let program = command.as_std().get_program().to_owned();
         let mut child = command
@@ -74,8 +78,8 @@ impl Process {
         let address = first
             .strip_prefix("chatroom listening on http://")
             .and_then(|address| address.parse().ok())
-            .unwrap_or_else(|| panic!("not the promised first line: {first}"));
-        // Read on, so that the server never writes to a closed pipe.
+            .unwrap_or_else(|| panic!("not the documented first line: {first}"));
+        // Reads on, so that the server never writes to a full or closed pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Process {
             child,
@@ -84,7 +88,7 @@ impl Process {
         }
     }
 
-    /// Runs the binary to its end, for options that it refuses and those that only print.
+    /// Runs the binary until it ends, with options that it refuses or that only print.
     pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
         let output = within("the binary's end", command(arguments, environment).output())
             .await
@@ -101,10 +105,10 @@ impl Process {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id().expect("the process was not waited for yet")
+        self.child.id().expect("the process was not reaped yet")
     }
 
-    /// What the server has said on stderr so far.
+    /// The server's output on stderr so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.stderr)
     }
@@ -115,39 +119,36 @@ impl Process {
             .args([&format!("-{name}"), &self.pid().to_string()])
             .status()
             .await
-            .expect("the program kill is there");
+            .expect("the program kill exists");
         assert!(sent.success(), "kill -{name} failed");
     }
 
-    /// Waits for the end.
+    /// Waits until the process has ended.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
         within("the server's exit", self.child.wait())
             .await
             .expect("a child can be waited for")
     }
 
-    /// Ends the server as a power cut would, and waits until it is gone.
+    /// Kills the server, and waits until it has ended.
     pub(crate) async fn kill(mut self) {
         self.signal("KILL").await;
         self.exited().await;
     }
 
-    /// Resident memory, in bytes.
+    /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
-            .expect("the process is alive");
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-        kib.expect("Linux tells the resident memory") * 1024
+        proc::resident_bytes(self.pid())
     }
 
     /// How many file descriptors are open.
     pub(crate) fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
-            .expect("the process is alive")
-            .count()
+        proc::open_files(self.pid())
+    }
+
+    /// CPU time used so far, in ticks of a hundredth of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        proc::cpu_ticks(self.pid()).iter().sum()
     }
 }
 
@@ -155,29 +156,28 @@ fn read(text: &Mutex<String>) -> String {
     text.lock().expect("nobody panics with the lock").clone()
 }
 
-/// The binary, ready to start, deaf to the options in the environment of the test.
+/// The binary with these arguments and more environment variables.
 pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     under(&[], arguments, environment)
 }
 
-/// The binary as [`command`] has it, started by another program (`strace …`, `sh -c "…; exec $0"`)
-/// that is given it as its last arguments.
+/// A program (`strace …`, `sh -c "…; exec $0"`) whose last arguments are the binary and its own.
 pub(crate) fn under(wrapper: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-    let binary = env!("CARGO_BIN_EXE_chatroom");
-    let mut command = match wrapper {
-        [program, rest @ ..] => {
-            let mut command = Command::new(program);
-            command.args(rest).arg(binary);
-            command
+    let mut command = prepared(&[wrapper, &[BINARY], arguments].concat());
+    command.envs(environment.iter().copied());
+    command
+}
+
+/// A program and its arguments. The environment's options for chatroom are removed.
+pub(crate) fn prepared<T: AsRef<OsStr>>(words: &[T]) -> Command {
+    let mut command = Command::new(&words[0]);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"CHATROOM_") {
+            command.env_remove(name);
         }
-        [] => Command::new(binary),
-    };
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CHATROOM_")) {
-        command.env_remove(name);
     }
     command
-        .args(arguments)
-        .envs(environment.iter().copied())
+        .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -185,14 +185,14 @@ pub(crate) fn under(wrapper: &[&str], arguments: &[&str], environment: &[(&str, 
     command
 }
 
-/// A folder of its own for one test, removed at its end.
+/// A temporary folder, removed when dropped.
 pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     pub(crate) fn new() -> Folder {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let name = format!(
-            "it-{}-{}",
+            "test-{}-{}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::Relaxed)
         );
@@ -205,12 +205,12 @@ impl Folder {
         &self.0
     }
 
-    /// The path as an argument.
+    /// The path as a command line argument.
     pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().expect("the target folder's path is UTF-8")
     }
 
-    /// Writes a file in the folder, and returns its path.
+    /// Writes a file into the folder. Returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.0.join(name);
         std::fs::write(&path, content).expect("the folder can be written");
@@ -220,7 +220,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What cannot be removed is removed with the target folder.
+        // What cannot be removed now goes with the target folder.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,5 @@
-// The one place that starts programs, ours and others', and that waits for what they say. Each runs in a folder of its own and
-// on free ports, and ends with the test that started it.
+// What both JavaScript suites share: it starts programs, each with a folder and free ports of its own, and talks HTTP to them.
+// Every wait has a time limit, and every program ends with the test that started it.
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { execFileSync, spawn } from 'node:child_process';
@@ -16,14 +16,14 @@ export const target = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target
 export const binary = process.env.CHATROOM_BIN ?? path.join(target, 'release/chatroom');
 const PATIENCE = 30_000;
 
-/** A folder that is gone after the test. */
+/** A temporary folder, removed after the test. */
 export function scratch(t) {
-  const folder = mkdtempSync(path.join(tmpdir(), 'chatroom-outside-'));
+  const folder = mkdtempSync(path.join(tmpdir(), 'chatroom-test-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   return folder;
 }
 
-/** Waits for a promise, but not for ever. */
+/** Waits for a promise with a time limit. */
 export async function within(promise, what, patience = PATIENCE) {
   const stop = new AbortController();
   const late = pause(patience, undefined, { signal: stop.signal }).then(() => { throw new Error(`gave up waiting for ${what}`); });
@@ -35,7 +35,7 @@ export async function within(promise, what, patience = PATIENCE) {
   }
 }
 
-/** Asks again until the answer is one; a refused connection counts as none. */
+/** Polls until the answer is truthy; an error counts as not yet. */
 export async function until(ask, what, patience = PATIENCE) {
   const deadline = Date.now() + patience;
   for (;;) {
@@ -46,17 +46,22 @@ export async function until(ask, what, patience = PATIENCE) {
   }
 }
 
-/** Runs a program to its end and gives what came of it; it does not throw. */
+/** Runs a program until it ends; a failing exit code is not an error. */
 export async function run(command, args = [], options = {}) {
   const program = launch(command, args, options);
   const code = await within(program.ended, `${command} to end`, options.patience);
   return { code, stdout: program.stdout, stderr: program.stderr };
 }
 
-/** Starts a program that goes on. `lines` are those of stdout as they come; `ended` gives the exit code or the signal's name. */
+/** Starts a program. `lines` are the lines of its stdout as they arrive; `ended` resolves with the exit code or the signal's name. */
 export function launch(command, args = [], { input, ...options } = {}) {
   const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], ...options });
-  const program = { child, stdout: '', stderr: '', lines: new Lines(), kill: (signal = 'SIGTERM') => (child.kill(signal), program.ended) };
+  const program = { child, stdout: '', stderr: '', lines: new Lines() };
+  program.kill = (signal = 'SIGTERM') => {
+    for (const handle of [child, child.stdout, child.stderr]) handle.ref();
+    child.kill(signal);
+    return program.ended;
+  };
   child.stdout.on('data', (data) => { program.stdout += data; });
   child.stderr.on('data', (data) => { program.stderr += data; });
   createInterface({ input: child.stdout }).on('line', (line) => program.lines.push(line)).on('close', () => program.lines.end());
@@ -69,14 +74,19 @@ export function launch(command, args = [], { input, ...options } = {}) {
   return program;
 }
 
-/** Starts a program for the length of the test. */
+/** Starts a program that ends with the test or, without one, with this process, which it does not keep from ending. */
 export function service(t, command, args, { end = 'SIGTERM', ...options } = {}) {
   const program = launch(command, args, options);
-  t.after(() => within(program.kill(end), `${command} to end`).catch(() => program.kill('SIGKILL')));
+  if (t) {
+    t.after(() => within(program.kill(end), `${command} to end`).catch(() => program.kill('SIGKILL')));
+  } else {
+    for (const handle of [program.child, program.child.stdout, program.child.stderr]) handle.unref();
+    process.once('exit', () => program.child.kill('SIGKILL'));
+  }
   return program;
 }
 
-/** Starts the server and waits for its first line. */
+/** Starts the server as a service, and waits until it says where it listens. */
 export async function startServer(t, options = [], { listen = '127.0.0.1:0', command = binary, before = [], ...more } = {}) {
   const server = service(t, command, [...before, '--listen', listen, ...options], more);
   const first = await within(Promise.race([server.lines.next(), server.ended.then(() => '')]), 'the server to start');
@@ -93,13 +103,13 @@ export async function freePort() {
   return port;
 }
 
-/** Sends a message and gives the answer. `via` is for requests that go through a proxy. */
+/** Posts a message. `via` holds the options of requests that go through a proxy. */
 export function post(url, text, { name = 'bot', room = 'lobby', headers = {}, via = {} } = {}) {
   const body = JSON.stringify({ name, text });
   return request(`${url}/chat/${encodeURIComponent(room)}`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body, ...via });
 }
 
-/** One request, with its answer read to the end. `address` says where to connect to, whatever the URL names; `localAddress` from where. */
+/** Makes a request and reads the whole response. `address` is connected to instead of the URL's host; `localAddress` is connected from. */
 export async function request(url, options = {}) {
   const response = await answer(url, options);
   let text = '';
@@ -126,13 +136,13 @@ export async function openStream(url, options = {}) {
     if (line === '' && event.event) events.push(event);
     if (line === '') event = {};
   }).on('error', () => events.end()).on('close', () => events.end());
-  // A connection that is cut ends the stream; whoever waits for more is told by its end.
+  // A broken connection ends the stream too.
   response.on('error', () => events.end());
   return {
     status: response.statusCode,
     headers: response.headers,
     close: () => response.destroy(),
-    /** The next event, of this kind where one is named; undefined at the end of the stream. */
+    /** The next event, or the next of the given kind; undefined once the stream has ended. */
     async next(kind, patience = PATIENCE) {
       for (;;) {
         const event = await within(events.next(), `an event ${kind ?? ''} from ${url}`, patience);
@@ -142,16 +152,16 @@ export async function openStream(url, options = {}) {
   };
 }
 
-/** What came and what is waited for. */
+/** An unbounded queue: `next()` waits for the next line, and resolves with undefined once all were taken after the end. */
 export class Lines {
-  #come = [];
+  #arrived = [];
   #waiting = [];
   #ended = false;
 
   push(line) {
     const next = this.#waiting.shift();
     if (next) next(line);
-    else this.#come.push(line);
+    else this.#arrived.push(line);
   }
 
   end() {
@@ -160,13 +170,13 @@ export class Lines {
   }
 
   next() {
-    if (this.#come.length > 0) return Promise.resolve(this.#come.shift());
+    if (this.#arrived.length > 0) return Promise.resolve(this.#arrived.shift());
     if (this.#ended) return Promise.resolve(undefined);
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 }
 
-/** A certificate for a name, signed by itself. */
+/** A self-signed certificate for a host name. */
 export function selfSigned(folder, name) {
   const [key, certificate] = ['key.pem', 'certificate.pem'].map((file) => path.join(folder, file));
   execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-keyout', key,
@@ -174,10 +184,10 @@ export function selfSigned(folder, name) {
   return { key, certificate };
 }
 
-/** Python with the packages that the tests need, as the test command sets it up. */
+/** Python with the packages that the tests need, as `tests/run` installs them. */
 export const python = process.env.CHATROOM_PYTHON ?? path.join(target, 'venv/bin/python');
 
-/** Chromium from the system, driven by the library that the page's tests use. */
+/** Starts the system's Chromium, driven by the Playwright of the page's tests. */
 export async function chromium(...flags) {
   const { chromium: engine } = createRequire(new URL('../browser/package.json', import.meta.url))('playwright-core');
   const args = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update',

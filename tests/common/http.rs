@@ -1,6 +1,6 @@
-//! A client that sees HTTP/1.1 as the bytes that it is.
+//! An HTTP/1.1 client that hides nothing: requests are built from their parts, and responses are
+//! read from the bytes on the wire.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,7 +10,10 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
 
-/// A request as bytes, made of parts that a test chooses.
+/// The most that one read takes, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A request, built from the parts that a test chooses.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     method: String,
@@ -55,7 +58,7 @@ impl Request {
         self
     }
 
-    /// The cookie of a session, as a browser sends it back.
+    /// Adds the session cookie, as a browser does.
     pub(crate) fn session(self, session: &str) -> Request {
         self.header("Cookie", format!("chatroom-session={session}"))
     }
@@ -70,7 +73,7 @@ impl Request {
         self
     }
 
-    /// A body with its length announced, unless a header says otherwise.
+    /// Sets the body. `to_bytes` adds its `Content-Length` unless a header already frames it.
     pub(crate) fn body(mut self, body: impl AsRef<[u8]>) -> Request {
         self.body = Some(body.as_ref().to_vec());
         self
@@ -101,19 +104,20 @@ impl Request {
     }
 }
 
-/// An answer, whole.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// The status line and the headers as they came.
+    /// The status line and the headers, as received.
     pub(crate) head: String,
-    /// Names in small letters, in their order.
+    /// Names in lower case, in the order received.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Response {
-    fn parse(head: &[u8]) -> Response {
+    /// Parses a status line and headers, without the blank line that ends them.
+    pub(crate) fn parse(head: &[u8]) -> Response {
         let head = String::from_utf8(head.to_vec()).expect("a head is ASCII");
         let mut lines = head.split("\r\n");
         let status = lines
@@ -149,7 +153,7 @@ impl Response {
             .unwrap_or_else(|error| panic!("{error} in {}: {}", self.head, self.text()))
     }
 
-    /// The code of a refusal; empty where the answer is none.
+    /// The error code in the body, or an empty string if there is none.
     pub(crate) fn code(&self) -> String {
         serde_json::from_slice::<Value>(&self.body)
             .ok()
@@ -157,7 +161,7 @@ impl Response {
             .unwrap_or_default()
     }
 
-    /// The session that the answer brings.
+    /// The session in the cookie that the response sets.
     pub(crate) fn session(&self) -> Option<String> {
         let cookie = self
             .header("set-cookie")?
@@ -165,7 +169,7 @@ impl Response {
         cookie.split(';').next().map(str::to_owned)
     }
 
-    /// Checks status and code at once, so that a failure shows the whole answer.
+    /// Checks the status and the error code; a failure shows the whole response.
     #[track_caller]
     pub(crate) fn expect(self, status: u16, code: &str) -> Response {
         assert_eq!(
@@ -182,7 +186,8 @@ impl Response {
 /// A connection, which may carry several requests.
 pub(crate) struct Client {
     socket: TcpStream,
-    pub(super) unread: Vec<u8>,
+    /// Bytes that were received but not parsed yet.
+    unread: Vec<u8>,
 }
 
 impl Client {
@@ -190,14 +195,22 @@ impl Client {
         let socket = within("connecting", TcpStream::connect(address))
             .await
             .expect("the server accepts");
-        socket.set_nodelay(true).expect("a socket can be told so");
-        Client {
-            socket,
-            unread: Vec::new(),
-        }
+        socket.set_nodelay(true).expect("TCP_NODELAY can be set");
+        Client::from(socket)
     }
 
-    /// A client over a connection of the test's own.
+    /// Connects with a small receive buffer, so that the server notices a client that stalls.
+    pub(crate) async fn connect_narrow(address: SocketAddr, receive_bytes: u32) -> Client {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket
+            .set_recv_buffer_size(receive_bytes)
+            .expect("SO_RCVBUF can be set");
+        let socket = within("connecting", socket.connect(address))
+            .await
+            .expect("the server accepts");
+        Client::from(socket)
+    }
+
     pub(crate) fn from(socket: TcpStream) -> Client {
         Client {
             socket,
@@ -205,30 +218,18 @@ impl Client {
         }
     }
 
-    /// A connection whose kernel holds few bytes that it has not read: for clients that stall.
-    pub(crate) async fn connect_narrow(address: SocketAddr, receive_bytes: u32) -> Client {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .set_recv_buffer_size(receive_bytes)
-            .expect("the kernel takes the wish");
-        let socket = within("connecting", socket.connect(address))
-            .await
-            .expect("the server accepts");
-        Client {
-            socket,
-            unread: Vec::new(),
-        }
-    }
-
-    /// The socket itself, for what no other method does.
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
         &mut self.socket
     }
 
-    /// The socket alone; nothing was read but what was asked for.
     pub(crate) fn into_socket(self) -> TcpStream {
-        assert!(self.unread.is_empty(), "bytes would be lost");
         self.socket
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.try_send(bytes)
+            .await
+            .expect("the server reads the request");
     }
 
     /// Sends to a server that may be gone.
@@ -236,149 +237,153 @@ impl Client {
         within("sending", self.socket.write_all(bytes)).await
     }
 
-    pub(crate) async fn send(&mut self, bytes: &[u8]) {
-        within("sending", self.socket.write_all(bytes))
-            .await
-            .expect("the server takes what is sent");
+    /// Closes the sending direction.
+    pub(crate) async fn half_close(&mut self) {
+        let closed = self.socket.shutdown().await;
+        closed.expect("a socket can be half closed");
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     pub(crate) async fn ask(&mut self, request: &Request) -> Response {
         self.send(&request.to_bytes()).await;
-        self.response(request.method()).await
+        self.response(&request.method).await
     }
 
-    /// Reads one whole answer to a request of that method.
+    /// Sends a request to a server that may be killed: `None` if it was killed before the whole
+    /// response arrived.
+    pub(crate) async fn try_ask(&mut self, request: &Request) -> Option<Response> {
+        self.try_send(&request.to_bytes()).await.ok()?;
+        loop {
+            if let Some(mut response) = self.take_head() {
+                let length = response.header("content-length")?.parse().ok()?;
+                while self.unread.len() < length {
+                    self.fill().await.then_some(())?;
+                }
+                response.body = self.unread.drain(..length).collect();
+                return Some(response);
+            }
+            self.fill().await.then_some(())?;
+        }
+    }
+
+    /// Reads one whole response to a request with that method.
     pub(crate) async fn response(&mut self, method: &str) -> Response {
         let head = self.head().await;
-        let mut response = head.unwrap_or_else(|| panic!("the connection ended before an answer"));
+        let mut response = head.unwrap_or_else(|| panic!("the connection closed unanswered"));
         if method != "HEAD" && response.status != 204 && response.status != 304 {
-            // The limit is on the whole, for a stream in place of an answer has no end.
-            response.body = within("the end of an answer", self.body(&response)).await;
+            // One time limit for the whole body: an event stream would never end.
+            response.body = within("the whole response", self.body(&response)).await;
         }
         response
     }
 
     async fn body(&mut self, head: &Response) -> Vec<u8> {
         if let Some(length) = head.header("content-length") {
-            let length = length.parse().expect("a length is a number");
+            let length = length.parse().expect("Content-Length is a number");
             return self.take(length).await;
         }
         if head.header("transfer-encoding") != Some("chunked") {
             return self.rest().await;
         }
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk().await {
-            body.extend(chunk);
-        }
+        while !self.take_chunks(&mut body) && self.fill().await {}
         body
     }
 
-    /// Reads status line and headers; `None` where the connection ended before any byte.
+    /// Reads the status line and the headers; `None` if the connection closed before any byte.
     pub(crate) async fn head(&mut self) -> Option<Response> {
-        let end = loop {
-            if let Some(end) = find(&self.unread, b"\r\n\r\n") {
-                break end;
+        loop {
+            if let Some(head) = self.take_head() {
+                return Some(head);
             }
             if !self.fill().await {
                 assert!(
                     self.unread.is_empty(),
-                    "the answer broke off: {}",
+                    "the head is incomplete: {}",
                     String::from_utf8_lossy(&self.unread)
                 );
                 return None;
             }
-        };
+        }
+    }
+
+    /// Parses the status line and the headers, if they have arrived.
+    pub(super) fn take_head(&mut self) -> Option<Response> {
+        let end = find(&self.unread, b"\r\n\r\n")?;
         let head: Vec<u8> = self.unread.drain(..end + 4).collect();
         Some(Response::parse(&head[..end]))
     }
 
-    /// Reads one chunk of a chunked body; `None` at the body's end, or where it breaks off.
-    pub(crate) async fn chunk(&mut self) -> Option<Vec<u8>> {
-        let line = loop {
-            if let Some(end) = find(&self.unread, b"\r\n") {
-                break end;
-            }
-            if !self.fill().await {
-                return None;
-            }
-        };
-        let size = std::str::from_utf8(&self.unread[..line]).expect("a chunk's size is ASCII");
-        let size = usize::from_str_radix(size, 16).expect("a chunk's size is hexadecimal");
-        let whole = line + 2 + size + 2;
-        while self.unread.len() < whole {
-            if !self.fill().await {
-                return None;
-            }
+    /// Appends the data of all whole chunks that have arrived to `body`. True once the last chunk,
+    /// which ends the body, was among them.
+    pub(super) fn take_chunks(&mut self, body: &mut Vec<u8>) -> bool {
+        let (mut taken, mut ended) = (0, false);
+        while let Some(line) = find(&self.unread[taken..], b"\r\n")
+            && !ended
+        {
+            let size = std::str::from_utf8(&self.unread[taken..taken + line]);
+            let size = usize::from_str_radix(size.expect("a chunk size is ASCII"), 16)
+                .expect("a chunk size is hexadecimal");
+            let data = taken + line + 2;
+            let Some(chunk) = self.unread.get(data..data + size + 2) else {
+                break;
+            };
+            body.extend_from_slice(&chunk[..size]);
+            taken = data + size + 2;
+            ended = size == 0;
         }
-        let chunk = self.unread[line + 2..line + 2 + size].to_vec();
-        self.unread.drain(..whole);
-        (size > 0).then_some(chunk)
+        self.unread.drain(..taken);
+        ended
     }
 
-    /// Reads to the end of the connection.
+    /// Reads until the connection closes.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.fill().await {}
         std::mem::take(&mut self.unread)
     }
 
-    /// Reads to the end of the connection, or as much as comes in a time.
+    /// Reads until the connection closes or the time is up.
     pub(crate) async fn rest_within(&mut self, time: Duration) -> Vec<u8> {
         let reading = async { while self.fill().await {} };
-        // What was read until then is kept.
+        // A timeout keeps what was read before it.
         let _ = tokio::time::timeout(time, reading).await;
         std::mem::take(&mut self.unread)
     }
 
     pub(crate) async fn take(&mut self, length: usize) -> Vec<u8> {
         while self.unread.len() < length {
-            assert!(self.fill().await, "the body broke off");
+            assert!(self.fill().await, "the body is incomplete");
         }
         self.unread.drain(..length).collect()
     }
 
-    /// Reads what has come; false at the end of the connection, however it came.
-    async fn fill(&mut self) -> bool {
-        let read = within("an answer", self.socket.read_buf(&mut self.unread)).await;
-        read.is_ok_and(|count| count > 0)
+    /// Reads once; false if the connection was closed or reset.
+    pub(super) async fn fill(&mut self) -> bool {
+        within("a response", self.read(READ_BYTES)).await
+    }
+
+    /// Reads once, at most so many bytes, without a time limit; false if the connection was closed
+    /// or reset. Cancel safe.
+    pub(super) async fn read(&mut self, at_most: usize) -> bool {
+        let mut bytes = vec![0; at_most];
+        let count = self.socket.read(&mut bytes).await.unwrap_or(0);
+        self.unread.extend_from_slice(&bytes[..count]);
+        count > 0
     }
 }
 
-pub(super) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` begins in `haystack`.
+pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack
         .windows(needle.len())
         .position(|window| window == needle)
 }
 
-/// Asks on a connection of its own.
+/// Sends a request over a connection of its own.
 pub(crate) async fn ask(address: SocketAddr, request: Request) -> Response {
     Client::connect(address).await.ask(&request).await
 }
 
 pub(crate) async fn get(address: SocketAddr, target: &str) -> Response {
     ask(address, Request::get(target)).await
-}
-
-/// Posts a text, and expects it to be taken. The answer's JSON is the message.
-#[track_caller]
-pub(crate) fn say(
-    address: SocketAddr,
-    room: &str,
-    name: &str,
-    text: &str,
-) -> impl Future<Output = Value> {
-    let request = Request::post_text(&format!("/chat/{room}?name={}", encode(name)), text);
-    async move { ask(address, request).await.expect(201, "").json() }
-}
-
-/// Percent-encodes all but the plainest characters.
-pub(crate) fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
-                char::from(byte).to_string()
-            }
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
 }

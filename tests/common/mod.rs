@@ -1,30 +1,37 @@
-//! What every test stands on: a server (in this process, or the real binary), a client that sees
-//! the bytes of HTTP as they are, and a reader of event streams. No other module starts a server.
+//! What every test program shares: a server in this process or the binary, an HTTP client, and a
+//! reader of event streams.
 //!
-//! Every wait has a limit, so that a server that hangs fails a test and does not stop it.
+//! Every wait has a time limit, so that a server that hangs fails a test instead of blocking it.
 
+mod chat;
+mod crowd;
 mod events;
-mod http;
-mod process;
+pub(crate) mod http;
+pub(crate) mod proc;
+pub(crate) mod process;
 mod random;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chatroom::{Builder, Chat, LogLevel};
+use chatroom::{Builder, Chat, LogLevel, ManualClock};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use chat::{
+    encode, figure, id_of, in_order, post_all, retained, say, texts, until_streams,
+};
+pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
-pub(crate) use http::{Client, Request, Response, ask, encode, get, say};
+pub(crate) use http::{Client, Request, Response, ask, get};
 pub(crate) use process::{Folder, Process, under};
 pub(crate) use random::Random;
 
-/// How long a test waits for what must come. Generous, for the machine may be busy.
+/// How long a test waits for what must happen. Generous, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for a future, but not for ever.
+/// Waits for a future with a time limit.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(value) => value,
@@ -32,7 +39,7 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
     }
 }
 
-/// Asks again and again until the answer is yes. For what announces itself by no event.
+/// Polls a condition until it is true, where no event announces it.
 pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     within(what, async {
         while !ask().await {
@@ -42,7 +49,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
     .await;
 }
 
-/// A server in this process, on a port of its own. Dropping it ends it.
+/// A server in this process, on a port of its own. Dropping it shuts it down.
 pub(crate) struct Server {
     address: SocketAddr,
     chat: Chat,
@@ -51,17 +58,24 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// A server without limits on messages and streams, which most tests are not about.
+    /// Starts a server without the limits that most tests are not about.
     pub(crate) async fn start() -> Server {
         Server::with(|chat| chat).await
     }
 
-    /// A server like [`Server::start`]'s, but for what the closure changes.
+    /// Starts a server that a closure configures further.
     pub(crate) async fn with(change: impl FnOnce(Builder) -> Builder) -> Server {
         Server::on("127.0.0.1:0", change).await
     }
 
-    /// A server that listens on an address of the test's choice.
+    /// Starts a server whose time stands still until the test advances it.
+    pub(crate) async fn in_still_time() -> (Server, ManualClock) {
+        let clock = ManualClock::at(1_700_000_000_000);
+        let server = Server::with(|chat| chat.clock(clock.clone())).await;
+        (server, clock)
+    }
+
+    /// Starts a server on the given address.
     pub(crate) async fn on(address: &str, change: impl FnOnce(Builder) -> Builder) -> Server {
         let address = address.parse().expect("an address");
         let listener = chatroom::bind(address).expect("the address is free");
@@ -87,12 +101,12 @@ impl Server {
         &self.chat
     }
 
-    /// Tells the server to shut down in good order, and does not wait.
+    /// Begins a graceful shutdown, without waiting for its end.
     pub(crate) fn begin_stop(&mut self) {
         drop(self.stop.take());
     }
 
-    /// Shuts the server down in good order, and waits until it is done.
+    /// Shuts the server down gracefully, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.begin_stop();
         within("the server's end", &mut self.task)
@@ -101,7 +115,7 @@ impl Server {
     }
 }
 
-/// A chat without limits on messages and streams, quiet on stderr.
+/// A chat without limits on message rates and on streams per address, quiet on stderr.
 pub(crate) fn unlimited() -> Builder {
     Chat::builder()
         .message_rate(0.0)
