@@ -9,11 +9,13 @@
 pub(crate) mod clock;
 pub(crate) mod id;
 pub(crate) mod names;
+mod unicode;
 
 pub(crate) mod frame;
 pub(crate) mod message;
 
 pub(crate) mod answers;
+pub(crate) mod author;
 mod clients;
 pub(crate) mod counters;
 pub(crate) mod history;

@@ -4,104 +4,104 @@
 //! cannot exist.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
-/// Characters in a room's name at most.
+use super::unicode::{is_deceptive, is_ignorable, is_mark};
+
+/// The most characters in a room's name.
 pub const ROOM_NAME_CHARS: usize = 64;
-/// Characters in a member's name at most.
+/// The most characters in a member's name.
 pub const MEMBER_NAME_CHARS: usize = 32;
-/// Characters in an idempotency key at most.
+/// The most characters in an idempotency key.
 pub const KEY_CHARS: usize = 64;
 
-/// The name of a room: 1 to 64 letters, digits, `-`, `_` and `.`, the last not first.
+/// The name of a room: 1 to 64 letters, combining marks, digits, `-`, `_` and `.`. It begins with
+/// neither a mark nor a dot.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RoomName(Arc<str>);
 
-/// The name of a person or bot, as it is shown: 1 to 32 visible characters.
+/// The name of a person or bot as it is shown: 1 to 32 visible characters.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct MemberName(Arc<str>);
 
-/// A member's name as it is compared: without case.
+/// A member's name as it is compared: without case, and without what cannot be seen.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct FoldedName(Box<str>);
 
-/// What is said: not empty, without white space at its end, within the limit of the server.
+/// What is said: not empty, without white space at its end, within the server's limit.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MessageText(Box<str>);
 
-/// A poster's own mark on a message, by which a repeat is known: 1 to 64 visible ASCII characters.
+/// What a poster marks a message with so that a repeat of it is recognized: 1 to 64 visible ASCII
+/// characters.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct IdempotencyKey(Arc<str>);
 
-/// The value breaks the rule of its type.
+/// The text breaks the rule of its type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the value breaks the rule of its type")
+        f.write_str("too long, empty, or with characters that are not allowed")
     }
 }
 
 impl std::error::Error for Malformed {}
 
-/// Why something cannot be said.
+/// Why a text cannot be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum BadText {
-    /// Nothing but white space.
+    /// It is empty, or white space only.
     Empty,
-    /// More bytes than the server takes.
+    /// It has more bytes than the server accepts.
     TooLong,
 }
+
+impl fmt::Display for BadText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadText::Empty => "the text is empty",
+            BadText::TooLong => "the text is too long",
+        })
+    }
+}
+
+impl std::error::Error for BadText {}
 
 impl RoomName {
     /// Checks a room's name.
     pub fn parse(text: &str) -> Result<RoomName, Malformed> {
-        let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
-        let fits = (1..=ROOM_NAME_CHARS).contains(&text.chars().count());
-        if fits && text.chars().all(allowed) && !text.starts_with('.') {
-            Ok(RoomName(text.into()))
-        } else {
-            Err(Malformed)
+        let letter = |c: char| c.is_alphanumeric() && !is_ignorable(c);
+        let allowed = |c| letter(c) || is_mark(c) || matches!(c, '-' | '_' | '.');
+        if text.starts_with('.') || text.starts_with(is_mark) {
+            return Err(Malformed);
         }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        checked(text, ROOM_NAME_CHARS, allowed).map(RoomName)
     }
 }
 
 impl MemberName {
     /// Checks a member's name.
     pub fn parse(text: &str) -> Result<MemberName, Malformed> {
-        let fits = (1..=MEMBER_NAME_CHARS).contains(&text.chars().count());
-        if fits && text.trim() == text && !text.chars().any(deceives) {
-            Ok(MemberName(text.into()))
-        } else {
-            Err(Malformed)
+        let visible = visible(text);
+        if visible.is_empty() || visible.trim() != visible {
+            return Err(Malformed);
         }
+        checked(text, MEMBER_NAME_CHARS, |c| !is_deceptive(c)).map(MemberName)
     }
 
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Upper case first, so that letters with two lower cases (final sigma, long s) meet.
+    /// The name as it is compared.
     pub(crate) fn folded(&self) -> FoldedName {
-        let folded: String = self
-            .0
-            .chars()
-            .flat_map(char::to_uppercase)
-            .flat_map(char::to_lowercase)
-            .collect();
-        FoldedName(folded.into())
+        // Twice, as some letters lead to the others of their kind only in two steps: ẞ, ß, SS.
+        FoldedName(fold(&fold(&visible(&self.0))).into())
     }
 }
 
 impl MessageText {
-    /// Cuts the white space at the end off and checks what is left against `max_bytes`.
+    /// Removes the white space at the end and checks what is left against `max_bytes`.
     pub fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {
         match text.trim_end() {
             "" => Err(BadText::Empty),
@@ -109,60 +109,80 @@ impl MessageText {
             text => Ok(MessageText(text.into())),
         }
     }
-
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl IdempotencyKey {
     /// Checks a key.
     pub fn parse(text: &str) -> Result<IdempotencyKey, Malformed> {
-        let fits = (1..=KEY_CHARS).contains(&text.len());
-        if fits && text.bytes().all(|b| b.is_ascii_graphic()) {
-            Ok(IdempotencyKey(text.into()))
-        } else {
-            Err(Malformed)
+        checked(text, KEY_CHARS, |c| c.is_ascii_graphic()).map(IdempotencyKey)
+    }
+}
+
+/// The text, if it has 1 to `max_chars` characters, all of them allowed.
+fn checked(
+    text: &str,
+    max_chars: usize,
+    allowed: impl Fn(char) -> bool,
+) -> Result<Arc<str>, Malformed> {
+    let fits = !text.is_empty() && text.chars().nth(max_chars).is_none();
+    if fits && text.chars().all(allowed) {
+        Ok(text.into())
+    } else {
+        Err(Malformed)
+    }
+}
+
+/// The text without the characters that leave no mark on the screen.
+fn visible(text: &str) -> String {
+    text.chars().filter(|&c| !is_ignorable(c)).collect()
+}
+
+/// Upper case first, so that letters with two lower cases (final sigma, long s) meet.
+fn fold(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+macro_rules! texts {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
         }
-    }
 
-    /// The key.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
 }
 
-impl AsRef<str> for MemberName {
-    fn as_ref(&self) -> &str {
-        &self.0
-    }
+texts!(RoomName, MemberName, MessageText, IdempotencyKey);
+
+macro_rules! from_str {
+    ($($name:ident),+) => {$(
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<$name, Malformed> {
+                $name::parse(text)
+            }
+        }
+    )+};
 }
 
-impl fmt::Display for RoomName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for MemberName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// Characters that make one name look like another, or like none: controls, line separators, the
-/// format characters of Unicode 16 (zero-width, bidi; general category Cf), and blank letters.
-fn deceives(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{2028}' | '\u{2029}'
-            | '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
-            | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
-            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
-            | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}')
-}
+from_str!(RoomName, MemberName, IdempotencyKey);
 
 #[cfg(test)]
 mod tests {
@@ -171,7 +191,19 @@ mod tests {
 
     #[test]
     fn rooms() {
-        for good in ["lobby", "a", "Café-3_x.y", "聊天室", &"x".repeat(64), "٣"] {
+        for good in [
+            "lobby",
+            "a",
+            "Café-3_x.y",
+            "聊天室",
+            &"x".repeat(64),
+            "٣",
+            "हिन्दी",
+            "தமிழ்",
+            "ภาษาไทย",
+            "Cafe\u{301}",
+            "กั้ง-\u{31}\u{301}",
+        ] {
             assert!(RoomName::parse(good).is_ok(), "{good}");
         }
         for bad in [
@@ -186,6 +218,10 @@ mod tests {
             &"x".repeat(65),
             "a%b",
             "a\0",
+            "\u{301}a",
+            "\u{93f}a",
+            "a\u{fe0f}",
+            "a\u{3164}",
         ] {
             assert!(RoomName::parse(bad).is_err(), "{bad:?}");
         }
@@ -202,6 +238,9 @@ mod tests {
             &"x".repeat(32),
             "<img>",
             "e\u{301}",
+            "❤\u{fe0f}",
+            "葛\u{e0100}",
+            "ខ\u{17b4}",
         ] {
             assert!(MemberName::parse(good).is_ok(), "{good}");
         }
@@ -218,6 +257,16 @@ mod tests {
             "b\0b",
             "\u{3164}",
             "b\u{2028}b",
+            "\u{2800}",
+            "\u{1d159}",
+            "\u{fe0f}",
+            "\u{17b5}",
+            "\u{180c}",
+            "\u{fff0}",
+            "\u{e0080}",
+            "\u{e0101}\u{fe00}",
+            "\u{fe0f} \u{fe0f}",
+            "\u{fe0f} bob",
             &"x".repeat(33),
         ] {
             assert!(MemberName::parse(bad).is_err(), "{bad:?}");
@@ -230,7 +279,30 @@ mod tests {
         assert_eq!(folded("ÀLICE"), folded("àlice"));
         assert_eq!(folded("ΟΔΟΣ"), folded("οδος"));
         assert_eq!(folded("STRASSE"), folded("straße"));
+        assert_eq!(folded("Straße"), folded("STRAẞE"));
         assert_ne!(folded("alice"), folded("álice"));
+    }
+
+    #[test]
+    fn every_case_of_a_letter_is_one_name() {
+        for letter in ('\0'..=char::MAX).filter(|c| c.is_alphabetic()) {
+            let folded = |cased: String| fold(&fold(&cased));
+            let same = folded(letter.to_string());
+            assert_eq!(folded(letter.to_uppercase().collect()), same, "{letter}");
+            assert_eq!(folded(letter.to_lowercase().collect()), same, "{letter}");
+            assert_eq!(fold(&same), same, "{letter}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_does_not_tell_names_apart() {
+        let folded = |name: &str| MemberName::parse(name).expect("a name").folded();
+        for unseen in "\u{17b4}\u{180b}\u{180f}\u{fe00}\u{fe0f}\u{fff0}\u{e0080}\u{e0100}".chars() {
+            assert_eq!(
+                folded(&format!("{unseen}a{unseen}nn{unseen}")),
+                folded("Ann")
+            );
+        }
     }
 
     #[test]
@@ -254,10 +326,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn rooms_of_all_scripts(name in r"[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,63}") {
+            let seen = !name.contains(is_ignorable);
+            prop_assert_eq!(RoomName::parse(&name).is_ok(), seen);
+        }
+
+        #[test]
+        fn no_room_begins_with_a_mark(name in r"\p{M}[\p{L}\p{M}]{0,9}") {
+            prop_assert_eq!(RoomName::parse(&name), Err(Malformed));
+        }
+
+        #[test]
         fn whatever_is_sent_never_panics(text in ".*") {
             let _ = RoomName::parse(&text);
             let _ = IdempotencyKey::parse(&text);
-            let _ = text.parse::<crate::chat::id::EventId>();
+            let _ = text.parse::<super::super::id::EventId>();
             let _ = MessageText::parse(&text, 10);
             if let Ok(name) = MemberName::parse(&text) {
                 let breaks = ['\n', '\r', '\u{2028}', '\u{200b}'];

@@ -50,6 +50,7 @@ pub(crate) fn part(path: &str) -> Option<&'static Part> {
 /// Answers with a part. The page itself also brings a session to who has none.
 pub(crate) fn serve(
     site: &Site,
+    prefix: &str,
     part: &Part,
     request: &HeaderMap,
     visitor: Visitor,
@@ -62,7 +63,7 @@ pub(crate) fn serve(
         HeaderValue::from_static(PAGE_POLICY),
     );
     if part.path.is_empty() && visitor.session.is_none() {
-        let cookie = session::set_cookie(site.sessions.issue(), visitor.https);
+        let cookie = session::set_cookie(site.sessions.issue(), prefix, visitor.https);
         cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
     }
     response

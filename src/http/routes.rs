@@ -133,10 +133,10 @@ where
     )?;
     match (&head.method, route?) {
         (&Method::GET | &Method::HEAD, Route::Part(part)) => {
-            Ok(page::serve(site, part, &head.headers, visitor))
+            Ok(page::serve(site, prefix, part, &head.headers, visitor))
         }
         (&Method::GET | &Method::HEAD, Route::Prefix) => redirect(&format!("{prefix}/")),
-        (&Method::GET, Route::Room(room)) => stream::open(site, head, visitor, &room),
+        (&Method::GET, Route::Room(room)) => stream::open(site, prefix, head, visitor, &room),
         (&Method::POST, Route::Room(room)) => {
             messages::post(site, head, body, visitor, &room).await
         }

@@ -42,6 +42,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// Opens a stream of a room.
 pub(crate) fn open(
     site: &Arc<Site>,
+    prefix: &str,
     head: &Parts,
     visitor: Visitor,
     room: &RoomName,
@@ -70,7 +71,7 @@ pub(crate) fn open(
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {
-        session::set_cookie(session, visitor.https)
+        session::set_cookie(session, prefix, visitor.https)
             .map(|cookie| headers.insert(SET_COOKIE, cookie));
     }
     Ok(response)
