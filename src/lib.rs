@@ -128,7 +128,8 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-pub mod options;
+#[doc(hidden)]
+pub mod cli;
 
 mod server;
 

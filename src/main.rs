@@ -10,14 +10,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chatroom::options::{self, Command, Options};
+use chatroom::cli::{self, Command, Options};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long `--check` waits for each step of its question.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let result = match options::parse(std::env::args().skip(1), |name| std::env::var(name).ok()) {
+    let result = match cli::parse(std::env::args().skip(1), |name| std::env::var(name).ok()) {
         Err(error) => {
             eprintln!("chatroom: {error}");
             return ExitCode::from(2);
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> io::Result<()> {
-    if let Some(warning) = options.warning() {
+    for warning in &options.warnings {
         eprintln!("chatroom warning: {warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
