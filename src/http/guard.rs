@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-use super::address::{ClientAddress, Origin, origin};
+use super::address::{ClientAddress, ClientOrigin, client_origin};
 use super::body::Body;
 use super::error::Refusal;
 use super::limits::TokenBuckets;
@@ -73,8 +73,8 @@ impl Guard {
         asked: Asked,
         now: Moment,
     ) -> Result<Visitor, Refusal> {
-        let Origin { address, https } =
-            origin(peer, &request.headers, &self.policy.trusted_proxies);
+        let ClientOrigin { address, https } =
+            client_origin(peer, &request.headers, &self.policy.trusted_proxies);
         if !asked.open {
             self.check_host(request)?;
         }

@@ -1,10 +1,10 @@
-//! The one password of a server, sent by HTTP Basic (RFC 7617) with any user name.
+//! A password that clients send by HTTP Basic (RFC 7617) with any user name.
 
 use std::hint::black_box;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
-/// The password.
+/// A password.
 #[derive(Clone)]
 pub(crate) struct Password(Box<[u8]>);
 
@@ -14,7 +14,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What a request shows.
+/// The password that a request carries, compared with the right one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Shown {
     Right,
@@ -23,7 +23,8 @@ pub(crate) enum Shown {
 }
 
 impl Password {
-    /// Takes the content of a password file: its first line's break is not part of the password.
+    /// Takes the content of a password file, whose trailing line break is not part of the password;
+    /// `None` if the rest is empty.
     pub(crate) fn new(content: &[u8]) -> Option<Password> {
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
@@ -40,8 +41,8 @@ impl Password {
         }
     }
 
-    /// Takes as long for any wrong password of a length, so that time tells nothing about where
-    /// it goes wrong.
+    /// Takes equally long for all wrong passwords of one length, so that timing does not tell how
+    /// much of a guess is right.
     fn equals(&self, given: &[u8]) -> bool {
         let expected = self.0.iter().cycle();
         let different = given
