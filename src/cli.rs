@@ -2,10 +2,15 @@
 //! defaults and the help. It is for `main.rs` alone, and no part of the library's public API.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
 use std::mem;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use crate::http::guard;
 use crate::{Builder, Fsync, LogLevel, RoomName};
 
 /// What the program is asked to do.
@@ -35,6 +40,8 @@ struct Spec {
     /// Empty for an option that is off, or open, until it is given.
     default: &'static str,
     repeatable: bool,
+    /// The value may hold a password, so no error repeats it.
+    secret: bool,
     meaning: &'static str,
     apply: fn(&mut Options, &str) -> Result<(), String>,
 }
@@ -45,17 +52,23 @@ const SPEC: Spec = Spec {
     value: "",
     default: "",
     repeatable: false,
+    secret: false,
     meaning: "",
     apply: |_, _| Ok(()),
 };
 
 #[rustfmt::skip]
 const TABLE: &[Spec] = &[
-    Spec { name: "listen", value: "ADDR", default: "127.0.0.1:8080", meaning: "address and port to listen on; port 0 picks one", apply: |o, v| {
-        o.listen = v.parse().map_err(|_| "expected an address with a port, such as 127.0.0.1:8080")?;
+    Spec { name: "listen", value: "ADDR", default: "127.0.0.1:8080", meaning: "where to listen; PORT means 127.0.0.1:PORT, 0 picks one", apply: |o, v| {
+        o.listen = address(v).ok_or("expected an IP address with a port, such as 127.0.0.1:8080, or a port")?;
         Ok(())
     }, ..SPEC },
-    Spec { name: "data", value: "DIR", meaning: "keep messages across restarts in this folder (default: in memory only)", apply: |o, v| o.set(Builder::data, v), ..SPEC },
+    Spec { name: "data", value: "DIR", meaning: "keep messages across restarts in this folder (default: in memory only)", apply: |o, v| {
+        if v.is_empty() {
+            return Err("expected a folder".into());
+        }
+        o.set(Builder::data, v)
+    }, ..SPEC },
     Spec { name: "fsync", value: "always|everysec|no", default: "everysec", meaning: "when a message counts as stored, with --data", apply: |o, v| {
         o.set(Builder::fsync, match v {
             "always" => Fsync::Always,
@@ -64,9 +77,14 @@ const TABLE: &[Spec] = &[
             _ => return Err("expected always, everysec or no".into()),
         })
     }, ..SPEC },
+    Spec { name: "redis", value: "URL", secret: true, meaning: "share the rooms with other servers; needs the Cargo feature redis", apply: redis, ..SPEC },
     Spec { name: "password-file", value: "FILE", meaning: "ask everyone for the password in this file (default: ask nobody)", apply: |o, v| {
-        let password = std::fs::read(v).map_err(|error| format!("cannot read it: {error}"))?;
+        let password = password(o, v)?;
         o.try_set(|chat| chat.password(password), "the file is empty")
+    }, ..SPEC },
+    Spec { name: "moderator-password-file", value: "FILE", meaning: "who knows the password in this file may remove messages and ban", apply: |o, v| {
+        let password = password(o, v)?;
+        o.try_set(|chat| chat.moderator_password(password), "the file is empty")
     }, ..SPEC },
     Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |o, v| {
         let room = RoomName::parse(v).map_err(|_| "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)")?;
@@ -75,7 +93,12 @@ const TABLE: &[Spec] = &[
     Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |o, v| {
         o.try_set(|chat| chat.allow_origin(v), "expected an origin, such as https://example.org")
     }, ..SPEC },
-    Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |o, v| o.set(Builder::allow_host, v), ..SPEC },
+    Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |o, v| {
+        if !guard::is_host(v) {
+            return Err("expected a host name such as chat.example.org, or an IP address".into());
+        }
+        o.set(Builder::allow_host, v)
+    }, ..SPEC },
     Spec { name: "trusted-proxy", value: "IP", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |o, v| {
         let proxy = v.parse().map_err(|_| "expected an IP address")?;
         o.set(Builder::trusted_proxy, proxy)
@@ -83,6 +106,7 @@ const TABLE: &[Spec] = &[
     Spec { name: "heartbeat", value: "SECONDS", default: "15", meaning: "send a heartbeat on a stream that was silent this long", apply: |o, v| o.set(Builder::heartbeat, seconds(v)?), ..SPEC },
     Spec { name: "history", value: "COUNT", default: "500", meaning: "messages retained per room", apply: |o, v| o.set(Builder::history, count(v)?), ..SPEC },
     Spec { name: "history-bytes", value: "BYTES", default: "262144", meaning: "bytes of messages retained per room", apply: |o, v| o.set(Builder::history_bytes, count(v)?), ..SPEC },
+    Spec { name: "history-age", value: "SECONDS", default: "0", meaning: "evict messages that are older", apply: |o, v| o.set(Builder::history_age, seconds(v)?), ..SPEC },
     Spec { name: "max-rooms", value: "COUNT", default: "256", meaning: "most rooms", apply: |o, v| o.set(Builder::max_rooms, count(v)?), ..SPEC },
     Spec { name: "max-streams", value: "COUNT", default: "10000", meaning: "most open streams", apply: |o, v| o.set(Builder::max_streams, count(v)?), ..SPEC },
     Spec { name: "max-streams-per-ip", value: "COUNT", default: "100", meaning: "most open streams of one address (IPv6: of one /64)", apply: |o, v| o.set(Builder::max_streams_per_ip, count(v)?), ..SPEC },
@@ -103,11 +127,6 @@ const TABLE: &[Spec] = &[
         })
     }, ..SPEC },
 ];
-
-/// Options that take no value.
-const CHECK: &str = "--check";
-const HELP: &str = "--help";
-const VERSION: &str = "--version";
 
 impl Options {
     fn set<T>(&mut self, method: fn(Builder, T) -> Builder, value: T) -> Result<(), String> {
@@ -131,20 +150,27 @@ impl Options {
 /// # Errors
 /// One line that names the option or variable and says what was expected.
 pub fn parse(
-    arguments: impl IntoIterator<Item = String>,
-    environment: impl Fn(&str) -> Option<String>,
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, String> {
+    read(arguments.into_iter(), environment).map_err(|line| line.replace(char::is_control, " "))
+}
+
+fn read(
+    mut arguments: impl Iterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Command, String> {
     let mut given: HashMap<&'static str, Vec<String>> = HashMap::new();
     let mut check = false;
-    let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
+        let argument = utf8(argument)?;
         match argument.as_str() {
-            HELP => return Ok(Command::Print(help())),
-            VERSION => {
+            "-h" | "--help" => return Ok(Command::Print(help())),
+            "-V" | "--version" => {
                 let version = concat!("chatroom ", env!("CARGO_PKG_VERSION"), "\n");
                 return Ok(Command::Print(version.into()));
             }
-            CHECK => check = true,
+            "--check" => check = true,
             _ => {
                 let (name, value) = match argument.split_once('=') {
                     Some((name, value)) => (name, Some(value.to_owned())),
@@ -152,9 +178,11 @@ pub fn parse(
                 };
                 let spec =
                     find(name).ok_or_else(|| format!("{name}: unknown option; see --help"))?;
-                let value = value
-                    .or_else(|| arguments.next())
-                    .ok_or_else(|| format!("{name}: expected a value: {}", spec.value))?;
+                let value = match value.map_or_else(|| arguments.next().map(utf8), |v| Some(Ok(v)))
+                {
+                    Some(value) => value.map_err(|error| format!("{name} {error}"))?,
+                    None => return Err(format!("{name}: expected a value: {}", spec.value)),
+                };
                 let values = given.entry(spec.name).or_default();
                 if !spec.repeatable {
                     values.clear();
@@ -173,7 +201,7 @@ pub fn parse(
 
 fn apply(
     mut given: HashMap<&'static str, Vec<String>>,
-    environment: impl Fn(&str) -> Option<String>,
+    environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Options, String> {
     let mut options = Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -184,7 +212,9 @@ fn apply(
         let mut source = format!("--{}", spec.name);
         if !given.contains_key(spec.name) {
             let variable = variable(spec);
-            let values = match environment(&variable).filter(|value| !value.is_empty()) {
+            let value = environment(&variable).filter(|value| !value.is_empty());
+            let value = value.map(utf8).transpose();
+            let values = match value.map_err(|error| format!("{variable} {error}"))? {
                 Some(value) if spec.repeatable => {
                     value.split(',').map(|one| one.trim().to_owned()).collect()
                 }
@@ -199,18 +229,28 @@ fn apply(
             given.insert(spec.name, values);
         }
         for value in &given[spec.name] {
-            (spec.apply)(&mut options, value)
-                .map_err(|expected| format!("{source} {value}: {expected}"))?;
+            (spec.apply)(&mut options, value).map_err(|expected| match spec.secret {
+                true => format!("{source}: {expected}"),
+                false => format!("{source} {value}: {expected}"),
+            })?;
         }
     }
     let loopback = options.listen.ip().is_loopback();
     let has = |name: &str| given.contains_key(name);
+    if has("redis") && has("data") {
+        return Err("--redis: excludes --data; Redis keeps the messages".into());
+    }
     if loopback && !has("allow-host") {
         for host in ["localhost", "127.0.0.1", "[::1]"] {
             options.set(Builder::allow_host, host)?;
         }
     }
-    if has("password-file") && !loopback && !has("trusted-proxy") {
+    if !loopback && !has("password-file") {
+        options.warnings.push(format!(
+            "everyone who can reach {} can read and write without a password: see --password-file",
+            options.listen
+        ));
+    } else if !loopback && !has("trusted-proxy") {
         options.warnings.push("the password crosses the network unencrypted: put a proxy with TLS in front, and name it with --trusted-proxy".into());
     }
     Ok(options)
@@ -230,7 +270,7 @@ fn help() -> String {
         "A chat room server: people open its page, join a room and talk.\n\nUsage: chatroom [OPTIONS]\n\n",
     );
     let mut line = |option: &str, meaning: &str| {
-        text.push_str(&format!("  {option:<29} {meaning}\n"));
+        text.push_str(&format!("  {option:<31} {meaning}\n"));
     };
     for spec in TABLE {
         let mut meaning = spec.meaning.to_owned();
@@ -243,13 +283,61 @@ fn help() -> String {
         line(&format!("--{} {}", spec.name, spec.value), &meaning);
     }
     line(
-        CHECK,
+        "--check",
         "ask the server at --listen for its health; exit code 0 or 1",
     );
-    line(HELP, "print this help");
-    line(VERSION, "print the version");
-    text.push_str("\nEvery option has an environment variable: --max-rooms is CHATROOM_MAX_ROOMS. Where an option may\nbe repeated, its variable takes a list with commas. The command line wins. 0 switches a limit off.\n");
+    line("-h, --help", "print this help");
+    line("-V, --version", "print the version");
+    text.push_str("\nEvery option has an environment variable: --max-rooms is CHATROOM_MAX_ROOMS. Where an option may be\nrepeated, its variable takes a list with commas. The command line wins, and an empty variable counts as\nnot set. 0 switches a limit off.\n");
     text
+}
+
+fn utf8(value: OsString) -> Result<String, String> {
+    value
+        .into_string()
+        .map_err(|value| format!("{value:?}: expected UTF-8"))
+}
+
+/// An address; without a host, or with `localhost`, one on loopback.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    if !matches!(host, "" | "localhost") {
+        return text.parse().ok();
+    }
+    let port = u16::try_from(count(port).ok()?).ok()?;
+    Some((Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// Reads a password file, which holds nothing else.
+fn password(options: &mut Options, path: &str) -> Result<Vec<u8>, String> {
+    let cannot_read = |error| format!("cannot read it: {error}");
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(cannot_read)?;
+    let mode = file.metadata().map_err(cannot_read)?.permissions().mode();
+    if mode & 0o004 != 0 {
+        options.warnings.push(format!(
+            "{path} can be read by every user of this machine: chmod 600 {path}"
+        ));
+    }
+    let line = content.strip_suffix(b"\n").unwrap_or(&content);
+    if line.starts_with("\u{feff}".as_bytes()) {
+        return Err("the file begins with a byte order mark: save it without one".into());
+    }
+    if line.contains(&b'\n') {
+        return Err("the file has more than one line: expected the password alone".into());
+    }
+    Ok(content)
+}
+
+#[cfg(feature = "redis")]
+fn redis(options: &mut Options, url: &str) -> Result<(), String> {
+    options.set(Builder::redis, url)
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &mut Options, _: &str) -> Result<(), String> {
+    Err("this program was built without the Cargo feature redis".into())
 }
 
 fn count(value: &str) -> Result<usize, String> {

@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let result = match cli::parse(std::env::args().skip(1), |name| std::env::var(name).ok()) {
+    let result = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
         Err(error) => {
             eprintln!("chatroom: {error}");
             return ExitCode::from(2);

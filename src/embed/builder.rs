@@ -44,12 +44,16 @@ const LOBBY: &str = "lobby";
 #[derive(Clone, Debug)]
 pub struct Builder {
     data: Option<PathBuf>,
+    #[cfg(feature = "redis")]
+    redis: Option<String>,
     fsync: Fsync,
     rooms: Vec<RoomName>,
     policy: Policy,
+    moderator_password: Option<Password>,
     heartbeat: Duration,
     history: usize,
     history_bytes: usize,
+    history_age: Duration,
     max_rooms: usize,
     max_streams: usize,
     max_streams_per_ip: usize,
@@ -67,12 +71,16 @@ impl Default for Builder {
     fn default() -> Builder {
         Builder {
             data: None,
+            #[cfg(feature = "redis")]
+            redis: None,
             fsync: Fsync::default(),
             rooms: Vec::new(),
             policy: Policy::default(),
+            moderator_password: None,
             heartbeat: Duration::from_secs(15),
             history: 500,
             history_bytes: 262_144,
+            history_age: Duration::ZERO,
             max_rooms: 256,
             max_streams: 10_000,
             max_streams_per_ip: 100,
@@ -95,6 +103,13 @@ impl Builder {
         self
     }
 
+    /// Shares the rooms with other servers through this Redis; excludes [`Builder::data`].
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: impl Into<String>) -> Builder {
+        self.redis = Some(url.into());
+        self
+    }
+
     /// When a message counts as kept, with [`Builder::data`]. Default: [`Fsync::EverySecond`].
     pub fn fsync(mut self, fsync: Fsync) -> Builder {
         self.fsync = fsync;
@@ -107,6 +122,15 @@ impl Builder {
     /// It is empty.
     pub fn password(mut self, password: impl AsRef<[u8]>) -> Result<Builder, Malformed> {
         self.policy.password = Some(Password::new(password.as_ref()).ok_or(Malformed)?);
+        Ok(self)
+    }
+
+    /// Lets whoever knows this password remove messages and ban. Default: nobody.
+    ///
+    /// # Errors
+    /// It is empty.
+    pub fn moderator_password(mut self, password: impl AsRef<[u8]>) -> Result<Builder, Malformed> {
+        self.moderator_password = Some(Password::new(password.as_ref()).ok_or(Malformed)?);
         Ok(self)
     }
 
@@ -156,6 +180,12 @@ impl Builder {
     /// Bytes of messages, as they are sent, held for each room. Default: 262,144.
     pub fn history_bytes(mut self, bytes: usize) -> Builder {
         self.history_bytes = bytes;
+        self
+    }
+
+    /// Evicts messages older than this. Default: no limit.
+    pub fn history_age(mut self, age: Duration) -> Builder {
+        self.history_age = age;
         self
     }
 

@@ -1,9 +1,10 @@
 //! Who may come in: the checks in front of every route, in the order in which they are made.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
 use super::address::{ClientAddress, ClientOrigin, client_origin};
@@ -268,12 +269,33 @@ fn host_name(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// Checks an origin as an owner writes it: a scheme and a host, perhaps a port, nothing behind.
+/// Whether this is a host name or an IP address, perhaps with a port.
+pub(crate) fn is_host(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let valid = match host.strip_prefix('[') {
+        Some(ip) => ip.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(in_name),
+    };
+    valid && (text == host || authority.port_u16().is_some() && !text.contains('@'))
+}
+
+/// Checks an origin (a scheme and a host, perhaps a port) and writes it as browsers do: without the
+/// default port of its scheme.
 pub(crate) fn parse_origin(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return None,
+    };
     let bare = format!("{scheme}://{authority}");
-    (matches!(scheme, "http" | "https") && text.eq_ignore_ascii_case(&bare)).then_some(bare)
+    let origin = bare.strip_suffix(default_port).unwrap_or(&bare);
+    (is_host(authority.as_str()) && text.eq_ignore_ascii_case(&bare)).then(|| origin.to_owned())
 }
 
 #[cfg(test)]
@@ -301,6 +323,10 @@ mod tests {
             parse_origin("https://Chat.example:444"),
             Some("https://Chat.example:444".into())
         );
+        for default in ["https://example.org:443", "https://example.org"] {
+            assert_eq!(parse_origin(default), Some("https://example.org".into()));
+        }
+        assert_eq!(parse_origin("http://[::1]:80"), Some("http://[::1]".into()));
         for bad in [
             "",
             "*",
@@ -310,6 +336,8 @@ mod tests {
             "https://example.org/x",
             "ftp://example.org",
             "https://",
+            "https://*.example.org",
+            "https://me@example.org",
         ] {
             assert_eq!(parse_origin(bad), None, "{bad}");
         }
