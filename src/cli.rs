@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use crate::http::guard;
+use crate::report;
 use crate::{Builder, Fsync, LogLevel, RoomName};
 
 /// What the program is asked to do.
@@ -142,6 +143,11 @@ impl Options {
         self.chat = change(mem::take(&mut self.chat)).map_err(|_| expected)?;
         Ok(())
     }
+}
+
+/// Writes a warning to stderr.
+pub fn warn(line: &str) {
+    report::warn(line);
 }
 
 /// Reads the command line (without the program's name) and the environment; the command line wins,

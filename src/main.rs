@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> io::Result<()> {
     for warning in &options.warnings {
-        eprintln!("chatroom warning: {warning}");
+        cli::warn(warning);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -62,7 +62,7 @@ pub struct Builder {
     room_ttl: Duration,
     write_timeout: Duration,
     drain: Duration,
-    log: LogLevel,
+    report: Reporter,
     clock: Clock,
     prefix: String,
 }
@@ -89,7 +89,7 @@ impl Default for Builder {
             room_ttl: Duration::from_secs(30 * 24 * 60 * 60),
             write_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(5),
-            log: LogLevel::default(),
+            report: Reporter::default(),
             clock: Clock::system(),
             prefix: String::new(),
         }
@@ -238,9 +238,28 @@ impl Builder {
         self
     }
 
-    /// What is said on stderr. Default: [`LogLevel::Info`].
+    /// Which events are logged. Default: [`LogLevel::Info`].
     pub fn log(mut self, level: LogLevel) -> Builder {
-        self.log = level;
+        self.report.level = level;
+        self
+    }
+
+    /// Passes log lines to the program instead of stderr, without a timestamp and a line break. The
+    /// sink is called by the tasks that serve requests, so it must not block.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// use std::sync::mpsc;
+    ///
+    /// let (lines, logged) = mpsc::channel();
+    /// let chat = chatroom::Chat::builder()
+    ///     .log_to(move |level, line| drop(lines.send(format!("[{level}] {line}"))))
+    ///     .build()?;
+    /// assert!(logged.recv().is_ok_and(|line| line.starts_with("[info] version ")));
+    /// # Ok(()) }
+    /// ```
+    pub fn log_to(mut self, sink: impl Fn(LogLevel, &str) + Send + Sync + 'static) -> Builder {
+        self.report.sink = Arc::new(sink);
         self
     }
 
@@ -269,8 +288,8 @@ impl Builder {
     /// what to do.
     pub fn build(self) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        let report = Reporter { level: self.log };
-        self.introduce(report);
+        let report = self.report.clone();
+        self.introduce(&report);
         let limits = Limits {
             history: Bounds {
                 messages: limit(self.history),
@@ -290,7 +309,7 @@ impl Builder {
                 };
                 (
                     hub.clone(),
-                    Log::Journal(Journal::open(&settings, hub, report)?),
+                    Log::Journal(Journal::open(&settings, hub, report.clone())?),
                 )
             }
             None => {
@@ -325,7 +344,7 @@ impl Builder {
 
 impl Builder {
     /// Says what matters most of a chat to who runs it.
-    fn introduce(&self, report: Reporter) {
+    fn introduce(&self, report: &Reporter) {
         let messages = if self.data.is_some() {
             "a journal"
         } else {

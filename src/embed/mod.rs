@@ -229,8 +229,8 @@ impl Chat {
         self.inner.limits
     }
 
-    pub(crate) fn report(&self) -> Reporter {
-        self.inner.site.report
+    pub(crate) fn report(&self) -> &Reporter {
+        &self.inner.site.report
     }
 
     /// Notes that a client was cut because it took nothing.

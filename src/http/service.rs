@@ -74,7 +74,7 @@ impl Site {
                 settings.max_streams_of_address,
             )),
             senders: (rate > 0.0).then(|| TokenBuckets::new(rate, rate * MESSAGE_BURST)),
-            guard: Guard::new(policy, report),
+            guard: Guard::new(policy, report.clone()),
             sessions: Sessions::new(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),

@@ -127,12 +127,12 @@ async fn accept(listener: &TcpListener, chat: &Chat, connections: &Arc<Connectio
 }
 
 /// Waits longer each time, and says so once.
-struct Backoff {
+struct Backoff<'a> {
     wait: Duration,
-    report: Reporter,
+    report: &'a Reporter,
 }
 
-impl Backoff {
+impl Backoff<'_> {
     async fn pause(&mut self, error: &io::Error) {
         if self.wait == FIRST_BACKOFF {
             self.report.error(format_args!(
