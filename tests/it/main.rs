@@ -3,6 +3,7 @@
 
 mod support;
 
+mod cli;
 mod crowd;
 mod fds;
 mod hostile;
