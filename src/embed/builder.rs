@@ -25,6 +25,8 @@ use crate::report::{LogLevel, Reporter};
 const MESSAGE_CEILING: usize = 1024 * 1024;
 /// Connections beside those that streams may take: requests come and go on them.
 const SPARE_CONNECTIONS: usize = 1_024;
+/// Connections of one address beside those that its streams may take: its page loads and posts.
+const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
 /// The room of a path without one.
 const LOBBY: &str = "lobby";
 
@@ -331,6 +333,9 @@ impl Builder {
             write_timeout: period(self.write_timeout),
             drain: period(self.drain),
             connections: settings.max_streams.saturating_add(SPARE_CONNECTIONS),
+            connections_of_address: settings
+                .max_streams_of_address
+                .saturating_add(SPARE_CONNECTIONS_OF_ADDRESS),
         };
         let site = Site::new(hub, log, settings, self.policy, report);
         Ok(Chat::new(

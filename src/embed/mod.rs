@@ -7,6 +7,7 @@ mod listener;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub(crate) struct ServerLimits {
     pub(crate) drain: Option<Duration>,
     /// Open connections at most; `usize::MAX` is no limit.
     pub(crate) connections: usize,
+    /// Open connections of one address at most; `usize::MAX` is no limit.
+    pub(crate) connections_of_address: usize,
 }
 
 /// What was asked for is refused: with a code of the interface, and a sentence that says what to do.
@@ -233,11 +236,13 @@ impl Chat {
         &self.inner.site.report
     }
 
+    pub(crate) fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.inner.site.guard.is_trusted_proxy(peer)
+    }
+
     /// Notes that a client was cut because it took nothing.
     pub(crate) fn note_stalled_write(&self) {
         self.inner.site.metrics.stalled_write();
-        self.report()
-            .info(format_args!("cut a client that took nothing for too long"));
     }
 }
 

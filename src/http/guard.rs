@@ -66,6 +66,10 @@ impl Guard {
         }
     }
 
+    pub(crate) fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.policy.trusted_proxies.contains(&peer.to_canonical())
+    }
+
     /// Makes all checks.
     pub(crate) fn admit(
         &self,

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::body::{self, Body};
 use super::error::Refusal;
+use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::query::Query;
 use super::service::Site;
@@ -169,6 +170,9 @@ pub(crate) async fn history(
         && !site.is_draining()
     {
         let _permit = site.streams.open(visitor.address)?;
+        if let Some(gate) = head.extensions.get::<WriteGate>() {
+            gate.lasts_until_departure();
+        }
         let room = site.hub.enter(room)?;
         // Whether something came or time is up, the answer is what is there now.
         let _ = timeout(Duration::from_secs(wait), room.arrival_after(page.next)).await;

@@ -20,4 +20,5 @@ pub(crate) mod stream;
 
 pub(crate) mod body;
 pub(crate) mod error;
+pub(crate) mod gate;
 pub(crate) mod query;

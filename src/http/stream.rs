@@ -12,6 +12,7 @@ use hyper::http::request::Parts;
 
 use super::body::Body;
 use super::error::Refusal;
+use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::limits::StreamPermit;
 use super::query::Query;
@@ -62,6 +63,9 @@ pub(crate) fn open(
     };
     let start = start(&head.headers, query)?;
     let permit = site.streams.open(visitor.address)?;
+    if let Some(gate) = head.extensions.get::<WriteGate>() {
+        gate.lasts_until_departure();
+    }
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let claim = name.map(|name| Claim { name, session });
     let subscription = site.hub.subscribe(room, claim, &start)?;
