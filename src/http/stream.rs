@@ -63,14 +63,15 @@ pub(crate) fn open(
     };
     let start = start(&head.headers, query)?;
     let permit = site.streams.open(visitor.address)?;
-    if let Some(gate) = head.extensions.get::<WriteGate>() {
+    let gate = head.extensions.get::<WriteGate>().cloned();
+    if let Some(gate) = &gate {
         gate.lasts_until_departure();
     }
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let claim = name.map(|name| Claim { name, session });
     let subscription = site.hub.subscribe(room, claim, &start)?;
 
-    let mut response = Response::new(Body::stream(EventStream::new(subscription, permit)));
+    let mut response = Response::new(Body::stream(EventStream::new(subscription, permit, gate)));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {
@@ -144,16 +145,22 @@ fn admits_event_stream(headers: &HeaderMap) -> bool {
 pub(crate) struct EventStream {
     subscription: Subscription,
     _permit: StreamPermit,
+    gate: Option<WriteGate>,
     /// Bytes given since the last pause.
     given: u32,
     said_goodbye: bool,
 }
 
 impl EventStream {
-    fn new(subscription: Subscription, permit: StreamPermit) -> EventStream {
+    fn new(
+        subscription: Subscription,
+        permit: StreamPermit,
+        gate: Option<WriteGate>,
+    ) -> EventStream {
         EventStream {
             subscription,
             _permit: permit,
+            gate,
             given: 0,
             said_goodbye: false,
         }
@@ -163,6 +170,10 @@ impl EventStream {
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.said_goodbye {
             return Poll::Ready(None);
+        }
+        if self.gate.as_ref().is_some_and(|gate| !gate.admits()) {
+            self.given = 0;
+            return Poll::Pending;
         }
         if self.given >= BATCH_BYTES {
             self.given = 0;
