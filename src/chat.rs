@@ -62,7 +62,7 @@ pub(crate) struct ServerLimits {
     /// Open connections at most; `usize::MAX` means no limit.
     pub(crate) connections: usize,
     /// Open connections of one address at most; `usize::MAX` means no limit.
-    pub(crate) connections_per_ip: usize,
+    pub(crate) connections_of_address: usize,
 }
 
 impl Chat {
@@ -255,17 +255,14 @@ impl Chat {
         &self.site.report
     }
 
-    pub(crate) fn trusts(&self, peer: std::net::IpAddr) -> bool {
+    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
         let proxies = &self.site.settings.policy.trusted_proxies;
         proxies.contains(&peer.to_canonical())
     }
 
     /// Notes that a client was cut because it took nothing.
-    pub(crate) fn note_stalled_write(&self, peer: std::net::SocketAddr) {
+    pub(crate) fn note_stalled_write(&self) {
         count(&self.site.counters.stalled_writes);
-        self.report().info(format_args!(
-            "cut a client that took nothing for too long, at {peer}"
-        ));
     }
 }
 

@@ -27,8 +27,8 @@ use crate::store::{Store, secret};
 const MESSAGE_CEILING: usize = 1024 * 1024;
 /// Connections beyond those that streams may take: requests come and go on them.
 const SPARE_CONNECTIONS: usize = 1_024;
-/// The same for each address.
-const SPARE_CONNECTIONS_PER_IP: usize = 32;
+/// Connections of one address beyond those that its streams may take: page loads and posts.
+const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
 /// The room of a path that names none.
 const LOBBY: &str = "lobby";
 
@@ -83,7 +83,7 @@ impl Default for Builder {
                 write_timeout: Some(Duration::from_secs(10)),
                 drain: Some(Duration::from_secs(5)),
                 connections: usize::MAX,
-                connections_per_ip: usize::MAX,
+                connections_of_address: usize::MAX,
             },
             data: None,
             fsync: Fsync::default(),
@@ -298,7 +298,7 @@ impl Builder {
         }
         let (streams, per_ip) = (site.max_streams, site.max_streams_per_ip);
         server.connections = streams.saturating_add(SPARE_CONNECTIONS);
-        server.connections_per_ip = per_ip.saturating_add(SPARE_CONNECTIONS_PER_IP);
+        server.connections_of_address = per_ip.saturating_add(SPARE_CONNECTIONS_OF_ADDRESS);
         let counters = Arc::<Counters>::default();
         let remembers = self.data.is_some();
         let hub = Arc::new(Hub::new(rooms, self.clock, counters.clone(), remembers));

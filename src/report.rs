@@ -33,11 +33,14 @@ impl fmt::Display for LogLevel {
     }
 }
 
+/// Where lines go.
+pub(crate) type Sink = dyn Fn(LogLevel, &str) + Send + Sync;
+
 /// Passes on the lines that its level lets through.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     pub(crate) level: LogLevel,
-    pub(crate) sink: Arc<dyn Fn(LogLevel, &str) + Send + Sync>,
+    pub(crate) sink: Arc<Sink>,
 }
 
 impl Reporter {

@@ -11,6 +11,7 @@ use std::vec;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
+use super::gate::WriteGate;
 use super::limits::Permit;
 use crate::rooms::stream::Stream;
 
@@ -25,6 +26,8 @@ pub struct Body {
     rest: Bytes,
     /// Bytes given in this batch.
     given: usize,
+    /// Tells whether the socket takes bytes; an embedding server has none.
+    gate: Option<WriteGate>,
     /// What the visitor holds open with it.
     _permit: Option<Permit>,
 }
@@ -64,8 +67,14 @@ impl Body {
             content,
             rest: Bytes::new(),
             given: 0,
+            gate: None,
             _permit: permit,
         }
+    }
+
+    /// Makes the body wait while the socket is full, so that hyper holds no more than a batch.
+    pub(crate) fn set_gate(&mut self, gate: Option<WriteGate>) {
+        self.gate = gate;
     }
 
     pub(crate) fn is_stream(&self) -> bool {
@@ -82,6 +91,10 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
+        if this.gate.as_ref().is_some_and(|gate| !gate.admits()) {
+            this.given = 0;
+            return Poll::Pending;
+        }
         if this.given >= BATCH_BYTES {
             this.given = 0;
             cx.waker().wake_by_ref();

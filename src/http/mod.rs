@@ -22,4 +22,5 @@ pub(crate) mod session;
 
 mod answer;
 pub(crate) mod body;
+pub(crate) mod gate;
 mod request;

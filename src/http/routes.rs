@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::body::Body;
+use super::gate::WriteGate;
 use super::guard::{Asked, Visitor};
 use super::page::Part;
 use super::request::{Query, decode};
@@ -129,6 +130,8 @@ where
         }
         answer::refused(&refusal, navigates(&head, &refusal))
     });
+    let gate = head.extensions.get::<WriteGate>().cloned();
+    response.body_mut().set_gate(gate);
     site.guard.seal(&head.headers, &mut response);
     let status = response.status();
     count(&site.counters, label, status);

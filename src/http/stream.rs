@@ -9,6 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::body::Body;
+use super::gate;
 use super::guard::Visitor;
 use super::request::Query;
 use super::session;
@@ -65,6 +66,7 @@ pub(crate) fn open(
         author: Some(author),
         address: Some(visitor.address.ip()),
     });
+    gate::lasts_until_departure(head);
     let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
 
     let mut response = Response::new(Body::stream(stream, permit));
