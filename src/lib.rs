@@ -12,7 +12,7 @@
 //! 2. `http` asks the guard whether the request may come in (host, origin, password), finds the
 //!    route, spends one of the sender's messages, and parses what was sent into checked types.
 //!    Behind that edge a name with a line break in it cannot exist.
-//! 3. `store` commits the draft and gives it its id: in memory at once, in the journal when it is
+//! 3. `log` commits the draft and gives it its id: in memory at once, in the journal when it is
 //!    written (and synced, where that is asked for).
 //! 4. `chat` encodes the message once, as the SSE frame that everyone gets; under the lock of its
 //!    room it puts it into the history and a pointer to it into the queue of every client.
@@ -128,30 +128,40 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-pub mod options;
+#[doc(hidden)]
+pub mod cli;
 
 mod server;
 
-mod embed;
+mod chat;
+mod config;
+mod listener;
 
 mod http;
 
-mod chat;
+mod rooms;
 mod store;
 
+mod counters;
+mod refusal;
 mod report;
 mod slab;
 
-pub use chat::clock::{Clock, ManualClock};
-pub use chat::id::{EventId, UnreadableId};
-pub use chat::message::Message;
-pub use chat::names::{
+pub use chat::Chat;
+pub use config::Builder;
+pub use http::body::Body;
+pub use http::moderation::Moderator;
+pub use http::routes::{Https, PeerAddr};
+pub use listener::{Heard, Listener, Rooms};
+pub use refusal::Refusal;
+pub use report::LogLevel;
+pub use rooms::author::Author;
+pub use rooms::clock::{Clock, ManualClock};
+pub use rooms::id::{EventId, UnreadableId};
+pub use rooms::message::Message;
+pub use rooms::names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,
 };
-pub use embed::{Builder, Chat, Heard, Listener, Refused};
-pub use http::body::Body;
-pub use http::routes::PeerAddr;
-pub use report::LogLevel;
 pub use server::{bind, serve};
 pub use store::journal::Fsync;

@@ -1,11 +1,13 @@
 //! The bans that a moderator has set: `bans.json` in the data folder, one sealed line.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::{fs, io};
 
 use serde_json::{Value, json};
 
 use super::{durable, sealed};
+use crate::rooms::author::Author;
 
 const FILE: &str = "bans.json";
 /// Bans at most: each is compared with every post, and the file is written anew with each.
@@ -14,14 +16,13 @@ pub(crate) const MOST_BANS: usize = 1_000;
 /// Somebody who may not post or take part for a while.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Ban {
-    /// 16 lower-case hexadecimal digits.
-    pub(crate) author: String,
+    pub(crate) author: Author,
     /// What the author was last called, where that is known.
     pub(crate) name: Option<String>,
     /// When it ends, in milliseconds since the Unix epoch.
     pub(crate) until: u64,
     /// The address that is banned too.
-    pub(crate) address: Option<String>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Reads the bans in `folder`; none where there is no file.
@@ -55,8 +56,9 @@ pub(crate) fn save(folder: &Path, bans: &[Ban]) -> io::Result<()> {
     let bans: Vec<Value> = bans
         .iter()
         .map(|ban| {
+            let address = ban.address.map(|address| address.to_string());
             json!({
-                "author": ban.author, "name": ban.name, "until": ban.until, "address": ban.address
+                "author": ban.author.to_string(), "name": ban.name, "until": ban.until, "address": address
             })
         })
         .collect();
@@ -77,10 +79,13 @@ fn ban(json: &Value) -> Option<Ban> {
         value => Some(Some(value.as_str()?.to_owned())),
     };
     Some(Ban {
-        author: text("author")??,
+        author: text("author")??.parse().ok()?,
         name: text("name")?,
         until: json.get("until")?.as_u64()?,
-        address: text("address")?,
+        address: text("address")?
+            .map(|address| address.parse())
+            .transpose()
+            .ok()?,
     })
 }
 
@@ -93,10 +98,10 @@ mod tests {
 
     fn some(count: u64) -> Vec<Ban> {
         let ban = |n| Ban {
-            author: format!("{n:016x}"),
+            author: Author(n),
             name: (n % 2 == 0).then(|| format!("n\"{n}\n")),
             until: u64::MAX - n,
-            address: (n % 3 == 0).then(|| "2001:db8::/64".to_owned()),
+            address: (n % 3 == 0).then_some([10, 0, 0, 1].into()),
         };
         (0..count).map(ban).collect()
     }

@@ -1,14 +1,12 @@
-//! The one seam between a post and its room: the log commits a message, gives it its id, and hands
-//! it to the room in commit order.
+//! The one seam between a post and its rooms: the store commits an entry, gives it its id, and
+//! hands it to the hub in commit order.
 //!
-//! Each kind says when a message counts as kept: [`memory`] at once, [`journal`] when it is in the
-//! file (and synced, where asked). Only then does anybody see it, so nobody ever sees a message
-//! that was refused.
-
-pub(crate) mod journal;
-pub(crate) mod memory;
+//! Each kind says when an entry counts as stored: memory at once, the [`journal`] when it is in the
+//! file (and synced, where that is asked for). Only then does anybody see it, so nobody ever sees a
+//! message that was then refused.
 
 pub(crate) mod bans;
+pub(crate) mod journal;
 pub(crate) mod secret;
 
 mod durable;
@@ -18,71 +16,49 @@ mod test_folder;
 
 use std::sync::Arc;
 
-use crate::chat::answers::{CannotCommit, Committed, KeyReused};
-use crate::chat::message::Draft;
-use crate::chat::room::Room;
+use crate::refusal::Refusal;
+use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::message::Draft;
+use crate::rooms::names::RoomName;
 
-/// Where messages are kept.
-pub(crate) enum Log {
-    Memory(memory::Memory),
+/// Where entries are stored.
+pub(crate) enum Store {
+    Memory(Arc<Hub>),
     Journal(journal::Journal),
 }
 
-/// Why a draft did not become a message.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum NotKept {
-    /// Its key stands on a message with another text or name.
-    KeyReused,
-    /// There is no room on the disk; later there may be.
-    StorageFull,
-    /// The disk has failed.
-    StorageFailed,
-    /// The log is closed.
-    Closing,
-}
-
-impl From<KeyReused> for NotKept {
-    fn from(KeyReused: KeyReused) -> NotKept {
-        NotKept::KeyReused
-    }
-}
-
-impl From<CannotCommit> for NotKept {
-    fn from(refused: CannotCommit) -> NotKept {
-        match refused {
-            CannotCommit::KeyReused => NotKept::KeyReused,
-            CannotCommit::Closing => NotKept::Closing,
-        }
-    }
-}
-
-impl Log {
-    /// Commits a draft. When this answers, the message has its id and is in every client's queue.
-    pub(crate) async fn append(&self, room: Arc<Room>, draft: Draft) -> Result<Committed, NotKept> {
+impl Store {
+    /// Commits a draft. When this returns, the entry has its id and is in every client's queue.
+    pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         match self {
-            Log::Memory(memory) => memory.append(&room, draft),
-            Log::Journal(journal) => journal.append(room, draft).await,
+            Store::Memory(hub) => hub.commit(room, draft),
+            Store::Journal(journal) => journal.append(room, draft).await,
         }
     }
 
-    /// Says that rooms with messages have been forgotten, so that they do not return.
-    pub(crate) fn forget(&self) {
-        if let Log::Journal(journal) = self {
+    /// Notes that less is retained than is stored: evicted entries must leave the store too.
+    pub(crate) fn shorten(&self) {
+        if let Store::Journal(journal) = self {
             journal.shorten();
         }
     }
 
-    /// Commits what is under way, makes it durable, and takes nothing more.
+    /// Commits what is in flight, makes it durable, and takes nothing more.
     pub(crate) async fn close(&self) {
-        if let Log::Journal(journal) = self {
+        if let Store::Journal(journal) = self {
             journal.close().await;
         }
     }
 
-    pub(crate) fn journal(&self) -> Option<&journal::Journal> {
+    pub(crate) fn is_journal(&self) -> bool {
+        matches!(self, Store::Journal(_))
+    }
+
+    /// Whether the store can take nothing more until its owner has looked after it.
+    pub(crate) fn has_failed(&self) -> bool {
         match self {
-            Log::Memory(_) => None,
-            Log::Journal(journal) => Some(journal),
+            Store::Memory(_) => false,
+            Store::Journal(journal) => journal.has_failed(),
         }
     }
 }
