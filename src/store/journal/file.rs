@@ -1,39 +1,50 @@
-//! The journal's file: opened by one server at a time, always made of whole lines.
+//! The journal's file: opened by one server at a time, always made of whole lines. All of it may
+//! block.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use std::{fmt, mem};
 
 use super::super::durable;
 use super::line::Record;
-use super::load::{Loaded, load};
+use super::load::load;
+use super::{Fsync, Status};
+use crate::counters::{Counters, count};
+use crate::refusal::Refusal;
+use crate::report::Reporter;
 
 /// The journal itself.
 const FILE: &str = "messages.jsonl";
 /// Its replacement, while that is being written.
-const NEXT_FILE: &str = "messages.jsonl.new";
+pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
 /// Locked by the server that uses the folder.
 const LOCK_FILE: &str = "lock";
+/// How long a stored entry may wait for its sync under [`Fsync::EverySecond`]: less than the second
+/// that is promised, which leaves the rest to the disk.
+const SYNC_INTERVAL: Duration = Duration::from_millis(800);
+/// How often the file is checked while nothing is stored: it is to be noticed within a second that
+/// somebody has deleted it.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// An open journal that ends with a whole line.
-#[derive(Debug)]
 pub(super) struct JournalFile {
     folder: PathBuf,
     file: File,
     bytes: u64,
+    fsync: Fsync,
+    sync_due: Option<Instant>,
+    check_due: Instant,
+    /// Whether the disk was full at the last attempt.
+    is_full: bool,
+    status: Arc<Status>,
+    counters: Arc<Counters>,
+    report: Reporter,
     _lock: FolderLock,
-}
-
-/// Why lines were not added.
-#[derive(Debug)]
-pub(super) enum AppendError {
-    /// The disk is full, and may have space later. The file is as it was.
-    Full(io::Error),
-    /// Something else went wrong. The file is as it was.
-    Failed(io::Error),
-    /// The file is lost, or may end in a piece of a line.
-    Broken(io::Error),
 }
 
 impl JournalFile {
@@ -45,26 +56,16 @@ impl JournalFile {
     pub(super) fn open(
         folder: &Path,
         visit: impl FnMut(Record),
-    ) -> io::Result<(JournalFile, Loaded, u64)> {
+        fsync: Fsync,
+        status: Arc<Status>,
+        counters: Arc<Counters>,
+        report: Reporter,
+    ) -> io::Result<(JournalFile, u64)> {
         let problem = |what: &str, error: io::Error| {
             let place = folder.display();
             io::Error::new(error.kind(), format!("{place}: {what}: {error}"))
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|e| problem("cannot make the data folder", e))?;
-        let lock = durable::open(&folder.join(LOCK_FILE))
-            .map_err(|e| problem("cannot write to the data folder", e))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                let place = folder.display();
-                io::Error::other(format!("{place}: another server uses this data folder"))
-            }
-            TryLockError::Error(error) => problem("cannot lock the data folder", error),
-        })?;
-        let lock = FolderLock(lock);
+        let lock = FolderLock::take(folder)?;
         let path = folder.join(FILE);
         let mut file = durable::open(&path).map_err(|e| problem("cannot open the journal", e))?;
         let loaded = load(&path, &file, visit)?;
@@ -87,14 +88,21 @@ impl JournalFile {
             }
             _ => durable::sync_folder(folder)?,
         }
-        let folder = folder.to_owned();
-        let journal = JournalFile {
-            folder,
+        counters.journal_bytes.store(bytes, Ordering::Relaxed);
+        let file = JournalFile {
+            folder: folder.to_owned(),
             file,
             bytes,
+            fsync,
+            sync_due: None,
+            check_due: Instant::now() + CHECK_INTERVAL,
+            is_full: false,
+            status,
+            counters,
+            report,
             _lock: lock,
         };
-        Ok((journal, loaded, torn))
+        Ok((file, torn))
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -105,79 +113,182 @@ impl JournalFile {
         self.bytes
     }
 
-    /// Checks that the journal's name still means this file, and that it has its length.
-    pub(super) fn check(&self) -> io::Result<()> {
-        let ours = self.file.metadata()?;
-        let named = fs::metadata(self.folder.join(FILE));
-        let same = named.is_ok_and(|named| {
-            (named.dev(), named.ino(), named.len()) == (ours.dev(), ours.ino(), self.bytes)
-        });
-        if same {
-            Ok(())
-        } else {
-            let path = self.folder.join(FILE);
-            let problem = "was deleted, truncated or replaced";
-            Err(io::Error::other(format!("{} {problem}", path.display())))
-        }
+    /// When [`JournalFile::store`] has something to do even without lines.
+    pub(super) fn due(&self) -> Instant {
+        let due = self.sync_due.unwrap_or(self.check_due);
+        due.min(self.check_due)
     }
 
-    /// Adds whole lines, all or none.
-    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), AppendError> {
-        self.check().map_err(AppendError::Broken)?;
-        let Err(error) = self.file.write_all(lines) else {
-            self.bytes += lines.len() as u64;
+    /// Checks the file and adds whole lines to it, all or none. Syncs it where that is due.
+    pub(super) fn store(&mut self, lines: &[u8]) -> Result<(), Refusal> {
+        self.check_due = Instant::now() + CHECK_INTERVAL;
+        self.check()?;
+        if self.sync_due.is_some_and(|due| due <= Instant::now()) {
+            self.sync()?;
+        }
+        if lines.is_empty() {
             return Ok(());
-        };
-        self.roll_back(self.bytes)?;
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge | WriteZero => Err(AppendError::Full(error)),
-            _ => Err(AppendError::Failed(error)),
         }
-    }
-
-    /// Removes the lines after `bytes`, which nobody has seen.
-    pub(super) fn roll_back(&mut self, bytes: u64) -> Result<(), AppendError> {
-        self.file.set_len(bytes).map_err(AppendError::Broken)?;
-        self.bytes = bytes;
+        if let Err(error) = self.file.write_all(lines) {
+            self.roll_back()?;
+            return Err(self.refusal(&error));
+        }
+        if mem::take(&mut self.is_full) {
+            self.report.info(format_args!(
+                "journal: there is room again, messages are stored"
+            ));
+        }
+        match self.fsync {
+            Fsync::Always => self.sync().inspect_err(|_| {
+                // The posters are told that nothing was stored, so nothing may return at the next
+                // start. An error is the same failure again.
+                let _ = self.roll_back();
+            })?,
+            Fsync::EverySecond => {
+                let due = Instant::now() + SYNC_INTERVAL;
+                self.sync_due.get_or_insert(due);
+            }
+            Fsync::No => {}
+        }
+        self.grown_to(self.bytes + lines.len() as u64);
         Ok(())
     }
 
-    /// Makes what was added durable.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// Checks that the journal's name still means this file, and that it has its length.
+    fn check(&mut self) -> Result<(), Refusal> {
+        if self.status.has_failed() {
+            return Err(Refusal::StorageFailed);
+        }
+        let path = self.folder.join(FILE);
+        let found = self
+            .file
+            .metadata()
+            .and_then(|ours| Ok((ours, fs::metadata(&path)?)));
+        let is_same = found.is_ok_and(|(ours, named)| {
+            (named.dev(), named.ino(), named.len()) == (ours.dev(), ours.ino(), self.bytes)
+        });
+        if is_same {
+            Ok(())
+        } else {
+            let path = path.display();
+            Err(self.fail(format_args!("{path} was deleted, truncated or replaced")))
+        }
+    }
+
+    /// Removes what follows the last line that was stored.
+    fn roll_back(&mut self) -> Result<(), Refusal> {
+        self.file
+            .set_len(self.bytes)
+            .map_err(|error| self.fail(format_args!("cannot roll back: {error}")))
+    }
+
+    fn sync(&mut self) -> Result<(), Refusal> {
+        self.sync_due = None;
+        let began = Instant::now();
+        self.file
+            .sync_data()
+            .map_err(|error| self.fail(format_args!("cannot sync: {error}")))?;
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let counters = &self.counters;
+        count(&counters.journal_syncs);
+        counters
+            .journal_sync_nanoseconds
+            .fetch_add(took, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn grown_to(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.counters.journal_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Why a write was refused after which the file is as it was.
+    fn refusal(&mut self, error: &io::Error) -> Refusal {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
+                if !mem::replace(&mut self.is_full, true) {
+                    self.report.error(format_args!(
+                        "journal: no room, messages are refused until there is: {error}"
+                    ));
+                }
+                Refusal::StorageFull
+            }
+            _ => {
+                self.report.error(format_args!(
+                    "journal: cannot write, a message was refused: {error}"
+                ));
+                Refusal::StorageFailed
+            }
+        }
+    }
+
+    /// Notes that the file cannot be relied on any more. Trying again would not tell.
+    fn fail(&self, problem: fmt::Arguments<'_>) -> Refusal {
+        if !self.status.failed.swap(true, Ordering::Relaxed) {
+            self.report.error(format_args!(
+                "journal: {problem}; every message is refused from now on: check the disk, then start the server again"
+            ));
+        }
+        Refusal::StorageFailed
     }
 
     /// Puts a successor in this file's place, and adds what was added here after `offset`. If it
     /// fails, this file stays in use.
     pub(super) fn replace(&mut self, mut successor: File, offset: u64) -> io::Result<()> {
-        self.check()?;
+        let (began, before) = (Instant::now(), self.bytes);
+        self.check().map_err(io::Error::other)?;
         self.file.seek(SeekFrom::Start(offset))?;
-        io::copy(&mut (&self.file).take(self.bytes - offset), &mut successor)?;
+        io::copy(&mut (&self.file).take(before - offset), &mut successor)?;
         successor.sync_all()?;
-        let bytes = successor.metadata()?.len();
+        let after = successor.metadata()?.len();
         fs::rename(self.folder.join(NEXT_FILE), self.folder.join(FILE))?;
         // From here on the name means the new file, so it is the one to write to, come what may.
         self.file = successor;
-        self.bytes = bytes;
-        durable::sync_folder(&self.folder)
+        self.grown_to(after);
+        durable::sync_folder(&self.folder)?;
+        let ms = began.elapsed().as_millis();
+        self.report.info(format_args!(
+            "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
+        ));
+        Ok(())
+    }
+
+    /// Makes durable what was stored, and closes the file.
+    pub(super) fn close(mut self) {
+        if !self.status.has_failed() {
+            // A failure is reported, and there is nobody left to refuse.
+            let _ = self.sync();
+        }
     }
 }
 
-/// Creates the file that is to replace the journal in `folder`.
-pub(super) fn create_successor(folder: &Path) -> io::Result<File> {
-    durable::create(&folder.join(NEXT_FILE))
-}
-
-/// Removes a successor that could not be finished.
-pub(super) fn remove_successor(folder: &Path) {
-    // If it stays, the next rewrite or the next start removes it.
-    let _ = fs::remove_file(folder.join(NEXT_FILE));
-}
-
 /// Keeps other servers out of a data folder.
-#[derive(Debug)]
 struct FolderLock(File);
+
+impl FolderLock {
+    /// Makes the folder if it is missing, and locks it.
+    fn take(folder: &Path) -> io::Result<FolderLock> {
+        let place = folder.display();
+        let problem = |what: &str, error: io::Error| {
+            io::Error::new(error.kind(), format!("{place}: {what}: {error}"))
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|e| problem("cannot make the data folder", e))?;
+        let lock = durable::open(&folder.join(LOCK_FILE))
+            .map_err(|e| problem("cannot write to the data folder", e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(FolderLock(lock)),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other(format!(
+                "{place}: another server uses this data folder"
+            ))),
+            Err(TryLockError::Error(e)) => Err(problem("cannot lock the data folder", e)),
+        }
+    }
+}
 
 impl Drop for FolderLock {
     fn drop(&mut self) {

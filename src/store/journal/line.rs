@@ -9,38 +9,19 @@
 use serde_json::Value;
 
 use super::super::sealed;
-use crate::chat::id::EventId;
-use crate::chat::message::{Message, Quoted};
-use crate::chat::names::{IdempotencyKey, RoomName};
+use crate::rooms::id::EventId;
+use crate::rooms::message::{Entry, Message, RemovedBy};
+use crate::rooms::names::{IdempotencyKey, RoomName};
 
 /// What a line says.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Record {
-    Message {
-        message: Message,
-        after: EventId,
-        key: Option<IdempotencyKey>,
-    },
-    Removal {
+    Entry {
         room: RoomName,
-        id: EventId,
-        removed: EventId,
-        by: String,
+        entry: Entry,
         after: EventId,
-        key: Option<IdempotencyKey>,
     },
     EvictedUpTo(EventId),
-}
-
-impl Record {
-    /// The id of an entry.
-    pub(super) fn id(&self) -> Option<EventId> {
-        match self {
-            Record::Message { message, .. } => Some(message.id),
-            Record::Removal { id, .. } => Some(*id),
-            Record::EvictedUpTo(_) => None,
-        }
-    }
 }
 
 /// Why a line cannot be used.
@@ -54,18 +35,15 @@ pub(super) enum BadLine {
     OtherVersion,
 }
 
-/// Appends an entry's line. `data` is a JSON object.
-pub(super) fn entry(
-    lines: &mut Vec<u8>,
-    data: &[u8],
-    after: EventId,
-    key: Option<&IdempotencyKey>,
-) {
+/// Appends an entry's line; `after` is the position before it in its room.
+pub(super) fn entry(lines: &mut Vec<u8>, entry: &Entry, after: EventId) {
     let start = lines.len();
     lines.extend_from_slice(format!("{{\"v\":1,\"after\":\"{after}\",").as_bytes());
+    let data = entry.frame.data();
+    // A JSON object, of which the braces are left out.
     lines.extend_from_slice(&data[1..data.len() - 1]);
-    if let Some(key) = key {
-        lines.extend_from_slice(format!(",\"key\":{}", Quoted(key.as_str())).as_bytes());
+    if let Some(key) = &entry.key {
+        lines.extend_from_slice(format!(",\"key\":{}", Value::from(key.as_str())).as_bytes());
     }
     sealed::seal(lines, start);
 }
@@ -112,23 +90,19 @@ fn record(json: &Value) -> Option<Record> {
         Some(key) => Some(IdempotencyKey::parse(key.as_str()?).ok()?),
         None => None,
     };
+    let (room, entry) = if json.get("removed").is_some() {
+        let room = RoomName::parse(text("room")?).ok()?;
+        let by = RemovedBy::parse(text("by")?)?;
+        let sent_at = json.get("sentAt")?.as_u64()?;
+        let entry = Entry::removal(&room, id("eventId")?, id("removed")?, by, sent_at);
+        (room, Entry { key, ..entry })
+    } else {
+        let message = Message::from_json(json)?;
+        let entry = Entry::message(&message, key);
+        (message.room, entry)
+    };
     let after = id("after")?;
-    if json.get("removed").is_some() {
-        return Some(Record::Removal {
-            room: RoomName::parse(text("room")?).ok()?,
-            id: id("eventId")?,
-            removed: id("removed")?,
-            by: text("by")?.to_owned(),
-            after,
-            key,
-        });
-    }
-    let message = Message::from_json(json)?;
-    Some(Record::Message {
-        message,
-        after,
-        key,
-    })
+    Some(Record::Entry { room, entry, after })
 }
 
 #[cfg(test)]

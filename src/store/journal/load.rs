@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::line::{self, BadLine, Record};
-use crate::chat::id::EventId;
+use crate::rooms::id::EventId;
 
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
@@ -13,12 +13,6 @@ const READ_BYTES: usize = 256 * 1024;
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
-    /// Lines of messages.
-    pub(super) messages: usize,
-    /// The greatest id on record.
-    pub(super) last: EventId,
-    /// Whether a message is on record whose removal is on record too.
-    pub(super) has_removed_texts: bool,
     /// Bytes of complete lines. What follows them is torn.
     pub(super) complete_bytes: u64,
     /// Whether the last complete line lacks its line break.
@@ -38,26 +32,14 @@ pub(super) fn load(path: &Path, file: &File, mut visit: impl FnMut(Record)) -> i
         last_id: EventId::ZERO,
     };
     let mut loaded = Loaded::default();
-    let mut messages: Vec<EventId> = Vec::new();
     while let Some(record) = lines.next()? {
-        let record = match record {
-            Ok(record) => record,
+        match record {
+            Ok(record) => visit(record),
             Err(bad) => return Err(lines.refused(path, bad)?),
-        };
-        match &record {
-            Record::Message { message, .. } => messages.push(message.id),
-            // Ids rise from line to line.
-            Record::Removal { removed, .. } => {
-                loaded.has_removed_texts |= messages.binary_search(removed).is_ok();
-            }
-            Record::EvictedUpTo(id) => loaded.last = loaded.last.max(*id),
         }
-        visit(record);
         loaded.complete_bytes = lines.next_offset;
         loaded.lacks_break = !lines.line.ends_with(b"\n");
     }
-    loaded.messages = messages.len();
-    loaded.last = loaded.last.max(lines.last_id);
     Ok(loaded)
 }
 
@@ -90,12 +72,14 @@ impl Lines<'_> {
             // Nobody was told that it was stored.
             return Ok(None);
         }
-        let record = record.and_then(|record| match record.id() {
-            Some(id) if id <= self.last_id => Err(BadLine::Damaged),
-            id => {
-                self.last_id = id.unwrap_or(self.last_id);
-                Ok(record)
+        let record = record.and_then(|record| {
+            if let Record::Entry { entry, .. } = &record {
+                if entry.id <= self.last_id {
+                    return Err(BadLine::Damaged);
+                }
+                self.last_id = entry.id;
             }
+            Ok(record)
         });
         self.number += 1;
         self.next_offset += self.line.len() as u64;

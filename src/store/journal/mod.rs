@@ -1,9 +1,8 @@
-//! The store that keeps entries in a file: `messages.jsonl` in the data folder, a line for each.
+//! The store that keeps entries in a file: `messages.jsonl` in the data folder, one line for each.
 //!
-//! One task owns the file ([`writer`]): posts queue to it, and it stores all that wait at once.
-//! Beside it, a file that has outgrown the rooms is written anew ([`rewrite`]).
+//! One task owns the file ([`writer`]): posts queue to it, and it stores all that wait at once. A
+//! file that has outgrown the rooms is written anew while posts go on ([`rewrite`]).
 
-mod disk;
 mod file;
 mod line;
 mod load;
@@ -11,22 +10,21 @@ mod rewrite;
 mod writer;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::NotKept;
-use crate::chat::answers::Committed;
-use crate::chat::hub::Hub;
-use crate::chat::message::Draft;
-use crate::chat::room::Room;
+use crate::counters::Counters;
+use crate::refusal::Refusal;
 use crate::report::Reporter;
-use disk::Disk;
+use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::message::Draft;
+use crate::rooms::names::RoomName;
 use file::JournalFile;
 use line::Record;
+use rewrite::Rewrite;
 use writer::Writer;
 
 /// Posts that wait for the writer at most; others wait to be queued. It bounds the memory of a
@@ -35,6 +33,7 @@ const QUEUED_POSTS: usize = 1_024;
 
 /// When a message counts as stored.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Fsync {
     /// When it is on the disk: it survives a power cut.
     Always,
@@ -45,67 +44,72 @@ pub enum Fsync {
     No,
 }
 
-/// Where and how entries are stored.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) folder: PathBuf,
-    pub(crate) fsync: Fsync,
-}
-
 /// The journal, as posts see it.
 pub(crate) struct Journal {
     requests: mpsc::Sender<Request>,
-    /// Whether the file has texts that must leave it; see [`rewrite`].
-    must_shorten: Arc<AtomicBool>,
+    status: Arc<Status>,
+}
+
+/// What posts and the writer tell each other beside the queue.
+#[derive(Default)]
+struct Status {
     closing: AtomicBool,
-    figures: Arc<Figures>,
+    /// What is on the disk is not known: a sync failed, the file may end in a piece of a line, or it
+    /// is gone. Every post is refused until the server is started again.
+    failed: AtomicBool,
+    /// The file has texts that must leave it; see [`rewrite`].
+    must_shorten: AtomicBool,
 }
 
 /// What the writer is asked.
 enum Request {
     Append(Post),
-    /// Store what is queued, and end.
+    /// Store what is queued, and end; the sender is dropped then.
     Close(oneshot::Sender<()>),
 }
 
 /// A draft on its way to its room.
 struct Post {
-    room: Arc<Room>,
+    room: RoomName,
     draft: Draft,
-    answer: oneshot::Sender<Result<Committed, NotKept>>,
-}
-
-/// The journal in numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Figures {
-    bytes: AtomicU64,
-    syncs: AtomicU64,
-    sync_nanoseconds: AtomicU64,
-    failed: AtomicBool,
+    answer: oneshot::Sender<Result<Committed, Refusal>>,
 }
 
 impl Journal {
-    /// Opens the journal and restores the rooms of `hub` from it. Needs a runtime.
+    /// Opens the journal in `folder` and restores the rooms of `hub` from it. Needs a runtime.
     ///
     /// # Errors
     /// The folder cannot be used, or the journal cannot be read; the error says what to do.
     pub(crate) fn open(
-        settings: &Settings,
+        folder: &Path,
+        fsync: Fsync,
         hub: Arc<Hub>,
+        counters: Arc<Counters>,
         report: Reporter,
     ) -> io::Result<Journal> {
-        let (file, loaded, torn_bytes) =
-            JournalFile::open(&settings.folder, |record| match record {
-                Record::Message {
-                    message,
-                    after,
-                    key,
-                } => hub.restore(&message.room).restore(&message, after, key),
-                Record::Removal { .. } => {}
-                Record::EvictedUpTo(id) => hub.begin_after(id),
-            })?;
-        let folder = settings.folder.display();
-        let (messages, bytes) = (loaded.messages, file.bytes());
+        let status = Arc::new(Status::default());
+        let (mut messages, mut oldest) = (0, None);
+        let restore = |record| match record {
+            Record::Entry { room, entry, after } => {
+                oldest.get_or_insert(entry.id);
+                match entry.removes {
+                    None => messages += 1,
+                    // The removed text may still be in the file.
+                    Some(_) => status.force_rewrite(),
+                }
+                hub.restore(&room, entry, after);
+            }
+            Record::EvictedUpTo(id) => hub.restore_forgotten(id),
+        };
+        let (file, torn_bytes) = JournalFile::open(
+            folder,
+            restore,
+            fsync,
+            status.clone(),
+            counters,
+            report.clone(),
+        )?;
+        let (folder, bytes) = (folder.display(), file.bytes());
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"
         ));
@@ -114,55 +118,48 @@ impl Journal {
                 "journal in {folder}: cut off a torn last line of {torn_bytes} bytes"
             ));
         }
-        let must_shorten = Arc::new(AtomicBool::new(loaded.has_removed_texts));
-        let figures = Arc::new(Figures::default());
-        let disk = Disk::new(file, settings.fsync, figures.clone(), report);
-        let writer = Writer::new(hub, loaded.last, must_shorten.clone(), report);
+        let rewrite = Rewrite::new(hub.clone(), status.clone(), report, oldest);
         let (requests, queue) = mpsc::channel(QUEUED_POSTS);
-        tokio::spawn(writer.run(queue, disk));
-        Ok(Journal {
-            requests,
-            must_shorten,
-            closing: AtomicBool::new(false),
-            figures,
-        })
+        let writer = Writer::new(hub, status.clone(), queue);
+        tokio::spawn(writer.run(file, rewrite));
+        Ok(Journal { requests, status })
     }
 
-    pub(super) async fn append(&self, room: Arc<Room>, draft: Draft) -> Result<Committed, NotKept> {
+    /// Commits a draft. When this returns, the entry counts as stored.
+    pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let post = Post {
+        let room = room.clone();
+        let post = Request::Append(Post {
             room,
             draft,
             answer,
-        };
-        match self.requests.send(Request::Append(post)).await {
-            Ok(()) => answered.await.unwrap_or(Err(self.ended())),
-            Err(_) => Err(self.ended()),
+        });
+        // An error means that there is no writer any more.
+        if self.requests.send(post).await.is_ok()
+            && let Ok(committed) = answered.await
+        {
+            return committed;
         }
-    }
-
-    /// Why there is no writer any more.
-    fn ended(&self) -> NotKept {
-        if self.closing.load(Ordering::Relaxed) {
-            NotKept::Closing
+        Err(if self.is_closing() {
+            Refusal::Draining
         } else {
-            NotKept::StorageFailed
-        }
+            Refusal::StorageFailed
+        })
     }
 
     /// Whether every post is refused until the server is started again.
     pub(crate) fn has_failed(&self) -> bool {
-        let ended = self.requests.is_closed() && !self.closing.load(Ordering::Relaxed);
-        ended || self.figures.failed.load(Ordering::Relaxed)
+        self.status.has_failed() || (self.requests.is_closed() && !self.is_closing())
     }
 
-    /// Removes what the rooms have evicted from the file too, soon.
-    pub(super) fn shorten(&self) {
-        self.must_shorten.store(true, Ordering::Relaxed);
+    /// Removes from the file what the rooms have forgotten, soon.
+    pub(crate) fn shorten(&self) {
+        self.status.force_rewrite();
     }
 
-    pub(super) async fn close(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+    /// Commits what is queued and makes it durable. Later posts are refused.
+    pub(crate) async fn close(&self) {
+        self.status.closing.store(true, Ordering::Relaxed);
         let (done, closed) = oneshot::channel();
         if self.requests.send(Request::Close(done)).await.is_ok() {
             // An error means that the writer has ended, which is what was asked for.
@@ -170,21 +167,17 @@ impl Journal {
         }
     }
 
-    pub(crate) fn figures(&self) -> &Figures {
-        &self.figures
+    fn is_closing(&self) -> bool {
+        self.status.closing.load(Ordering::Relaxed)
     }
 }
 
-impl Figures {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+impl Status {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn sync_time(&self) -> Duration {
-        Duration::from_nanos(self.sync_nanoseconds.load(Ordering::Relaxed))
+    fn force_rewrite(&self) {
+        self.must_shorten.store(true, Ordering::Relaxed);
     }
 }

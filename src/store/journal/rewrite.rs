@@ -1,29 +1,27 @@
 //! Writing the journal anew with only what the rooms retain, while posts go on.
 //!
 //! Between two rounds of the writer the rooms have what the file has. That much is written to a new
-//! file, beside the writer's further rounds; then the writer adds what was stored since, syncs, and
-//! renames. A crash at any moment leaves one whole journal under the name.
+//! file by a thread of its own, beside the writer's further rounds; then a round adds what was
+//! stored since, syncs, and renames. A crash at any moment leaves one whole journal under the name.
 //!
 //! It happens when the file has outgrown the rooms, and when it has a text that must leave it: a
 //! removed one, an expired one, or that of a forgotten room.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use tokio::task::{self, JoinError, JoinHandle};
-
-use super::disk::Disk;
-use super::file::{create_successor, remove_successor};
-use super::line;
-use super::writer::on_thread;
-use crate::chat::history::Held;
-use crate::chat::hub::Hub;
-use crate::chat::id::EventId;
+use super::super::durable;
+use super::file::{JournalFile, NEXT_FILE};
+use super::{Status, line};
 use crate::report::Reporter;
+use crate::rooms::hub::{Hub, Retained};
+use crate::rooms::id::EventId;
+use crate::rooms::message::Entry;
 
 /// A smaller journal is not worth rewriting for its size, in bytes.
 const WORTH_REWRITING: u64 = 1024 * 1024;
@@ -37,8 +35,11 @@ const PAUSE: Duration = Duration::from_secs(20);
 
 /// Decides when the journal is written anew.
 pub(super) struct Rewrite {
-    must_shorten: Arc<AtomicBool>,
+    hub: Arc<Hub>,
+    status: Arc<Status>,
     report: Reporter,
+    /// The oldest entry in the file, once it has any.
+    pub(super) oldest: Option<EventId>,
     look_again_at: u64,
     not_before: Instant,
     running: Option<Running>,
@@ -48,14 +49,21 @@ struct Running {
     /// How long the journal was when this began.
     offset: u64,
     is_forced: bool,
-    file: JoinHandle<io::Result<File>>,
+    successor: io::Result<JoinHandle<io::Result<File>>>,
 }
 
 impl Rewrite {
-    pub(super) fn new(must_shorten: Arc<AtomicBool>, report: Reporter) -> Rewrite {
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        status: Arc<Status>,
+        report: Reporter,
+        oldest: Option<EventId>,
+    ) -> Rewrite {
         Rewrite {
-            must_shorten,
+            hub,
+            status,
             report,
+            oldest,
             look_again_at: WORTH_REWRITING,
             not_before: Instant::now(),
             running: None,
@@ -63,112 +71,103 @@ impl Rewrite {
     }
 
     /// Begins a rewrite that is due, or completes one whose new file is written. To be called
-    /// between two rounds.
-    pub(super) async fn advance(&mut self, disk: Disk, hub: &Hub) -> Result<Disk, JoinError> {
+    /// between two rounds; it may block.
+    pub(super) fn advance(&mut self, file: &mut JournalFile) {
+        let writes = |running: &Running| matches!(&running.successor, Ok(thread) if !thread.is_finished());
         match &self.running {
-            None if self.not_before <= Instant::now() => self.begin(&disk, hub),
-            Some(running) if running.file.is_finished() => return self.complete(disk).await,
+            None if self.not_before <= Instant::now() => self.begin(file),
+            Some(running) if !writes(running) => self.complete(file),
             _ => {}
         }
-        Ok(disk)
     }
 
-    /// Sees to it that nothing stays in the file that must leave it, if that can be done.
-    pub(super) async fn finish(&mut self, mut disk: Disk, hub: &Hub) -> Result<Disk, JoinError> {
-        disk = self.complete(disk).await?;
-        if self.must_shorten.load(Ordering::Relaxed) {
-            self.begin(&disk, hub);
+    /// Makes sure that nothing stays in the file that must leave it, if that can be done.
+    pub(super) fn finish(&mut self, file: &mut JournalFile) {
+        self.complete(file);
+        if self.status.must_shorten.load(Ordering::Relaxed) {
+            self.begin(file);
+            self.complete(file);
         }
-        self.complete(disk).await
     }
 
-    fn begin(&mut self, disk: &Disk, hub: &Hub) {
-        let offset = disk.bytes();
-        let is_forced = self.must_shorten.load(Ordering::Relaxed);
-        if disk.has_failed() || (offset <= self.look_again_at && !is_forced) {
+    fn begin(&mut self, file: &JournalFile) {
+        let limits = self.hub.expired_before().zip(self.oldest);
+        let has_expired = limits.is_some_and(|(limit, oldest)| oldest.milliseconds < limit);
+        // What is evicted from here on may still be among what is written: that is another rewrite.
+        let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
+        let offset = file.bytes();
+        if self.status.has_failed() || (offset <= self.look_again_at && !is_forced) {
             return;
         }
-        // What is evicted from here on may still be among what is written: that is another rewrite.
-        self.must_shorten.store(false, Ordering::Relaxed);
-        let rooms: Vec<(EventId, Vec<Held>)> = hub.rooms().iter().map(|room| room.held()).collect();
-        let needed: u64 = rooms
-            .iter()
-            .flat_map(|(_, held)| held)
-            .map(|held| held.frame.bytes().len() as u64 + LINE_OVERHEAD)
-            .sum();
-        self.look_again_at = WORTH_REWRITING.max(needed * SLACK);
+        let (forgotten_up_to, rooms) = self.hub.retained();
+        let entries = || rooms.iter().flat_map(|room| &room.entries);
+        let bytes = entries().map(|entry| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
+        self.look_again_at = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
         if offset <= self.look_again_at && !is_forced {
             return;
         }
-        let (folder, forgotten_up_to) = (disk.folder().to_owned(), hub.floor());
+        self.oldest = entries().map(|entry| entry.id).min();
+        let folder = file.folder().to_owned();
+        let thread = thread::Builder::new().name("journal-rewrite".to_owned());
         self.running = Some(Running {
             offset,
             is_forced,
-            file: task::spawn_blocking(move || write(&folder, forgotten_up_to, rooms)),
+            successor: thread.spawn(move || write(&folder, forgotten_up_to, rooms)),
         });
     }
 
     /// Waits for the new file, if one is being written, and puts it in place.
-    async fn complete(&mut self, disk: Disk) -> Result<Disk, JoinError> {
+    fn complete(&mut self, file: &mut JournalFile) {
         let Some(Running {
             offset,
             is_forced,
-            file,
+            successor,
         }) = self.running.take()
         else {
-            return Ok(disk);
+            return;
         };
-        let file = file.await?;
-        let (disk, replaced) = on_thread(disk, move |disk| {
-            let replaced = file.and_then(|file| disk.replace(file, offset));
-            if replaced.is_err() {
-                remove_successor(disk.folder());
-            }
-            replaced
-        })
-        .await?;
-        if replaced.is_err() && is_forced {
-            self.must_shorten.store(true, Ordering::Relaxed);
-        }
-        if replaced.is_err() || is_forced {
+        let panicked = |_| Err(io::Error::other("its thread panicked"));
+        let replaced = successor
+            .and_then(|thread| thread.join().unwrap_or_else(panicked))
+            .and_then(|successor| file.replace(successor, offset));
+        if is_forced || replaced.is_err() {
             self.not_before = Instant::now() + PAUSE;
         }
         if let Err(error) = replaced {
+            self.status.force_rewrite();
+            // If it stays, the next rewrite or the next start removes it.
+            let _ = fs::remove_file(file.folder().join(NEXT_FILE));
             self.report.error(format_args!(
                 "journal: cannot rewrite, it goes on growing for a while: {error}"
             ));
         }
-        Ok(disk)
     }
 }
 
 /// Writes what the rooms retain, each with the position before it, in the order of the ids.
-fn write(
-    folder: &Path,
-    forgotten_up_to: EventId,
-    rooms: Vec<(EventId, Vec<Held>)>,
-) -> io::Result<File> {
+fn write(folder: &Path, forgotten_up_to: EventId, rooms: Vec<Retained>) -> io::Result<File> {
     let mut evicted_up_to = forgotten_up_to;
-    let mut entries: Vec<(EventId, Held)> = Vec::new();
-    for (mut after, held) in rooms {
-        if held.is_empty() {
+    let mut entries: Vec<(EventId, Entry)> = Vec::new();
+    for room in rooms {
+        let mut after = room.evicted_up_to;
+        if room.entries.is_empty() {
             evicted_up_to = evicted_up_to.max(after);
         }
-        for held in held {
-            let id = held.id;
-            entries.push((after, held));
+        for entry in room.entries {
+            let id = entry.id;
+            entries.push((after, entry));
             after = id;
         }
     }
-    entries.sort_unstable_by_key(|(_, held)| held.id);
-    let mut file = create_successor(folder)?;
+    entries.sort_unstable_by_key(|(_, entry)| entry.id);
+    let mut file = durable::create(&folder.join(NEXT_FILE))?;
     let mut out = BufWriter::new(&mut file);
     let mut line = Vec::new();
     if evicted_up_to > EventId::ZERO {
         line::evicted_up_to(&mut line, evicted_up_to);
     }
-    for (after, Held { frame, key, .. }) in entries {
-        line::entry(&mut line, &frame.data(), after, key.as_ref());
+    for (after, entry) in entries {
+        line::entry(&mut line, &entry, after);
         out.write_all(&line)?;
         line.clear();
     }

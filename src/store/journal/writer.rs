@@ -1,177 +1,185 @@
 //! The task that owns the journal's file: group commit.
 //!
-//! A round takes all posts that wait. One that repeats an entry is answered with that; each of the
-//! others is given its id and encoded, in order. All lines are written and synced at once, on a
-//! thread that may block. Then the entries are published and the posts answered. So between two
-//! rounds the rooms have all that the file has, and nothing else.
+//! A round takes all posts that wait. A post that repeats an entry is answered with that entry; each
+//! of the others is given its id and encoded, in order. All lines are written and synced at once, on
+//! a thread that may block. Then the entries are published and the posts answered, here, where
+//! waking a client is cheap. So between two rounds the rooms have all that the file has, and nothing
+//! else.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{self, JoinError};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use super::disk::Disk;
+use super::file::JournalFile;
 use super::rewrite::Rewrite;
-use super::{Post, QUEUED_POSTS, Request, line};
-use crate::chat::answers::Committed;
-use crate::chat::hub::Hub;
-use crate::chat::id::EventId;
-use crate::chat::message::Stamp;
-use crate::chat::names::{IdempotencyKey, RoomName};
-use crate::report::Reporter;
+use super::{Post, QUEUED_POSTS, Request, Status, line};
+use crate::refusal::Refusal;
+use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::message::{Draft, Entry};
+use crate::rooms::names::RoomName;
 
-/// The writer, between two rounds.
+/// The writer, but for the file, which is with the thread that writes to it.
 pub(super) struct Writer {
     hub: Arc<Hub>,
-    last: EventId,
-    rewrite: Rewrite,
+    status: Arc<Status>,
+    queue: mpsc::Receiver<Request>,
     /// Posts that may repeat another one of their round: the next round finds that in its room.
     deferred: Vec<Post>,
-    /// Whom to tell when everything is stored and the file is closed.
+    /// Dropped when everything is stored and the file is closed.
     closing: Vec<oneshot::Sender<()>>,
 }
 
+/// An entry that is not stored yet.
+struct Pending {
+    room: RoomName,
+    entry: Entry,
+    answer: oneshot::Sender<Result<Committed, Refusal>>,
+}
+
 impl Writer {
-    /// A writer that goes on after `last`.
     pub(super) fn new(
         hub: Arc<Hub>,
-        last: EventId,
-        must_shorten: Arc<AtomicBool>,
-        report: Reporter,
+        status: Arc<Status>,
+        queue: mpsc::Receiver<Request>,
     ) -> Writer {
         Writer {
             hub,
-            last,
-            rewrite: Rewrite::new(must_shorten, report),
+            status,
+            queue,
             deferred: Vec::new(),
             closing: Vec::new(),
         }
     }
 
     /// Serves the queue until it is closed. What was taken is durable at the end.
-    pub(super) async fn run(mut self, queue: mpsc::Receiver<Request>, disk: Disk) {
-        // An error means that the work on the file has panicked or the runtime is shutting down.
-        // The queue is dropped then, and posts are refused.
-        let _ = self.serve(queue, disk).await;
-        for closed in self.closing {
-            // Nobody needs to wait for it.
-            let _ = closed.send(());
+    pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
+        while let Some(posts) = self.gather(file.due()).await {
+            let (lines, batch) = self.encode(posts);
+            if let Some(first) = batch.first() {
+                rewrite.oldest.get_or_insert(first.entry.id);
+            }
+            let round = spawn_blocking(move || {
+                rewrite.advance(&mut file);
+                let stored = file.store(&lines);
+                (file, rewrite, stored)
+            });
+            let stored;
+            (file, rewrite, stored) = match round.await {
+                Ok(round) => round,
+                // The round has panicked, or the runtime is shutting down. With the queue and the
+                // batch dropped, posts are refused.
+                Err(_) => return,
+            };
+            self.publish(batch, &stored);
         }
+        let end = spawn_blocking(move || {
+            rewrite.finish(&mut file);
+            file.close();
+        });
+        // An error means what it means above.
+        let _ = end.await;
     }
 
-    async fn serve(
-        &mut self,
-        mut queue: mpsc::Receiver<Request>,
-        mut disk: Disk,
-    ) -> Result<(), JoinError> {
-        loop {
-            let (posts, over) = self.gather(&mut queue, &disk).await;
-            if over {
-                break;
-            }
-            disk = self.commit(posts, disk).await?;
-            disk = self.rewrite.advance(disk, &self.hub).await?;
-            if disk.due() <= Instant::now() {
-                disk = on_thread(disk, Disk::maintain).await?.0;
-            }
-        }
-        disk = self.rewrite.finish(disk, &self.hub).await?;
-        // Who is told that this is over may open the folder again at once.
-        on_thread(disk, Disk::sync).await.map(drop)
-    }
-
-    /// Takes all that waits; waits for something to do, if need be. Says whether it is over.
-    async fn gather(
-        &mut self,
-        queue: &mut mpsc::Receiver<Request>,
-        disk: &Disk,
-    ) -> (Vec<Post>, bool) {
+    /// Takes all that waits; waits for something to do, at most until `due`. `None` is the end.
+    async fn gather(&mut self, due: Instant) -> Option<Vec<Post>> {
         let mut posts = mem::take(&mut self.deferred);
         if !posts.is_empty() {
-            return (posts, false);
+            return Some(posts);
         }
         let mut requests = Vec::new();
-        let received = queue.recv_many(&mut requests, QUEUED_POSTS);
-        let over = timeout_at(disk.due().into(), received).await == Ok(0);
+        let received = self.queue.recv_many(&mut requests, QUEUED_POSTS);
+        if timeout_at(due.into(), received).await == Ok(0) {
+            return None;
+        }
         for request in requests {
             match request {
                 Request::Append(post) => posts.push(post),
                 Request::Close(closed) => {
                     self.closing.push(closed);
-                    queue.close();
+                    self.queue.close();
                 }
             }
         }
-        (posts, over)
+        Some(posts)
     }
 
-    async fn commit(&mut self, posts: Vec<Post>, disk: Disk) -> Result<Disk, JoinError> {
+    /// Makes entries of posts, with their lines. Answers and defers those that are repeats.
+    fn encode(&mut self, posts: Vec<Post>) -> (Vec<u8>, Vec<Pending>) {
         let mut lines = Vec::new();
-        let mut batch: Vec<(Post, Stamp)> = Vec::with_capacity(posts.len());
-        let mut newest: HashMap<RoomName, EventId> = HashMap::new();
-        let mut keys: HashSet<(RoomName, IdempotencyKey)> = HashSet::new();
+        let mut batch = Vec::with_capacity(posts.len());
+        let mut last = self.hub.newest();
+        let mut newest = HashMap::new();
+        let mut keys = HashSet::new();
+        let mut removals = HashSet::new();
         for post in posts {
-            let room = post.room.name().clone();
-            if let Some(repeated) = post.room.repeat_of(&post.draft) {
-                // A poster who has gone needs no answer.
-                let _ = post
-                    .answer
-                    .send(repeated.map(Committed::Before).map_err(Into::into));
-                continue;
+            match self.hub.duplicate_of(&post.room, &post.draft) {
+                Ok(None) => {}
+                settled => {
+                    let settled = settled.map(|first| first.map(Committed::Duplicate));
+                    // A poster who has gone needs no answer.
+                    let _ = settled
+                        .transpose()
+                        .map(|settled| post.answer.send(settled));
+                    continue;
+                }
             }
-            if let Some(key) = post.draft.key.clone()
-                && !keys.insert((room.clone(), key))
-            {
+            let is_first = match &post.draft {
+                Draft::Message { key: None, .. } => true,
+                Draft::Message { key: Some(key), .. } => {
+                    keys.insert((post.room.clone(), key.clone()))
+                }
+                Draft::Removal { removed, .. } => removals.insert(*removed),
+            };
+            if !is_first {
                 self.deferred.push(post);
                 continue;
             }
-            let stamp = self.stamp();
-            let after = newest
-                .insert(room.clone(), stamp.id)
-                .unwrap_or_else(|| post.room.newest());
-            let data = post.draft.clone().stamped(&room, stamp).to_json();
-            line::entry(&mut lines, data.as_bytes(), after, post.draft.key.as_ref());
-            batch.push((post, stamp));
-        }
-        if batch.is_empty() {
-            return Ok(disk);
-        }
-        let (disk, stored) = on_thread(disk, move |disk| disk.store(&lines)).await?;
-        for (post, stamp) in batch {
             let Post {
                 room,
                 draft,
                 answer,
             } = post;
-            let committed = stored.and_then(|()| room.commit(draft, || stamp).map_err(Into::into));
+            let sent_at = self.hub.clock().unix_ms();
+            last = last.next(sent_at);
+            let mut entry = draft.into_entry(&room, last, sent_at);
+            if let Some(removed) = entry.removes {
+                let fate = self.hub.fate_of(&room, removed);
+                entry.key = fate.ok().and_then(|message| message.key);
+            }
+            let after = newest
+                .insert(room.clone(), last)
+                .unwrap_or_else(|| self.hub.newest_in(&room));
+            line::entry(&mut lines, &entry, after);
+            batch.push(Pending {
+                room,
+                entry,
+                answer,
+            });
+        }
+        (lines, batch)
+    }
+
+    fn publish(&self, batch: Vec<Pending>, stored: &Result<(), Refusal>) {
+        for Pending {
+            room,
+            entry,
+            answer,
+        } in batch
+        {
+            let committed = stored.clone().map(|()| {
+                if entry.removes.is_some() {
+                    self.status.force_rewrite();
+                }
+                let frame = entry.frame.clone();
+                self.hub.publish(&room, entry);
+                Committed::New(frame)
+            });
             let _ = answer.send(committed);
         }
-        Ok(disk)
     }
-
-    fn stamp(&mut self) -> Stamp {
-        let sent_at = self.hub.clock().unix_ms();
-        self.last = self.last.next(sent_at);
-        Stamp {
-            id: self.last,
-            sent_at,
-        }
-    }
-}
-
-/// Does work that may block.
-pub(super) async fn on_thread<T: Send + 'static>(
-    mut disk: Disk,
-    work: impl FnOnce(&mut Disk) -> T + Send + 'static,
-) -> Result<(Disk, T), JoinError> {
-    task::spawn_blocking(move || {
-        let result = work(&mut disk);
-        (disk, result)
-    })
-    .await
 }
