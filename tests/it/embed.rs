@@ -12,8 +12,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::{
-    Client, EventStream, Request, Server, ask, eventually, get, say, unlimited, within,
+use crate::common::{
+    Client, EventStream, Request, Server, ask, eventually, get, say, unlimited, until_streams,
+    within,
 };
 
 async fn heard(listener: &mut Listener) -> Heard {
@@ -257,13 +258,7 @@ async fn a_closed_chat_ends_its_streams_and_takes_nothing_more() {
     waiting
         .send(&Request::get("/chat/lobby/messages?wait=60").to_bytes())
         .await;
-    eventually("the waiting request", || async {
-        get(server.address(), "/metrics")
-            .await
-            .text()
-            .contains("\nchatroom_streams 2\n")
-    })
-    .await;
+    until_streams(server.address(), 2).await;
     server
         .chat()
         .post("lobby", "bot", "the last word")
