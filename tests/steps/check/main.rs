@@ -13,6 +13,7 @@ mod closing;
 mod resuming;
 mod slow;
 mod talking;
+mod tour;
 
 use std::env;
 use std::net::SocketAddr;
