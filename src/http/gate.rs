@@ -38,6 +38,17 @@ impl WriteGate {
         open
     }
 
+    /// Marks the answer to a request (a stream, or a wait for messages) as one that takes as long as
+    /// its client stays: from now on the end of the client's side ends the connection.
+    pub(crate) fn lasts_until_departure(&self) {
+        self.0.lasts.store(true, Relaxed);
+    }
+
+    /// The gate of the connection that a request came by; an embedding server has none.
+    pub(crate) fn of(head: &Parts) -> Option<&WriteGate> {
+        head.extensions.get()
+    }
+
     /// Notes that a write would block.
     pub(crate) fn block(&self) {
         if self.0.writes.load(Relaxed) == OPEN {
@@ -62,14 +73,6 @@ impl WriteGate {
     /// Whether the end of the client's side ends the connection.
     pub(crate) fn ends_with_client(&self) -> bool {
         self.0.lasts.load(Relaxed)
-    }
-}
-
-/// Marks the answer to a request (a stream, or a wait for messages) as one that takes as long as the
-/// client stays: from now on the end of the client's side ends the connection.
-pub(crate) fn lasts_until_departure(head: &Parts) {
-    if let Some(gate) = head.extensions.get::<WriteGate>() {
-        gate.0.lasts.store(true, Relaxed);
     }
 }
 

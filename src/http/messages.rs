@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::body::Body;
-use super::gate;
+use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::limits::Share;
 use super::request::{Query, read_body};
@@ -203,7 +203,7 @@ pub(crate) async fn history(
         let now = site.hub.clock().now();
         let _permit = site.shares.open_stream(visitor.address, 1, now)?;
         site.hub.open(room)?;
-        gate::lasts_until_departure(head);
+        WriteGate::of(head).map(WriteGate::lasts_until_departure);
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

@@ -130,8 +130,7 @@ where
         }
         answer::refused(&refusal, navigates(&head, &refusal))
     });
-    let gate = head.extensions.get::<WriteGate>().cloned();
-    response.body_mut().set_gate(gate);
+    response.body_mut().set_gate(WriteGate::of(&head).cloned());
     site.guard.seal(&head.headers, &mut response);
     let status = response.status();
     count(&site.counters, label, status);

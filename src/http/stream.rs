@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::body::Body;
-use super::gate;
+use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::request::Query;
 use super::session;
@@ -66,8 +66,8 @@ pub(crate) fn open(
         author: Some(author),
         address: Some(visitor.address.ip()),
     });
-    gate::lasts_until_departure(head);
     let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
+    WriteGate::of(head).map(WriteGate::lasts_until_departure);
 
     let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();

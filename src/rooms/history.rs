@@ -78,10 +78,10 @@ impl History {
         }
     }
 
-    /// Raises the low-water mark of a history that is still empty, as a store knows it.
+    /// Sets the low-water mark of a history that is still unused, as a store knows it.
     pub(super) fn begin_after(&mut self, id: EventId) {
-        if self.entries.is_empty() {
-            self.evicted_up_to = self.evicted_up_to.max(id);
+        if self.is_unused {
+            self.evicted_up_to = id;
         }
     }
 

@@ -453,3 +453,6 @@ fn begin_before(
         .max()
         .unwrap_or(newest)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
+use super::super::message::{Draft, RemovedBy};
+use super::super::names::{MemberName, MessageText, RoomName};
 use super::*;
-use crate::chat::message::Message;
-use crate::chat::names::{MemberName, MessageText, RoomName};
 
-const BIRTH: EventId = EventId {
+const START: EventId = EventId {
     milliseconds: 100,
     sequence: 0,
 };
@@ -16,62 +16,71 @@ fn id(n: u64) -> EventId {
     }
 }
 
-fn frame(id: EventId) -> Arc<Frame> {
-    Arc::new(Frame::new_message(&Message {
-        id,
-        room: RoomName::parse("r").expect("a room"),
-        name: MemberName::parse("n").expect("a name"),
-        member: true,
-        text: MessageText::parse("t", 1).expect("a text"),
-        sent_at: 0,
-    }))
+fn key(n: u64) -> IdempotencyKey {
+    IdempotencyKey::parse(&format!("k{n}")).expect("a key")
 }
 
-fn history(bounds: Bounds, messages: u64) -> History {
-    let mut history = History::new(bounds, BIRTH, BIRTH);
+fn room() -> RoomName {
+    RoomName::parse("r").expect("a room")
+}
+
+fn message(n: u64, key: Option<IdempotencyKey>) -> Entry {
+    let draft = Draft::Message {
+        name: MemberName::parse("n").expect("a name"),
+        author: None,
+        member: true,
+        text: MessageText::parse("t", 1).expect("a text"),
+        key,
+    };
+    draft.into_entry(&room(), id(n), 0)
+}
+
+fn removal(n: u64, of: u64) -> Entry {
+    let draft = Draft::Removal {
+        removed: id(of),
+        by: RemovedBy::Author,
+    };
+    draft.into_entry(&room(), id(n), 0)
+}
+
+fn limits(history: usize, history_bytes: usize) -> Limits {
+    Limits {
+        history,
+        history_bytes,
+        history_age: None,
+        rooms: 1,
+        permanent_rooms: Vec::new(),
+        room_ttl: None,
+        heartbeat: None,
+    }
+}
+
+fn history(limits: &Limits, messages: u64) -> History {
+    let mut history = History::new(START);
     for n in 1..=messages {
-        let key = IdempotencyKey::parse(&format!("k{n}")).expect("a key");
-        history.push(id(n), frame(id(n)), Some(key));
+        history.push(message(n, Some(key(n))), limits);
     }
     history
 }
 
-fn ids<'a>(held: impl Iterator<Item = &'a Held>) -> Vec<EventId> {
-    held.map(|held| held.id).collect()
+fn retained(history: &History) -> Vec<EventId> {
+    history.after(START).map(|entry| entry.id).collect()
 }
 
 #[test]
-fn holds_no_more_than_its_bounds() {
-    let by_count = history(
-        Bounds {
-            messages: 3,
-            bytes: usize::MAX,
-        },
-        10,
-    );
-    assert_eq!(ids(by_count.after(BIRTH)), [id(8), id(9), id(10)]);
-    assert_eq!(by_count.floor(), id(7));
+fn retains_no_more_than_its_limits() {
+    let by_count = history(&limits(3, usize::MAX), 10);
+    assert_eq!(retained(&by_count), [id(8), id(9), id(10)]);
+    assert_eq!(by_count.evicted_up_to(), id(7));
     assert_eq!(by_count.by_key.len(), 3);
 
-    let one = frame(id(1)).bytes().len();
-    let by_bytes = history(
-        Bounds {
-            messages: usize::MAX,
-            bytes: one * 2 + 1,
-        },
-        10,
-    );
-    assert_eq!(ids(by_bytes.after(BIRTH)), [id(9), id(10)]);
+    let one = message(1, None).frame.bytes().len();
+    let by_bytes = history(&limits(usize::MAX, one * 2 + 1), 10);
+    assert_eq!(retained(&by_bytes), [id(9), id(10)]);
     assert_eq!(by_bytes.bytes(), one * 2);
 
-    let none = history(
-        Bounds {
-            messages: usize::MAX,
-            bytes: one - 1,
-        },
-        2,
-    );
-    assert!(none.held.is_empty());
+    let none = history(&limits(usize::MAX, one - 1), 2);
+    assert!(none.entries.is_empty());
     assert_eq!(
         (none.newest(), none.oldest(), none.bytes()),
         (id(2), None, 0)
@@ -79,90 +88,100 @@ fn holds_no_more_than_its_bounds() {
 }
 
 #[test]
+fn evicts_by_age() {
+    let mut history = history(&limits(9, usize::MAX), 5);
+    assert!(!history.evict_before(id(1).milliseconds));
+    assert!(history.evict_before(id(3).milliseconds));
+    assert_eq!(retained(&history), [id(3), id(4), id(5)]);
+    assert_eq!(history.evicted_up_to(), id(2));
+}
+
+#[test]
 fn a_key_is_known_as_long_as_its_message() {
-    let history = history(
-        Bounds {
-            messages: 3,
-            bytes: usize::MAX,
-        },
-        10,
-    );
-    let key = |n: u64| IdempotencyKey::parse(&format!("k{n}")).expect("a key");
+    let history = history(&limits(3, usize::MAX), 10);
     assert!(history.by_key(&key(7)).is_none());
-    assert_eq!(
-        history.by_key(&key(8)).and_then(|frame| frame.id()),
-        Some(id(8))
+    assert_eq!(history.by_key(&key(8)).map(|entry| entry.id), Some(id(8)));
+}
+
+/// As after a restart with larger limits, where an evicted message comes back before its repeat.
+#[test]
+fn evicting_a_message_forgets_no_other_messages_key() {
+    let mut history = History::new(START);
+    let limits = limits(2, usize::MAX);
+    history.push(message(1, Some(key(1))), &limits);
+    history.push(message(2, Some(key(1))), &limits);
+    history.push(message(3, None), &limits);
+    assert_eq!(retained(&history), [id(2), id(3)]);
+    assert_eq!(history.by_key(&key(1)).map(|entry| entry.id), Some(id(2)));
+}
+
+#[test]
+fn a_removal_takes_the_place_and_the_key_of_its_message() {
+    let limits = limits(4, usize::MAX);
+    let mut history = history(&limits, 3);
+    history.push(removal(4, 2), &limits);
+    assert_eq!(retained(&history), [id(1), id(3), id(4)]);
+    let by_key = history.by_key(&key(2)).expect("the key is known");
+    assert_eq!((by_key.id, by_key.removes), (id(4), Some(id(2))));
+    assert_eq!(history.fate_of(id(2)).map(|entry| entry.id), Some(id(4)));
+    assert_eq!(history.fate_of(id(3)).map(|entry| entry.id), Some(id(3)));
+    assert!(history.fate_of(id(4)).is_none(), "a removal is no message");
+    assert!(history.fate_of(id(9)).is_none());
+    let bytes: usize = history.after(START).map(|e| e.frame.bytes().len()).sum();
+    assert_eq!(history.bytes(), bytes);
+    // Not counted as a message to begin with, but not skipped either.
+    assert_eq!(history.before_latest(1), id(1));
+    for n in 5..=8 {
+        history.push(message(n, None), &limits);
+    }
+    assert!(
+        history.by_key(&key(2)).is_none(),
+        "evicted with the removal"
     );
+    assert!(history.fate_of(id(2)).is_none());
 }
 
 #[test]
 fn positions() {
-    let history = history(
-        Bounds {
-            messages: 3,
-            bytes: usize::MAX,
-        },
-        10,
-    );
-    let missed = |start| history.begin(&start).missed;
-    let before_birth = EventId {
-        milliseconds: 99,
-        sequence: 9,
-    };
+    let history = history(&limits(3, usize::MAX), 10);
+    let missed = |n| history.missed_after(id(n), true);
+    assert_eq!(missed(9), None);
     assert_eq!(
-        history.begin(&Start::After(id(9))),
-        Beginning {
-            position: id(9),
-            missed: None
-        }
-    );
-    assert_eq!(
-        missed(Start::After(id(7))),
+        missed(7),
         None,
-        "the last that is gone: nothing is missed after it"
+        "nothing after the last evicted one is missing"
     );
-    assert_eq!(missed(Start::After(id(10))), None);
-    assert_eq!(missed(Start::After(id(6))), Some(MissedReason::Expired));
+    assert_eq!(missed(6), Some(MissedReason::Expired));
     assert_eq!(
-        missed(Start::After(before_birth)),
+        history.missed_after(id(9), false),
         Some(MissedReason::Unknown)
     );
-    assert_eq!(missed(Start::After(id(11))), Some(MissedReason::Unknown));
-    assert_eq!(
-        history.begin(&Start::Unreadable("x".into())),
-        Beginning {
-            position: id(7),
-            missed: Some(MissedReason::Unknown)
-        }
-    );
-    assert_eq!(history.begin(&Start::Latest(2)).position, id(8));
-    assert_eq!(history.begin(&Start::Latest(9)).position, id(7));
-    assert_eq!(history.begin(&Start::Latest(0)).position, id(10));
+    assert_eq!(history.before_latest(2), id(8));
+    assert_eq!(history.before_latest(9), id(7));
+    assert_eq!(history.before_latest(0), id(10));
 }
 
 #[test]
 fn pages() {
-    let history = history(
-        Bounds {
-            messages: 5,
-            bytes: usize::MAX,
-        },
-        10,
-    );
-    assert_eq!(ids(history.before(id(9), 2)), [id(7), id(8)]);
-    assert_eq!(ids(history.before(id(7), 9)), [id(6)]);
-    assert_eq!(ids(history.before(id(1), 9)), []);
-    assert_eq!(ids(history.after(id(8))), [id(9), id(10)]);
+    let history = history(&limits(5, usize::MAX), 10);
+    let before = |n, limit| -> Vec<EventId> {
+        let messages = history.messages_before(id(n), limit);
+        messages.iter().map(|entry| entry.id).collect()
+    };
+    assert_eq!(before(9, 2), [id(7), id(8)]);
+    assert_eq!(before(7, 9), [id(6)]);
+    assert_eq!(before(1, 9), []);
 }
 
 proptest! {
-    /// Against a plain list of all that was ever said: whoever resumes gets all that follows
-    /// its position, or is told that it does not, and never both.
+    /// Against a plain list of everything that was said: a client that resumes gets all that
+    /// follows its position, or is told that it does not, and never both.
     #[test]
     fn resuming_is_whole_or_says_so(bound in 1_usize..20, said in 0_u64..60, asked in 0_u64..80) {
-        let history = history(Bounds { messages: bound, bytes: usize::MAX }, said);
-        let Beginning { position, missed } = history.begin(&Start::After(id(asked)));
-        let given = ids(history.after(position));
+        let history = history(&limits(bound, usize::MAX), said);
+        let missed = history.missed_after(id(asked), id(asked) <= history.newest());
+        let from = if missed.is_some() { history.evicted_up_to() } else { id(asked) };
+        let given: Vec<EventId> = history.after(from).map(|entry| entry.id).collect();
         let followed: Vec<EventId> = (1..=said).filter(|n| *n > asked).map(id).collect();
         let whole = asked <= said && followed.len() <= bound;
         prop_assert_eq!(missed.is_none(), whole);

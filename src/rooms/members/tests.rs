@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -10,15 +11,28 @@ fn claim(name: &str, session: u128) -> Claim {
     Claim {
         name: MemberName::parse(name).expect("a name"),
         session: SessionId(session),
+        author: None,
+        address: None,
     }
 }
 
+/// Joins if the name is admitted, and says whether it was.
+fn join(members: &mut Members, claim: &Claim, now: Moment) -> bool {
+    let admitted = members.admits(claim, now);
+    if admitted {
+        members.join(Some(claim));
+    }
+    admitted
+}
+
 fn shown(members: &Members) -> Vec<String> {
-    members.names().iter().map(ToString::to_string).collect()
+    members.names().map(ToString::to_string).collect()
 }
 
 fn changes(members: &mut Members) -> (Vec<String>, Vec<String>) {
-    let Changes { joined, left } = members.take_changes().expect("a change");
+    let Some(Changes::Names { joined, left }) = members.take_changes() else {
+        panic!("no names changed");
+    };
     let text = |names: Vec<MemberName>| names.iter().map(ToString::to_string).collect();
     (text(joined), text(left))
 }
@@ -26,54 +40,92 @@ fn changes(members: &mut Members) -> (Vec<String>, Vec<String>) {
 #[test]
 fn a_name_is_its_owners_until_the_grace_is_over() {
     let mut members = Members::default();
-    members.join(Some(&claim("Alice", 1)), START).expect("free");
-    assert_eq!(
-        members.join(Some(&claim("aLICE", 2)), START),
-        Err(NameTaken)
-    );
+    assert!(join(&mut members, &claim("Alice", 1), START));
+    assert!(!join(&mut members, &claim("aLICE", 2), START));
     members.leave(Some(&claim("Alice", 1)), START);
     let just_before = START + NAME_GRACE - Duration::from_millis(1);
-    assert_eq!(
-        members.join(Some(&claim("alice", 2)), just_before),
-        Err(NameTaken)
-    );
+    assert!(!join(&mut members, &claim("alice", 2), just_before));
     assert_eq!(shown(&members), ["Alice"]);
-    members
-        .join(Some(&claim("alice", 2)), START + NAME_GRACE)
-        .expect("free again");
+    assert!(join(&mut members, &claim("alice", 2), START + NAME_GRACE));
     assert_eq!(shown(&members), ["alice"]);
 }
 
 #[test]
-fn a_crowd_is_told_of_by_and_by() {
-    const CROWD: usize = 2 * ROSTER_NAMES + 100;
+fn a_crowd_is_told_of_in_the_order_in_which_it_came() {
     let mut members = Members::default();
-    for number in 0..CROWD {
+    // Last in the alphabet, and first to come.
+    assert!(join(&mut members, &claim("zoe", 0), START));
+    for number in 1..PENDING_CHANGES {
         let claim = claim(&format!("m{number:05}"), number as u128);
-        members.join(Some(&claim), START).expect("free");
+        assert!(join(&mut members, &claim, START));
     }
-    let mut seen = BTreeSet::new();
-    for expected in [ROSTER_NAMES, ROSTER_NAMES, 100] {
-        let (joined, left) = changes(&mut members);
-        assert_eq!((joined.len(), left.len()), (expected, 0));
-        seen.extend(joined);
-    }
+    let (joined, left) = changes(&mut members);
+    assert_eq!((joined.len(), left.len()), (ROSTER_NAMES, 0));
+    let mut seen: BTreeSet<String> = joined.into_iter().collect();
+    assert!(seen.contains("zoe"));
+    let (joined, left) = changes(&mut members);
+    assert_eq!((joined.len(), left.len()), (ROSTER_NAMES, 0));
+    seen.extend(joined);
     assert_eq!(seen, shown(&members).into_iter().collect());
     assert_eq!(members.take_changes(), None);
 }
 
 #[test]
+fn more_changes_than_are_kept_replace_the_roster() {
+    let mut members = Members::default();
+    for number in 0..=PENDING_CHANGES {
+        let claim = claim(&format!("m{number:05}"), number as u128);
+        assert!(join(&mut members, &claim, START));
+    }
+    assert_eq!(members.changes.names.capacity(), 0);
+    assert_eq!(members.take_changes(), Some(Changes::Roster));
+    assert_eq!(members.take_changes(), None);
+    assert!(join(&mut members, &claim("zoe", 9_999), START));
+    assert_eq!(changes(&mut members), (vec!["zoe".into()], vec![]));
+}
+
+#[test]
+fn names_that_come_and_go_leave_nothing_behind() {
+    let mut members = Members::default();
+    for round in 0..5_000 {
+        let claim = claim(&format!("m{round:05}"), round);
+        let now = START + Duration::from_millis(100) * round as u32;
+        assert!(join(&mut members, &claim, now));
+        members.leave(Some(&claim), now);
+        let kept = [
+            members.by_name.len(),
+            members.by_session.len(),
+            members.grace.len(),
+        ];
+        assert!(kept.iter().all(|count| *count <= 101), "{kept:?}");
+        assert!(members.changes.names.len() <= PENDING_CHANGES);
+    }
+}
+
+#[test]
+fn an_evicted_name_is_free_at_once_and_its_streams_end_quietly() {
+    let mut members = Members::default();
+    let spammer = claim("spam", 1);
+    assert!(join(&mut members, &spammer, START));
+    members.evict(&claim("spam", 2));
+    assert_eq!(shown(&members), ["spam"], "somebody else's claim");
+    members.evict(&spammer);
+    assert!(join(&mut members, &claim("spam", 2), START));
+    members.leave(Some(&spammer), START);
+    assert_eq!(shown(&members), ["spam"]);
+    assert!(members.has_streams());
+}
+
+#[test]
 fn an_old_spelling_that_is_told_late_does_not_take_the_new_one_away() {
     let mut members = Members::default();
-    members.join(Some(&claim("zoe", 1)), START).expect("free");
+    assert!(join(&mut members, &claim("zoe", 1), START));
     members.take_changes().expect("the join");
     // The new spelling is told with the first names, the old one behind the crowd.
-    members
-        .join(Some(&claim("Zoe", 1)), START)
-        .expect("its own");
+    assert!(join(&mut members, &claim("Zoe", 1), START));
     for number in 0..ROSTER_NAMES {
         let claim = claim(&format!("m{number:05}"), 2 + number as u128);
-        members.join(Some(&claim), START).expect("free");
+        assert!(join(&mut members, &claim, START));
     }
     let (joined, left) = changes(&mut members);
     assert!(joined.contains(&"Zoe".to_owned()) && left.is_empty());
@@ -85,13 +137,15 @@ fn an_old_spelling_that_is_told_late_does_not_take_the_new_one_away() {
 #[test]
 fn nobody_sees_a_reconnect() {
     let mut members = Members::default();
-    members.join(Some(&claim("alice", 1)), START).expect("free");
+    assert!(join(&mut members, &claim("alice", 1), START));
     members.take_changes().expect("the join");
     members.leave(Some(&claim("alice", 1)), START);
     members.expire(START + NAME_GRACE / 2);
-    members
-        .join(Some(&claim("alice", 1)), START + NAME_GRACE / 2)
-        .expect("its own");
+    assert!(join(
+        &mut members,
+        &claim("alice", 1),
+        START + NAME_GRACE / 2
+    ));
     members.expire(START + NAME_GRACE * 9);
     assert_eq!(members.take_changes(), None);
     assert_eq!(members.in_grace, 0);
@@ -101,7 +155,7 @@ fn nobody_sees_a_reconnect() {
 fn tabs_are_one_member() {
     let mut members = Members::default();
     for _ in 0..3 {
-        members.join(Some(&claim("alice", 1)), START).expect("own");
+        assert!(join(&mut members, &claim("alice", 1), START));
     }
     assert_eq!(
         members.census(),
@@ -123,81 +177,45 @@ fn tabs_are_one_member() {
 fn a_rename_leaves_and_joins_at_once_in_either_order() {
     for new_first in [true, false] {
         let mut members = Members::default();
-        members.join(Some(&claim("old", 1)), START).expect("free");
+        assert!(join(&mut members, &claim("old", 1), START));
         members.take_changes().expect("the join");
         if new_first {
-            members.join(Some(&claim("new", 1)), START).expect("free");
+            assert!(join(&mut members, &claim("new", 1), START));
             members.leave(Some(&claim("old", 1)), START);
         } else {
             members.leave(Some(&claim("old", 1)), START);
-            members.join(Some(&claim("new", 1)), START).expect("free");
+            assert!(join(&mut members, &claim("new", 1), START));
         }
         assert_eq!(
             changes(&mut members),
             (vec!["new".into()], vec!["old".into()]),
             "new first: {new_first}"
         );
-        members
-            .join(Some(&claim("old", 2)), START)
-            .expect("given up");
+        assert!(join(&mut members, &claim("old", 2), START));
     }
 }
 
 #[test]
-fn speaking() {
+fn owners() {
     let mut members = Members::default();
-    let name = |text: &str| Some(MemberName::parse(text).expect("a name"));
-    let speaker = |text: &str, member| {
-        Ok(Speaker {
-            name: MemberName::parse(text).expect("a name"),
-            member,
-        })
-    };
-    members.join(Some(&claim("Alice", 1)), START).expect("free");
-    assert_eq!(
-        members.speaker(None, Some(SessionId(1)), START),
-        speaker("Alice", true)
-    );
-    assert_eq!(
-        members.speaker(name("ALICE"), Some(SessionId(1)), START),
-        speaker("Alice", true)
-    );
-    assert_eq!(
-        members.speaker(name("alice"), Some(SessionId(2)), START),
-        Err(NoSpeaker::NameTaken)
-    );
-    assert_eq!(
-        members.speaker(name("alice"), None, START),
-        Err(NoSpeaker::NameTaken)
-    );
-    assert_eq!(
-        members.speaker(name("bot"), None, START),
-        speaker("bot", false)
-    );
-    assert_eq!(
-        members.speaker(None, None, START),
-        Err(NoSpeaker::NameRequired)
-    );
-    members
-        .join(Some(&claim("Second", 1)), START)
-        .expect("free");
-    assert_eq!(
-        members.speaker(None, Some(SessionId(1)), START),
-        Err(NoSpeaker::NameRequired)
-    );
+    let name = |text: &str| MemberName::parse(text).expect("a name");
+    let alice = name("Alice");
+    assert!(join(&mut members, &claim("Alice", 1), START));
+    assert_eq!(members.only_name(SessionId(1)), Some(&alice));
+    let owner = |text, session| members.owner(&name(text), session);
+    assert_eq!(owner("ALICE", Some(SessionId(1))), Some((&alice, true)));
+    assert_eq!(owner("alice", Some(SessionId(2))), Some((&alice, false)));
+    assert_eq!(owner("alice", None), Some((&alice, false)));
+    assert_eq!(owner("bot", None), None);
+    assert!(join(&mut members, &claim("Second", 1), START));
+    assert_eq!(members.only_name(SessionId(1)), None);
 }
 
 #[test]
 fn a_listener_is_counted_and_nothing_else() {
     let mut members = Members::default();
-    members.join(None, START).expect("anyone may listen");
-    assert_eq!(
-        members.take_changes(),
-        Some(Changes {
-            joined: vec![],
-            left: vec![]
-        })
-    );
+    members.join(None);
+    assert_eq!(changes(&mut members), (vec![], vec![]));
     assert_eq!(members.take_changes(), None);
     assert_eq!(
         members.census(),
@@ -237,7 +255,7 @@ proptest! {
         let mut watchers: Vec<BTreeSet<MemberName>> = vec![BTreeSet::new()];
         let mut now = START;
         let tell = |members: &mut Members, watchers: &mut Vec<BTreeSet<MemberName>>| {
-            let Some(Changes { joined, left }) = members.take_changes() else { return };
+            let Some(Changes::Names { joined, left }) = members.take_changes() else { return };
             for roster in watchers {
                 roster.retain(|name| !left.contains(name));
                 roster.extend(joined.iter().cloned());
@@ -248,7 +266,7 @@ proptest! {
                 Step::Join(name, session) => {
                     // Two spellings of two names.
                     let claim = claim(["a", "A", "b", "B"][usize::from(name)], session);
-                    if members.join(Some(&claim), now).is_ok() {
+                    if join(&mut members, &claim, now) {
                         streams.push(claim);
                     }
                 }
@@ -263,11 +281,11 @@ proptest! {
                     members.expire(now);
                 }
                 Step::Tell => tell(&mut members, &mut watchers),
-                Step::Enter => watchers.push(members.names().into_iter().collect()),
+                Step::Enter => watchers.push(members.names().cloned().collect()),
             }
         }
         tell(&mut members, &mut watchers);
-        let truth: BTreeSet<MemberName> = members.names().into_iter().collect();
+        let truth: BTreeSet<MemberName> = members.names().cloned().collect();
         for roster in watchers {
             prop_assert_eq!(&roster, &truth);
         }
