@@ -107,7 +107,7 @@ pub(crate) async fn send(
     let (name, member) = site.hub.speaker(room, name, visitor.session)?;
     let author = visitor.session.map(|session| site.author(session));
     if let Some(author) = author {
-        site.moderation.note(author, Some(&name), visitor.address);
+        site.moderation.note(author, &name, visitor.address);
     }
     let draft = Draft::Message {
         name,
