@@ -29,8 +29,9 @@ use crate::http::routes::PeerAddr;
 /// How long the head of a request may take to arrive, and how long a connection may idle between
 /// two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest head of a request, in bytes, and how many bytes hyper buffers before it flushes.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// The longest head of a request, in bytes: cookies of other programs on the host come along, and
+/// 8 KiB have proved too few for those.
+const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a connection in a task of its own.
 pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registration) {
@@ -50,7 +51,7 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(BUFFER_BYTES)
+            .max_buf_size(HEAD_BYTES)
             // A client may end its side behind a request. hyper would drop the request; where that
             // means departure, the socket tells.
             .half_close(true)

@@ -9,8 +9,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
-use crate::crowd::figure;
-use crate::support::{
+use crate::common::figure;
+use crate::common::{
     Client, EventStream, Folder, Request, Response, Server, ask, eventually, get, within,
 };
 

@@ -108,20 +108,26 @@ fn record(json: &Value) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::names::{MemberName, MessageText};
+    use crate::rooms::names::{MemberName, MessageText};
 
     fn said() -> Message {
         Message {
-            id: EventId {
-                milliseconds: 7,
-                sequence: 1,
-            },
+            id: id("7-1"),
             room: RoomName::parse("lobby").expect("a room"),
             name: MemberName::parse("alice").expect("a name"),
+            author: "0123456789abcdef".parse().ok(),
             member: true,
             text: MessageText::parse("hi\n{\"crc\":", 20).expect("a text"),
             sent_at: 8,
         }
+    }
+
+    fn id(text: &str) -> EventId {
+        text.parse().expect("an id")
+    }
+
+    fn key() -> Option<IdempotencyKey> {
+        IdempotencyKey::parse("\"k").ok()
     }
 
     fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -133,51 +139,51 @@ mod tests {
         line
     }
 
-    #[test]
-    fn lines_come_back() {
-        let data = said().to_json();
-        for key in [IdempotencyKey::parse("k-1").ok(), None] {
-            let after = said().id;
-            let line = written(|lines| entry(lines, data.as_bytes(), after, key.as_ref()));
-            let message = said();
-            assert_eq!(
-                read(line.as_bytes()),
-                Ok(Record::Message {
-                    message,
-                    after,
-                    key
-                })
-            );
+    fn assert_entry(line: &str, expected: &Entry, after: EventId) {
+        match read(line.as_bytes()) {
+            Ok(Record::Entry {
+                room,
+                entry,
+                after: read_after,
+            }) => {
+                assert_eq!((room, read_after), (said().room, after));
+                assert_eq!(entry.frame.bytes(), expected.frame.bytes());
+                assert_eq!((entry.id, &entry.key), (expected.id, &expected.key));
+                assert_eq!(entry.author, expected.author);
+                assert_eq!(entry.removes, expected.removes);
+            }
+            other => panic!("{other:?} from {line}"),
         }
-        let mark = written(|lines| evicted_up_to(lines, said().id));
-        assert_eq!(read(mark.as_bytes()), Ok(Record::EvictedUpTo(said().id)));
     }
 
     #[test]
-    fn removals_come_back() {
-        let data =
-            br#"{"eventId":"9-0","room":"lobby","removed":"7-1","by":"moderator","sentAt":9}"#;
-        let key = IdempotencyKey::parse("k-1").ok();
-        let line = written(|lines| entry(lines, data, EventId::ZERO, key.as_ref()));
-        let expected = Record::Removal {
-            room: said().room,
-            id: "9-0".parse().expect("an id"),
-            removed: said().id,
-            by: "moderator".to_owned(),
-            after: EventId::ZERO,
-            key,
-        };
-        assert_eq!(read(line.as_bytes()), Ok(expected));
+    fn lines_come_back() {
+        let by = RemovedBy::Moderator;
+        for key in [key(), None] {
+            let removal = Entry::removal(&said().room, id("9-0"), id("7-1"), by, 9);
+            let removal = Entry {
+                key: key.clone(),
+                ..removal
+            };
+            for one in [Entry::message(&said(), key), removal] {
+                let line = written(|lines| entry(lines, &one, id("6-0")));
+                assert_entry(&line, &one, id("6-0"));
+            }
+        }
+        let mark = written(|lines| evicted_up_to(lines, id("7-1")));
+        assert!(
+            matches!(read(mark.as_bytes()), Ok(Record::EvictedUpTo(mark)) if mark == id("7-1"))
+        );
     }
 
     #[test]
     fn an_entry_byte_for_byte() {
         let line = written(|lines| {
             lines.extend_from_slice(b"before");
-            let key = IdempotencyKey::parse("\"k").ok();
-            entry(lines, b"{\"eventId\":\"7-1\"}", EventId::ZERO, key.as_ref());
+            entry(lines, &Entry::message(&said(), key()), EventId::ZERO);
         });
-        let content = "before{\"v\":1,\"after\":\"0-0\",\"eventId\":\"7-1\",\"key\":\"\\\"k\"";
+        let content = "before{\"v\":1,\"after\":\"0-0\",\"eventId\":\"7-1\",\"room\":\"lobby\",\"name\":\"alice\",\
+            \"author\":\"0123456789abcdef\",\"member\":true,\"text\":\"hi\\n{\\\"crc\\\":\",\"sentAt\":8,\"key\":\"\\\"k\"";
         let crc = sealed::crc32(&content.as_bytes()["before".len()..]);
         assert_eq!(line, format!("{content},\"crc\":\"{crc:08x}\"}}"));
     }
@@ -185,45 +191,29 @@ mod tests {
     /// As the first version wrote it: the id before the position, and no author.
     #[test]
     fn old_lines_load() {
-        let message = said();
-        let (_, members) = message.to_json().split_once(',').map(own).expect("members");
-        let mut line = format!("{{\"v\":1,\"eventId\":\"7-1\",\"after\":\"6-0\",{members}");
-        line.pop();
         let line = written(|lines| {
-            lines.extend_from_slice(line.as_bytes());
+            let old = "{\"v\":1,\"eventId\":\"7-1\",\"after\":\"6-0\",\"room\":\"lobby\",\"name\":\"alice\",\
+                \"member\":true,\"text\":\"hi\\n{\\\"crc\\\":\",\"sentAt\":8";
+            lines.extend_from_slice(old.as_bytes());
             sealed::seal(lines, 0);
         });
-        let after = "6-0".parse().expect("an id");
-        let key = None;
-        assert_eq!(
-            read(line.as_bytes()),
-            Ok(Record::Message {
-                message,
-                after,
-                key
-            })
-        );
-    }
-
-    fn own((a, b): (&str, &str)) -> (String, String) {
-        (a.to_owned(), b.to_owned())
+        let author = None;
+        let expected = Message { author, ..said() };
+        assert_entry(&line, &Entry::message(&expected, None), id("6-0"));
     }
 
     #[test]
     fn what_cannot_be_read_is_told_apart() {
+        let bad = |line: &str| read(line.as_bytes()).expect_err("it cannot be used");
         for other in ["{\"v\":2,\"eventId\":\"1-0\"}", "{\"v\":\"1\"}"] {
-            assert_eq!(
-                read(other.as_bytes()),
-                Err(BadLine::OtherVersion),
-                "{other}"
-            );
+            assert_eq!(bad(other), BadLine::OtherVersion, "{other}");
         }
         for garbage in ["SQLite format 3", "{}", "[1]", "\u{7f}ELF"] {
-            assert_eq!(read(garbage.as_bytes()), Err(BadLine::Garbage), "{garbage}");
+            assert_eq!(bad(garbage), BadLine::Garbage, "{garbage}");
         }
         let unsealed = "{\"v\":1,\"eventId\":\"1-0\"}";
         for damaged in [unsealed, "{ \"v\":1}", "", "{\"v\"", "{\"v\0\0", "\0\0\0"] {
-            assert_eq!(read(damaged.as_bytes()), Err(BadLine::Damaged), "{damaged}");
+            assert_eq!(bad(damaged), BadLine::Damaged, "{damaged}");
         }
     }
 }

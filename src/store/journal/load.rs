@@ -150,61 +150,34 @@ mod tests {
 
     use super::super::super::test_folder::TestFolder;
     use super::*;
-
-    /// What is found in a file of these entries, given by their ids and what they remove.
-    fn loaded(entries: &[(&str, Option<&str>)]) -> io::Result<Loaded> {
-        let mut lines = Vec::new();
-        for (id, removed) in entries {
-            let data = match removed {
-                Some(removed) => format!(
-                    r#"{{"eventId":"{id}","room":"a","removed":"{removed}","by":"author","sentAt":1}}"#
-                ),
-                None => format!(
-                    r#"{{"eventId":"{id}","room":"a","name":"a","member":true,"text":"a","sentAt":1}}"#
-                ),
-            };
-            line::entry(&mut lines, data.as_bytes(), EventId::ZERO, None);
-        }
-        line::evicted_up_to(&mut lines, "4-0".parse().expect("an id"));
-        let folder = TestFolder::new();
-        let path = folder.path().join("journal");
-        fs::write(&path, &lines)?;
-        let mut records = 0;
-        let loaded = load(&path, &File::open(&path)?, |_| records += 1)?;
-        assert_eq!(records, entries.len() + 1);
-        assert_eq!(loaded.complete_bytes, lines.len() as u64);
-        Ok(loaded)
-    }
-
-    #[test]
-    fn a_removed_message_that_is_still_on_record_is_noticed() {
-        let removal = ("3-0", Some("1-0"));
-        for (entries, noticed) in [
-            (&[("1-0", None), ("2-0", None), removal][..], true),
-            (&[("2-0", None), removal], false),
-            (&[removal], false),
-            (&[("1-0", None)], false),
-        ] {
-            let loaded = loaded(entries).expect("a whole journal");
-            assert_eq!(loaded.has_removed_texts, noticed, "{entries:?}");
-        }
-    }
-
-    #[test]
-    fn the_last_id_is_that_of_an_entry_or_a_mark() {
-        for (entries, last) in [
-            (&[("1-0", None), ("5-1", Some("1-0"))][..], "5-1"),
-            (&[("1-0", None)], "4-0"),
-        ] {
-            let loaded = loaded(entries).expect("a whole journal");
-            assert_eq!(loaded.last.to_string(), last);
-        }
-    }
+    use crate::rooms::message::{Entry, RemovedBy};
+    use crate::rooms::names::RoomName;
 
     #[test]
     fn entries_out_of_order_are_damage() {
-        let refused = loaded(&[("1-0", None), ("3-0", None), ("3-0", Some("1-0"))]);
-        let refused = refused.expect_err("an id twice").to_string();
-        assert!(refused.contains("line 3, byte offset"), "{refused}");
+        let room = RoomName::parse("a").expect("a room");
+        for (last, is_in_order) in [("3-1", true), ("3-0", false), ("2-9", false)] {
+            let mut lines = Vec::new();
+            for id in ["1-0", "3-0", last] {
+                let id = id.parse().expect("an id");
+                let removal = Entry::removal(&room, id, EventId::ZERO, RemovedBy::Author, 1);
+                line::entry(&mut lines, &removal, EventId::ZERO);
+            }
+            let folder = TestFolder::new();
+            let path = folder.path().join("journal");
+            fs::write(&path, &lines).expect("the folder can be written");
+            let file = File::open(&path).expect("it is there");
+            match load(&path, &file, drop) {
+                Ok(loaded) => {
+                    assert!(is_in_order, "{last}");
+                    assert_eq!(loaded.complete_bytes, lines.len() as u64);
+                }
+                Err(refused) => {
+                    assert!(!is_in_order, "{refused}");
+                    let refused = refused.to_string();
+                    assert!(refused.contains("line 3, byte offset"), "{refused}");
+                }
+            }
+        }
     }
 }

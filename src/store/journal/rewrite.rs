@@ -19,7 +19,8 @@ use super::super::durable;
 use super::file::{JournalFile, NEXT_FILE};
 use super::{Status, line};
 use crate::report::Reporter;
-use crate::rooms::hub::{Hub, Retained};
+use crate::rooms::entries::Retained;
+use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::message::Entry;
 
@@ -73,7 +74,8 @@ impl Rewrite {
     /// Begins a rewrite that is due, or completes one whose new file is written. To be called
     /// between two rounds; it may block.
     pub(super) fn advance(&mut self, file: &mut JournalFile) {
-        let writes = |running: &Running| matches!(&running.successor, Ok(thread) if !thread.is_finished());
+        let writes =
+            |running: &Running| matches!(&running.successor, Ok(thread) if !thread.is_finished());
         match &self.running {
             None if self.not_before <= Instant::now() => self.begin(file),
             Some(running) if !writes(running) => self.complete(file),

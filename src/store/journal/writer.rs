@@ -19,7 +19,8 @@ use super::file::JournalFile;
 use super::rewrite::Rewrite;
 use super::{Post, QUEUED_POSTS, Request, Status, line};
 use crate::refusal::Refusal;
-use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::entries::Committed;
+use crate::rooms::hub::Hub;
 use crate::rooms::message::{Draft, Entry};
 use crate::rooms::names::RoomName;
 
@@ -122,9 +123,7 @@ impl Writer {
                 settled => {
                     let settled = settled.map(|first| first.map(Committed::Duplicate));
                     // A poster who has gone needs no answer.
-                    let _ = settled
-                        .transpose()
-                        .map(|settled| post.answer.send(settled));
+                    let _ = settled.transpose().map(|settled| post.answer.send(settled));
                     continue;
                 }
             }
