@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
-use super::super::durable;
+use super::super::durable::{self, problem};
 use super::line::Record;
 use super::load::load;
 use super::{Fsync, Status};
@@ -33,9 +33,9 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// An open journal that ends with a whole line.
 pub(super) struct JournalFile {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     file: File,
-    bytes: u64,
+    pub(super) bytes: u64,
     fsync: Fsync,
     sync_due: Option<Instant>,
     check_due: Instant,
@@ -61,30 +61,26 @@ impl JournalFile {
         counters: Arc<Counters>,
         report: Reporter,
     ) -> io::Result<(JournalFile, u64)> {
-        let problem = |what: &str, error: io::Error| {
-            let place = folder.display();
-            io::Error::new(error.kind(), format!("{place}: {what}: {error}"))
-        };
         let lock = FolderLock::take(folder)?;
         let path = folder.join(FILE);
-        let mut file = durable::open(&path).map_err(|e| problem("cannot open the journal", e))?;
-        let loaded = load(&path, &file, visit)?;
-        let mut bytes = loaded.complete_bytes;
+        let mut file =
+            durable::open(&path).map_err(|e| problem(folder, "cannot open the journal", &e))?;
+        let (mut bytes, lacks_break) = load(&path, &file, visit)?;
         let torn = file.metadata()?.len() - bytes;
         if torn > 0 {
             file.set_len(bytes)?;
         }
-        if loaded.lacks_break {
+        if lacks_break {
             file.write_all(b"\n")?;
             bytes += 1;
         }
-        if torn > 0 || loaded.lacks_break {
+        if torn > 0 || lacks_break {
             file.sync_all()?;
         }
         // Left by a server that was killed while it rewrote the journal.
         match fs::remove_file(folder.join(NEXT_FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(problem("cannot clear the data folder", error));
+                return Err(problem(folder, "cannot clear the data folder", &error));
             }
             _ => durable::sync_folder(folder)?,
         }
@@ -103,14 +99,6 @@ impl JournalFile {
             _lock: lock,
         };
         Ok((file, torn))
-    }
-
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// When [`JournalFile::store`] has something to do even without lines.
@@ -189,11 +177,9 @@ impl JournalFile {
             .sync_data()
             .map_err(|error| self.fail(format_args!("cannot sync: {error}")))?;
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let counters = &self.counters;
-        count(&counters.journal_syncs);
-        counters
-            .journal_sync_nanoseconds
-            .fetch_add(took, Ordering::Relaxed);
+        count(&self.counters.journal_syncs);
+        let total = &self.counters.journal_sync_nanoseconds;
+        total.fetch_add(took, Ordering::Relaxed);
         Ok(())
     }
 
@@ -269,23 +255,20 @@ struct FolderLock(File);
 impl FolderLock {
     /// Makes the folder if it is missing, and locks it.
     fn take(folder: &Path) -> io::Result<FolderLock> {
-        let place = folder.display();
-        let problem = |what: &str, error: io::Error| {
-            io::Error::new(error.kind(), format!("{place}: {what}: {error}"))
-        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|e| problem("cannot make the data folder", e))?;
+            .map_err(|e| problem(folder, "cannot make the data folder", &e))?;
         let lock = durable::open(&folder.join(LOCK_FILE))
-            .map_err(|e| problem("cannot write to the data folder", e))?;
+            .map_err(|e| problem(folder, "cannot write to the data folder", &e))?;
         match lock.try_lock() {
             Ok(()) => Ok(FolderLock(lock)),
             Err(TryLockError::WouldBlock) => Err(io::Error::other(format!(
-                "{place}: another server uses this data folder"
+                "{}: another server uses this data folder",
+                folder.display()
             ))),
-            Err(TryLockError::Error(e)) => Err(problem("cannot lock the data folder", e)),
+            Err(TryLockError::Error(e)) => Err(problem(folder, "cannot lock the data folder", &e)),
         }
     }
 }

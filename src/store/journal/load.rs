@@ -10,20 +10,16 @@ use crate::rooms::id::EventId;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
 
-/// What was found.
-#[derive(Debug, Default)]
-pub(super) struct Loaded {
-    /// Bytes of complete lines. What follows them is torn.
-    pub(super) complete_bytes: u64,
-    /// Whether the last complete line lacks its line break.
-    pub(super) lacks_break: bool,
-}
-
-/// Gives every record to `visit`, in order.
+/// Gives every record to `visit`, in order. Returns the bytes of complete lines, which something torn
+/// may follow, and whether the last of them lacks its line break.
 ///
 /// # Errors
 /// The file cannot be read, or it has lines that cannot be used; the error says what to do.
-pub(super) fn load(path: &Path, file: &File, mut visit: impl FnMut(Record)) -> io::Result<Loaded> {
+pub(super) fn load(
+    path: &Path,
+    file: &File,
+    mut visit: impl FnMut(Record),
+) -> io::Result<(u64, bool)> {
     let mut lines = Lines {
         reader: BufReader::with_capacity(READ_BYTES, file),
         number: 0,
@@ -31,16 +27,16 @@ pub(super) fn load(path: &Path, file: &File, mut visit: impl FnMut(Record)) -> i
         next_offset: 0,
         last_id: EventId::ZERO,
     };
-    let mut loaded = Loaded::default();
+    let (mut complete_bytes, mut lacks_break) = (0, false);
     while let Some(record) = lines.next()? {
         match record {
             Ok(record) => visit(record),
             Err(bad) => return Err(lines.refused(path, bad)?),
         }
-        loaded.complete_bytes = lines.next_offset;
-        loaded.lacks_break = !lines.line.ends_with(b"\n");
+        complete_bytes = lines.next_offset;
+        lacks_break = !lines.line.ends_with(b"\n");
     }
-    Ok(loaded)
+    Ok((complete_bytes, lacks_break))
 }
 
 /// A journal read line by line.
@@ -90,58 +86,43 @@ impl Lines<'_> {
     fn refused(&mut self, path: &Path, bad: BadLine) -> io::Result<io::Error> {
         let (first, offset) = (self.number, self.next_offset - self.line.len() as u64);
         let mut last = first;
-        let mut ours = first > 1 || bad == BadLine::Damaged;
-        if bad != BadLine::OtherVersion {
-            while let Some(record) = self.next()? {
-                match record {
-                    Ok(_) => {
-                        ours = true;
-                        break;
-                    }
-                    Err(_) => last = self.number,
-                }
+        let mut is_ours = first > 1 || bad == BadLine::Damaged;
+        while bad != BadLine::OtherVersion
+            && let Some(record) = self.next()?
+        {
+            if record.is_ok() {
+                is_ours = true;
+                break;
             }
+            last = self.number;
         }
-        let foreign = bad == BadLine::OtherVersion || !ours;
-        let place = match last - first {
-            _ if foreign => format!("line {first}, byte offset {offset}, was"),
-            0 => format!("line {first}, byte offset {offset}, is"),
-            _ => format!("lines {first} to {last}, from byte offset {offset}, are"),
-        };
-        let problem = if foreign {
-            "not written by this version of chatroom; nothing was changed: use another data folder, \
-             or the version that wrote it"
-                .to_owned()
+        let problem = if bad == BadLine::OtherVersion || !is_ours {
+            format!(
+                "line {first}, byte offset {offset}, was not written by this version of chatroom; \
+                 nothing was changed: use another data folder, or the version that wrote it"
+            )
         } else {
-            advice(path, first, last)
+            damage(path, offset, first, last)
         };
-        let path = path.display();
-        Ok(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{path}: {place} {problem}"),
-        ))
+        let problem = format!("{}: {problem}", path.display());
+        Ok(io::Error::new(io::ErrorKind::InvalidData, problem))
     }
 }
 
-fn advice(path: &Path, first: u64, last: u64) -> String {
+fn damage(path: &Path, offset: u64, first: u64, last: u64) -> String {
     let path = path.display().to_string().replace('\'', r"'\''");
-    let (lines, what, loss) = if first == last {
-        (
-            first.to_string(),
-            "that line",
-            "it that one message or removal",
+    let backup = "damaged; nothing was changed: restore the file from a backup, or delete";
+    if first == last {
+        format!(
+            "line {first}, byte offset {offset}, is {backup} that line (sed -i '{first}d' '{path}') \
+             and with it that one message or removal"
         )
     } else {
-        (
-            format!("{first},{last}"),
-            "those lines",
-            "them those messages and removals",
+        format!(
+            "lines {first} to {last}, from byte offset {offset}, are {backup} those lines \
+             (sed -i '{first},{last}d' '{path}') and with them those messages and removals"
         )
-    };
-    format!(
-        "damaged; nothing was changed: restore the file from a backup, or delete {what} \
-         (sed -i '{lines}d' '{path}') and with {loss}"
-    )
+    }
 }
 
 #[cfg(test)]
@@ -168,9 +149,9 @@ mod tests {
             fs::write(&path, &lines).expect("the folder can be written");
             let file = File::open(&path).expect("it is there");
             match load(&path, &file, drop) {
-                Ok(loaded) => {
+                Ok(found) => {
                     assert!(is_in_order, "{last}");
-                    assert_eq!(loaded.complete_bytes, lines.len() as u64);
+                    assert_eq!(found, (lines.len() as u64, false));
                 }
                 Err(refused) => {
                     assert!(!is_in_order, "{refused}");

@@ -73,8 +73,10 @@ enum Request {
 struct Post {
     room: RoomName,
     draft: Draft,
-    answer: oneshot::Sender<Result<Committed, Refusal>>,
+    answer: Answer,
 }
+
+type Answer = oneshot::Sender<Result<Committed, Refusal>>;
 
 impl Journal {
     /// Opens the journal in `folder` and restores the rooms of `hub` from it. Needs a runtime.
@@ -110,7 +112,7 @@ impl Journal {
             counters,
             report.clone(),
         )?;
-        let (folder, bytes) = (folder.display(), file.bytes());
+        let (folder, bytes) = (folder.display(), file.bytes);
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"
         ));
@@ -121,7 +123,13 @@ impl Journal {
         }
         let rewrite = Rewrite::new(hub.clone(), status.clone(), report, oldest);
         let (requests, queue) = mpsc::channel(QUEUED_POSTS);
-        let writer = Writer::new(hub, status.clone(), queue);
+        let writer = Writer {
+            hub,
+            status: status.clone(),
+            queue,
+            deferred: Vec::new(),
+            closing: Vec::new(),
+        };
         tokio::spawn(writer.run(file, rewrite));
         Ok(Journal { requests, status })
     }

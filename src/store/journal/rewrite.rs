@@ -50,7 +50,7 @@ struct Running {
     /// How long the journal was when this began.
     offset: u64,
     is_forced: bool,
-    successor: io::Result<JoinHandle<io::Result<File>>>,
+    thread: io::Result<JoinHandle<io::Result<File>>>,
 }
 
 impl Rewrite {
@@ -75,7 +75,7 @@ impl Rewrite {
     /// between two rounds; it may block.
     pub(super) fn advance(&mut self, file: &mut JournalFile) {
         let writes =
-            |running: &Running| matches!(&running.successor, Ok(thread) if !thread.is_finished());
+            |running: &Running| matches!(&running.thread, Ok(thread) if !thread.is_finished());
         match &self.running {
             None if self.not_before <= Instant::now() => self.begin(file),
             Some(running) if !writes(running) => self.complete(file),
@@ -97,7 +97,7 @@ impl Rewrite {
         let has_expired = limits.is_some_and(|(limit, oldest)| oldest.milliseconds < limit);
         // What is evicted from here on may still be among what is written: that is another rewrite.
         let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
-        let offset = file.bytes();
+        let offset = file.bytes;
         if self.status.has_failed() || (offset <= self.look_again_at && !is_forced) {
             return;
         }
@@ -109,36 +109,31 @@ impl Rewrite {
             return;
         }
         self.oldest = entries().map(|entry| entry.id).min();
-        let folder = file.folder().to_owned();
+        let folder = file.folder.clone();
         let thread = thread::Builder::new().name("journal-rewrite".to_owned());
         self.running = Some(Running {
             offset,
             is_forced,
-            successor: thread.spawn(move || write(&folder, forgotten_up_to, rooms)),
+            thread: thread.spawn(move || write(&folder, forgotten_up_to, rooms)),
         });
     }
 
     /// Waits for the new file, if one is being written, and puts it in place.
     fn complete(&mut self, file: &mut JournalFile) {
-        let Some(Running {
-            offset,
-            is_forced,
-            successor,
-        }) = self.running.take()
-        else {
+        let Some(running) = self.running.take() else {
             return;
         };
         let panicked = |_| Err(io::Error::other("its thread panicked"));
-        let replaced = successor
-            .and_then(|thread| thread.join().unwrap_or_else(panicked))
-            .and_then(|successor| file.replace(successor, offset));
-        if is_forced || replaced.is_err() {
+        let written = running.thread;
+        let written = written.and_then(|thread| thread.join().unwrap_or_else(panicked));
+        let replaced = written.and_then(|successor| file.replace(successor, running.offset));
+        if running.is_forced || replaced.is_err() {
             self.not_before = Instant::now() + PAUSE;
         }
         if let Err(error) = replaced {
             self.status.force_rewrite();
             // If it stays, the next rewrite or the next start removes it.
-            let _ = fs::remove_file(file.folder().join(NEXT_FILE));
+            let _ = fs::remove_file(file.folder.join(NEXT_FILE));
             self.report.error(format_args!(
                 "journal: cannot rewrite, it goes on growing for a while: {error}"
             ));

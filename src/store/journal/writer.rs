@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 
 use super::file::JournalFile;
 use super::rewrite::Rewrite;
-use super::{Post, QUEUED_POSTS, Request, Status, line};
+use super::{Answer, Post, QUEUED_POSTS, Request, Status, line};
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
@@ -26,43 +26,25 @@ use crate::rooms::names::RoomName;
 
 /// The writer, but for the file, which is with the thread that writes to it.
 pub(super) struct Writer {
-    hub: Arc<Hub>,
-    status: Arc<Status>,
-    queue: mpsc::Receiver<Request>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) status: Arc<Status>,
+    pub(super) queue: mpsc::Receiver<Request>,
     /// Posts that may repeat another one of their round: the next round finds that in its room.
-    deferred: Vec<Post>,
+    pub(super) deferred: Vec<Post>,
     /// Dropped when everything is stored and the file is closed.
-    closing: Vec<oneshot::Sender<()>>,
+    pub(super) closing: Vec<oneshot::Sender<()>>,
 }
 
-/// An entry that is not stored yet.
-struct Pending {
-    room: RoomName,
-    entry: Entry,
-    answer: oneshot::Sender<Result<Committed, Refusal>>,
-}
+/// What a post that is about to be stored becomes.
+type Pending = (RoomName, Entry, Answer);
 
 impl Writer {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        status: Arc<Status>,
-        queue: mpsc::Receiver<Request>,
-    ) -> Writer {
-        Writer {
-            hub,
-            status,
-            queue,
-            deferred: Vec::new(),
-            closing: Vec::new(),
-        }
-    }
-
     /// Serves the queue until it is closed. What was taken is durable at the end.
     pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
         while let Some(posts) = self.gather(file.due()).await {
             let (lines, batch) = self.encode(posts);
-            if let Some(first) = batch.first() {
-                rewrite.oldest.get_or_insert(first.entry.id);
+            if let Some((_, first, _)) = batch.first() {
+                rewrite.oldest.get_or_insert(first.id);
             }
             let round = spawn_blocking(move || {
                 rewrite.advance(&mut file);
@@ -138,38 +120,24 @@ impl Writer {
                 self.deferred.push(post);
                 continue;
             }
-            let Post {
-                room,
-                draft,
-                answer,
-            } = post;
             let sent_at = self.hub.clock().unix_ms();
             last = last.next(sent_at);
-            let mut entry = draft.into_entry(&room, last, sent_at);
+            let mut entry = post.draft.into_entry(&post.room, last, sent_at);
             if let Some(removed) = entry.removes {
-                let fate = self.hub.fate_of(&room, removed);
+                let fate = self.hub.fate_of(&post.room, removed);
                 entry.key = fate.ok().and_then(|message| message.key);
             }
             let after = newest
-                .insert(room.clone(), last)
-                .unwrap_or_else(|| self.hub.newest_in(&room));
+                .insert(post.room.clone(), last)
+                .unwrap_or_else(|| self.hub.newest_in(&post.room));
             line::entry(&mut lines, &entry, after);
-            batch.push(Pending {
-                room,
-                entry,
-                answer,
-            });
+            batch.push((post.room, entry, post.answer));
         }
         (lines, batch)
     }
 
     fn publish(&self, batch: Vec<Pending>, stored: &Result<(), Refusal>) {
-        for Pending {
-            room,
-            entry,
-            answer,
-        } in batch
-        {
+        for (room, entry, answer) in batch {
             let committed = stored.clone().map(|()| {
                 if entry.removes.is_some() {
                     self.status.force_rewrite();
