@@ -83,10 +83,20 @@ impl Request {
         &self.method
     }
 
+    /// Whether it is what an EventSource sends, which accepts event streams by name.
+    fn opens_stream(&self) -> bool {
+        let path = self.target.split('?').next().unwrap_or_default();
+        let rooms = path.strip_prefix("/chat").unwrap_or("//");
+        self.method == "GET" && rooms.matches('/').count() <= 1
+    }
+
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         if let Some(host) = &self.host {
             bytes.extend(format!("Host: {host}\r\n").bytes());
+        }
+        if self.opens_stream() && !self.headers.iter().any(|(name, _)| name == "Accept") {
+            bytes.extend(b"Accept: text/event-stream\r\n");
         }
         for (name, value) in &self.headers {
             bytes.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());

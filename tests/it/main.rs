@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cli;
+mod connections;
 mod fds;
 mod hostile;
 mod idempotency;
