@@ -154,8 +154,8 @@ impl Message {
         };
         Some(Message {
             id: text("eventId")?.parse().ok()?,
-            room: RoomName::parse(text("room")?).ok()?,
-            name: MemberName::parse(text("name")?).ok()?,
+            room: RoomName::stored(text("room")?).ok()?,
+            name: MemberName::stored(text("name")?).ok()?,
             author,
             member: json.get("member")?.as_bool()?,
             text: MessageText::parse(text("text")?, usize::MAX).ok()?,

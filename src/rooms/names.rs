@@ -170,6 +170,19 @@ macro_rules! texts {
 
 texts!(RoomName, MemberName, MessageText, IdempotencyKey);
 
+macro_rules! stored {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// A name that an earlier version stored, whose rule may have been wider.
+            pub(crate) fn stored(text: &str) -> Result<$name, Malformed> {
+                checked(text, usize::MAX, |c| !c.is_control()).map($name)
+            }
+        }
+    )+};
+}
+
+stored!(RoomName, MemberName);
+
 macro_rules! from_str {
     ($($name:ident),+) => {$(
         impl FromStr for $name {
