@@ -21,6 +21,7 @@ mod errors;
 mod fuzz;
 mod guard;
 mod history;
+mod hook;
 mod limits;
 mod members;
 mod names;
