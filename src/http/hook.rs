@@ -43,7 +43,7 @@ where
         session: None,
         ..visitor
     };
-    messages::charge(site, visitor, room)?;
+    messages::charge(site, head, visitor, room)?;
     let media_type = messages::media_type(&head.headers)?;
     let max_bytes = messages::max_body_bytes(site).max(BODY_BYTES);
     let body = read_body(body, max_bytes, head.headers.contains_key(EXPECT)).await?;

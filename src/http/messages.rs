@@ -52,7 +52,7 @@ where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    charge(site, visitor, room)?;
+    charge(site, head, visitor, room)?;
     let media_type = media_type(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let max_bytes = max_body_bytes(site);
@@ -80,11 +80,16 @@ where
 }
 
 /// Spends one of the visitor's messages, unless the visitor may not send at all.
-pub(super) fn charge(site: &Site, visitor: Visitor, room: &RoomName) -> Result<(), Refusal> {
+pub(super) fn charge(
+    site: &Site,
+    head: &Parts,
+    visitor: Visitor,
+    room: &RoomName,
+) -> Result<(), Refusal> {
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
-    site.check_ban(visitor)?;
+    site.check_ban(head, visitor)?;
     site.spend_message(visitor, room)
 }
 
@@ -119,7 +124,7 @@ pub(crate) async fn send(
     let (name, member) = site.hub.speaker(room, name, visitor.session)?;
     let author = visitor.session.map(|session| site.author(session));
     if let Some(author) = author {
-        site.moderation.note(author, &name, visitor.address);
+        site.bans.note(author, &name, visitor.address);
     }
     let draft = Draft::Message {
         name,

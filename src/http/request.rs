@@ -7,10 +7,15 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Buf};
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::refusal::Refusal;
 
+/// Bytes of a request that logs in or bans, at most.
+const OBJECT_BYTES: usize = 4_096;
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body that is too long which are read before it is refused: a client that is still
@@ -130,6 +135,18 @@ where
         drain(body).await;
     }
     Err(Refusal::TooLarge)
+}
+
+/// Reads a request's short body as a JSON object.
+pub(crate) async fn read_object<B: HttpBody>(
+    head: &Parts,
+    body: B,
+) -> Result<Map<String, Value>, Refusal> {
+    let body = read_body(body, OBJECT_BYTES, head.headers.contains_key(EXPECT)).await?;
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(Refusal::BadRequest("Send a JSON object.")),
+    }
 }
 
 /// Appends the rest of a body, and says whether that would be more than `max_bytes` in all.

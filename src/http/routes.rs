@@ -15,7 +15,7 @@ use super::guard::{Asked, Visitor};
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
-use super::{answer, hook, messages, metrics, moderation, page, stream};
+use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
 use crate::counters::Counters;
 use crate::refusal::Refusal;
 use crate::rooms::frame::json_names;
@@ -170,9 +170,9 @@ where
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor),
-        (&Method::GET, Route::Bans) => moderation::list_bans(site, head, visitor),
-        (&Method::POST, Route::Bans) => moderation::ban(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Ban(author)) => moderation::lift_ban(site, head, visitor, &author),
+        (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
+        (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
+        (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
         (&Method::GET, Route::Part(part)) => page::serve(site, part, &head.headers, visitor),
         (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),
