@@ -10,6 +10,7 @@ mod hostile;
 mod idempotency;
 mod journal;
 mod model;
+mod moderation;
 mod resume;
 mod rooms;
 mod shutdown;
