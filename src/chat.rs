@@ -167,7 +167,8 @@ impl Chat {
     /// ```
     pub async fn remove(&self, room: &str, message: EventId) -> Result<(), Refusal> {
         let room = self.room(room)?;
-        let removed = self.site.remove(&room, message, RemovedBy::Moderator).await;
+        let by = RemovedBy::Moderator;
+        let removed = self.site.remove(&room, message, by, "the program").await;
         removed.map(drop)
     }
 
@@ -176,10 +177,29 @@ impl Chat {
     ///
     /// # Errors
     /// `too-many-bans`, `storage-failed`, or `bad-request` if the address is a trusted proxy's.
-    pub fn ban(&self, author: Author, time: Duration, with_address: bool) -> Result<(), Refusal> {
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// # let message = chat.post("lobby", "bot", "Buy now!").await?;
+    /// if let Some(author) = message.author {
+    ///     chat.ban(author, Duration::from_secs(24 * 60 * 60), true).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub async fn ban(
+        &self,
+        author: Author,
+        time: Duration,
+        with_address: bool,
+    ) -> Result<(), Refusal> {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let until = self.site.hub.clock().unix_ms().saturating_add(ms);
-        self.site.ban(author, until, with_address).map(drop)
+        let by = "the program".to_owned();
+        let banned = self.site.ban(author, until, with_address, by).await;
+        banned.map(drop)
     }
 
     /// Closes the chat in good order: no new streams and messages, those in flight are committed,
