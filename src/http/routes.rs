@@ -54,6 +54,9 @@ impl Route {
             ["rooms"] => Ok(Route::Rooms),
             ["healthz"] => Ok(Route::Health),
             ["metrics"] => Ok(Route::Metrics),
+            ["js", _] => page::part(&path[1..])
+                .map(Route::Part)
+                .ok_or(Refusal::NotFound),
             [file] => page::part(file).map(Route::Part).ok_or(Refusal::NotFound),
             _ => Err(Refusal::NotFound),
         }

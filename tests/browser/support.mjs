@@ -110,7 +110,8 @@ export const connected = (page) => page.locator('.dot.connected').waitFor({ time
 export async function write(page, ...texts) {
   for (const text of texts) {
     await page.locator('#text').fill(text);
-    await page.locator('#text').press('Enter');
+    if (await page.evaluate(() => matchMedia('(any-pointer: fine)').matches)) await page.locator('#text').press('Enter');
+    else await page.locator('#send').tap();
   }
 }
 

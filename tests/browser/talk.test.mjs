@@ -174,8 +174,8 @@ test('hidden, it counts in the title and notifies of mentions, where allowed', a
   const bob = await person(browser, server.url, 'bob', { room: 'hidden' });
   await write(bob, 'before');
   await shows(ada, ['before']);
-  await ada.locator('#notify').click();
-  await ada.locator('#notify[aria-pressed=true]').waitFor();
+  await ada.locator('#notify').selectOption('mentions');
+  await until(ada, () => document.getElementById('notify').value, 'mentions');
   // What comes in the first second counts as backlog.
   await pause(1000);
   await ada.evaluate(() => window.hide(true));

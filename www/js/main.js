@@ -1,0 +1,425 @@
+// The page: what happens when somebody acts or the stream tells something. The views bring the document in line with it.
+
+import {
+	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, compareIds, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
+	newChat, openIn, readUpTo, renameIn, setConnection, setRefused,
+} from './state.js';
+import { addPending, dropPending, newPending, openOutbox, restorePending, settlePending } from './outbox.js';
+import { drawComposer, focusWriting, insertName, insertQuote, listenToText, typesOnScreen } from './composer.js';
+import { askModeration, askPassword, moveFocus, openMenu, showBans, stopModerating } from './menu.js';
+import { fragmentOf, isRoomName, mentions, quoteOf, roomOfFragment, sameName } from './text.js';
+import { $, copyText, setText, translate } from './dom.js';
+import { drawConnection, drawPanel } from './panel.js';
+import { randomKey, request, roomPath } from './network.js';
+import { allowed, beep, notify } from './notify.js';
+import { openFeed } from './feed.js';
+import { openLog } from './log.js';
+import { openStorage } from './storage.js';
+import { wordsFor } from './words.js';
+
+const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
+const SAVE_MILLIS = 500; // How far one has read is written down that late.
+
+const prefix = `chatroom ${location.pathname} `; // Another chat may live under another path of this host.
+const say = wordsFor(navigator.languages ?? [navigator.language]);
+const local = openStorage(() => localStorage, prefix);
+const tab = openStorage(() => sessionStorage, prefix);
+const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
+
+const reads = () => local.get('followed') ?? {};
+// The rooms that one follows go with the name that was chosen last; a tab under another has its own room alone.
+const isMain = () => chat.name === (local.get('name') ?? '');
+const followed = () => (isMain() ? Object.keys(reads()) : []);
+
+const chat = newChat(tab.get('name') || local.get('name') || '', (room) => reads()[room] ?? '');
+const page = {
+	say, local, chat, followed, leaveRoom, reply, listed: [], naming: false, nameError: null, moderation: { available: false, moderator: false },
+	moderate: () => askPassword(say, refreshModeration), showBans: () => showBans(say), stopModerating: () => stopModerating().then(refreshModeration),
+};
+const current = () => getRoom(chat, chat.open);
+const outbox = openOutbox(chat, () => {
+	tab.set('pending', chat.pending);
+	changed();
+});
+const log = openLog({ loadOlder, changed, shown: () => ({ state: current() }) });
+let feed = null;
+let toFollow = ''; // The room just opened, until it is heard.
+let drawing = false;
+let loading = false;
+let saving = 0;
+
+// ---- Rooms and names
+
+function openFragment() {
+	openRoom(roomOfFragment(location.hash) || 'lobby');
+	showSide(false);
+	askRooms();
+	update();
+	// On a touch screen it would open the keyboard over the messages.
+	if (!typesOnScreen()) focusWriting();
+}
+
+function openRoom(room) {
+	toFollow = room;
+	if (chat.open === room) return;
+	if (chat.open) leave(current());
+	saveReads();
+	attend(openIn(chat, room));
+	$('text').value = local.get(`draft ${room}`) ?? '';
+	page.naming = false;
+	const { code, name } = page.nameError ?? {};
+	if (code === 'name-taken') setName(name); // It may be free here.
+	else if (chat.refused.has(room)) feed.retry(room);
+	feed?.moved();
+}
+
+const attend = (state) => (document.hidden ? leave(state) : arrive(state));
+
+function setName(name) {
+	page.nameError = null;
+	renameIn(chat, name);
+	feed?.close();
+	feed = openFeed({ key: prefix + name, chat, followed, apply, adopt });
+}
+
+/** One goes on reading while one thinks of another name. */
+function goNameless(problem) {
+	const { name } = chat;
+	setName('');
+	page.naming = true;
+	page.nameError = { ...problem, name };
+	$('name').value = name;
+	update();
+	if (!typesOnScreen() && document.activeElement !== $('text')) $('name').focus();
+}
+
+function takeName() {
+	const name = $('name').value.trim();
+	if (!name) return;
+	tab.set('name', name);
+	local.set('name', name);
+	setName(name);
+	askName(false);
+}
+
+function askName(asking) {
+	page.naming = asking;
+	if (asking) $('name').value = chat.name;
+	showSide(false);
+	update();
+	focusWriting();
+}
+
+function follow(room) {
+	const rooms = reads();
+	const names = Object.keys(rooms).filter((name) => name !== room);
+	const oldest = names.sort((a, b) => compareIds(rooms[a] || '0-0', rooms[b] || '0-0'))[0];
+	if (names.length >= LIMITS.rooms) delete rooms[oldest];
+	rooms[room] = current().read;
+	local.set('followed', rooms);
+	feed.followedChanged();
+}
+
+function unfollow(room) {
+	const rooms = reads();
+	delete rooms[room];
+	local.set('followed', rooms);
+	feed.followedChanged();
+}
+
+function leaveRoom(room) {
+	unfollow(room);
+	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
+	changed();
+}
+
+function saveReads() {
+	clearTimeout(saving);
+	saving = 0;
+	const rooms = reads();
+	const before = JSON.stringify(rooms);
+	for (const [room, { read }] of chat.rooms) {
+		if (room in rooms && read && (!rooms[room] || compareIds(read, rooms[room]) > 0)) rooms[room] = read;
+	}
+	if (JSON.stringify(rooms) !== before) local.set('followed', rooms);
+}
+
+/** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
+function openFirstRoom() {
+	const source = new EventSource('chat?history=0');
+	source.addEventListener('error', () => source.close());
+	source.addEventListener('chat-room-connected', ({ data }) => {
+		source.close();
+		if (!location.hash) openRoom(JSON.parse(data).room);
+	});
+}
+
+// ---- What the stream tells
+
+function apply(what) {
+	const before = chat.connection.phase;
+	if (what.event) {
+		const fresh = applyEvent(chat, what);
+		if (what.event === 'new-message') settlePending(chat, what.data);
+		noteFresh(fresh);
+	} else if (what.opened) applyOpened(chat, what.opened);
+	else if (what.nameless) return goNameless(what.nameless);
+	else if (what.refused) applyRefused(what.refused);
+	else setConnection(chat, what.connection);
+	afterApply(before);
+}
+
+function adopt(snapshot) {
+	const before = chat.connection.phase;
+	const fresh = adoptSnapshot(chat, snapshot);
+	for (const { entries } of snapshot.rooms) for (const entry of entries) if (!entry.gap) settlePending(chat, entry);
+	noteFresh(fresh);
+	afterApply(before);
+}
+
+function afterApply(before) {
+	if (before !== 'connected' && chat.connection.phase === 'connected') {
+		outbox.wake();
+		refreshModeration();
+	}
+	if (toFollow && current().greeted) {
+		if (isMain() && toFollow === chat.open && !(toFollow in reads())) follow(toFollow);
+		toFollow = '';
+	}
+	changed();
+}
+
+function applyRefused({ room, problem }) {
+	setRefused(chat, room, problem);
+	if (['room-not-offered', 'bad-room'].includes(problem?.code) && room in reads()) unfollow(room);
+	if (room !== chat.open || !problem) return;
+	if (problem.code === 'name-taken') goNameless(problem);
+	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
+}
+
+function noteFresh(messages) {
+	const mode = local.get('notify');
+	for (const message of messages) {
+		if (isOwn(chat, message) || message.removed) continue;
+		const seen = message.room === chat.open && !document.hidden;
+		if (seen) log.speak(message);
+		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
+		if (wanted && !seen && feed.notifies(message.room)) notify(message, local.get('sound'));
+	}
+}
+
+async function loadOlder(state) {
+	const oldest = state.entries.find((entry) => !entry.gap);
+	if (loading || state.oldestReached || !oldest) return;
+	loading = true;
+	const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+	if (answer.kind === 'done') addOlder(state, answer.body.messages, LIMITS.page);
+	else await new Promise((resolve) => setTimeout(resolve, 2000));
+	loading = false;
+	changed();
+}
+
+async function askRooms() {
+	if (document.hidden) return;
+	const answer = await request('rooms');
+	if (answer.kind === 'done') page.listed = answer.body.rooms;
+	changed();
+}
+
+async function refreshModeration() {
+	page.moderation = await askModeration();
+	changed();
+}
+
+// ---- What people do
+
+function send() {
+	drawComposer(page);
+	if ($('send').disabled) return;
+	addPending(chat, newPending(randomKey(), chat.open, chat.name, $('text').value.trimEnd()));
+	$('text').value = '';
+	local.set(`draft ${chat.open}`, '');
+	followNewest(current());
+	forgetMarker(current());
+	outbox.flush();
+	changed();
+}
+
+function reply({ name, text }) {
+	insertQuote(quoteOf(name, text));
+}
+
+/** The names that may be meant: who spoke last comes first. */
+function likelyNames() {
+	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
+	const seen = new Map(names.map((name) => [name.toLowerCase(), name]).reverse());
+	return [...seen.values()].reverse().filter((name) => name && !sameName(name, chat.name));
+}
+
+async function invite({ currentTarget: button }) {
+	const url = location.origin + location.pathname + fragmentOf(chat.open);
+	if (typesOnScreen() && navigator.share) return navigator.share({ title: `#${chat.open}`, url }).catch(() => {});
+	await copyText(url);
+	setText(button, say('copied'));
+	setTimeout(() => setText(button, say('invite')), 3000);
+}
+
+function goToRoom() {
+	const input = $('room-input');
+	const room = input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC');
+	input.setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
+	if (!input.reportValidity()) return;
+	input.value = '';
+	location.hash = fragmentOf(room);
+}
+
+function handlePending({ action, key }) {
+	const item = chat.pending.find((other) => other.key === key);
+	if (!item || !action) return;
+	if (action === 'discard') dropPending(chat, item);
+	else outbox.retry(item);
+	tab.set('pending', chat.pending);
+	update();
+	focusWriting();
+}
+
+function onLogClick({ target }) {
+	if (target.dataset.insert && chat.name) return insertName(target.dataset.insert);
+	const id = target.closest('.message')?.dataset.id;
+	const entry = current().entries.find(({ eventId }) => eventId === id);
+	if (target.className === 'more' && entry) openMenu(page, target, entry);
+}
+
+/** Messages are reached from the log by Enter, then up and down: they are too many to be stops of the Tab key. */
+function onLogKey(event) {
+	const buttons = [...$('log').querySelectorAll('.more')];
+	const inSight = ({ offsetParent, offsetTop }) => offsetParent && offsetTop < $('scroller').scrollTop + $('scroller').clientHeight;
+	if (event.key === 'Enter' && event.target === $('scroller')) buttons.findLast(inSight)?.focus();
+	else if (event.target.className !== 'more') return;
+	else if (event.key === 'Escape') $('scroller').focus();
+	else if (!moveFocus(buttons, event.key)) return;
+	event.preventDefault();
+}
+
+/** On a narrow screen the panel lies over the page, which is out of reach meanwhile. */
+function showSide(open) {
+	const over = open && narrow.matches;
+	document.body.classList.toggle('side-open', over);
+	for (const part of document.querySelectorAll('.bar, main')) /** @type {any} */ (part).inert = over;
+	$('menu').ariaExpanded = String(over);
+	if (over) $('side-close').focus();
+}
+
+function closeSide() {
+	if (!document.body.classList.contains('side-open')) return;
+	showSide(false);
+	$('menu').focus();
+}
+
+// ---- The document
+
+/** Updates the document soon, once for all changes until then. */
+function changed() {
+	if (drawing) return;
+	drawing = true;
+	const draw = () => {
+		drawing = false;
+		update();
+		log.fill(current());
+	};
+	if (document.hidden) setTimeout(draw, 100);
+	else requestAnimationFrame(draw);
+}
+
+function update() {
+	const state = current();
+	drawConnection(page);
+	drawComposer(page);
+	log.draw(page, state);
+	drawPanel(page);
+	setText($('room-title'), chat.open);
+	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
+	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
+	if ($('icon').getAttribute('href') !== icon) $('icon').href = icon;
+	saving ||= setTimeout(saveReads, SAVE_MILLIS);
+}
+
+function listenToControls() {
+	const on = (id, type, handler) => $(id).addEventListener(type, (event) => {
+		if (type === 'submit') event.preventDefault();
+		handler(event);
+	});
+	listenToText({ send, names: likelyNames });
+	on('composer', 'submit', send);
+	on('text', 'input', () => {
+		local.set(`draft ${chat.open}`, $('text').value);
+		drawComposer(page);
+	});
+	on('join', 'submit', takeName);
+	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
+	on('join-cancel', 'click', () => askName(false));
+	on('rename', 'click', () => askName(true));
+	on('notify', 'change', async () => (local.set('notify', await allowed($('notify').value)), changed()));
+	on('sound', 'change', () => (local.set('sound', $('sound').checked), $('sound').checked && beep()));
+	on('room-form', 'submit', goToRoom);
+	on('room-input', 'input', () => $('room-input').setCustomValidity(''));
+	on('try-again', 'click', () => feed.retry(chat.open));
+	on('jump', 'click', () => (log.jump(current()), update(), typesOnScreen() || focusWriting()));
+	on('menu', 'click', () => showSide(true));
+	for (const id of ['shade', 'side-close']) on(id, 'click', closeSide);
+	for (const id of ['invite', 'invite-empty']) on(id, 'click', invite);
+	on('pending', 'click', ({ target }) => handlePending(target.dataset));
+	on('log', 'click', onLogClick);
+	on('people', 'click', (event) => (showSide(false), onLogClick(event)));
+	on('scroller', 'keydown', onLogKey);
+	narrow.addEventListener('change', () => showSide(false));
+}
+
+function listenToBrowser() {
+	const wake = ({ type }) => {
+		attend(current());
+		feed.moved();
+		if (document.hidden) {
+			drawing = false; // A hidden page gets no frame to draw in.
+			saveReads();
+			return changed();
+		}
+		feed.wake(type === 'online');
+		outbox.wake();
+		askRooms();
+		update();
+	};
+	document.addEventListener('visibilitychange', wake);
+	addEventListener('online', wake);
+	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
+	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
+	addEventListener('offline', () => {
+		// The stream may still live, on a loopback address for one: its next event says so.
+		setConnection(chat, { phase: 'offline' });
+		changed();
+	});
+	addEventListener('storage', ({ key }) => {
+		if (key !== `${prefix}followed` && key !== `${prefix}name`) return;
+		for (const [room, read] of Object.entries(reads())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
+		feed.followedChanged();
+		changed();
+	});
+	addEventListener('hashchange', openFragment);
+	addEventListener('keydown', ({ key }) => key === 'Escape' && closeSide());
+	setInterval(() => {
+		feed.tick();
+		if (chat.connection.phase !== 'connected' || chat.pending.length) changed();
+	}, 1000);
+	setInterval(askRooms, ROOMS_MILLIS);
+}
+
+translate(say);
+restorePending(chat, tab.get('pending') ?? []);
+openRoom(roomOfFragment(location.hash) || 'lobby');
+setName(chat.name);
+listenToControls();
+listenToBrowser();
+$('app').hidden = false;
+openFragment();
+outbox.flush();
