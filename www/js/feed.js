@@ -140,6 +140,8 @@ export function openFeed({ key, chat, followed, apply, adopt }) {
 			tell('here');
 			reopen();
 		},
+		/** No other tab has this name. */
+		isAlone: () => !others.size,
 		/** The rooms that are followed changed. */
 		followedChanged: reopen,
 		retry(room) {

@@ -2,7 +2,7 @@
 
 import {
 	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, compareIds, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
-	newChat, openIn, readUpTo, renameIn, setConnection, setRefused,
+	newChat, openIn, readUpTo, renameIn, setConnection, setRefused, startReading,
 } from './state.js';
 import { addPending, dropPending, newPending, openOutbox, restorePending, settlePending } from './outbox.js';
 import { drawComposer, focusWriting, insertName, insertQuote, listenToText, typesOnScreen } from './composer.js';
@@ -26,12 +26,11 @@ const local = openStorage(() => localStorage, prefix);
 const tab = openStorage(() => sessionStorage, prefix);
 const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
 
-const reads = () => local.get('followed') ?? {};
-// The rooms that one follows go with the name that was chosen last; a tab under another has its own room alone.
-const isMain = () => chat.name === (local.get('name') ?? '');
-const followed = () => (isMain() ? Object.keys(reads()) : []);
+// Of each room that this browser follows: up to where it was read, and the name under which it is followed.
+const follows = () => local.get('followed') ?? {};
+const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
 
-const chat = newChat(tab.get('name') || local.get('name') || '', (room) => reads()[room] ?? '');
+const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
 const page = {
 	say, local, chat, followed, leaveRoom, reply, listed: [], naming: false, nameError: null, moderation: { available: false, moderator: false },
 	moderate: () => askPassword(say, refreshModeration), showBans: () => showBans(say), stopModerating: () => stopModerating().then(refreshModeration),
@@ -98,7 +97,13 @@ function takeName() {
 	if (!name) return;
 	tab.set('name', name);
 	local.set('name', name);
+	const before = [chat.name, page.nameError?.name];
+	const rooms = follows();
+	// Other tabs keep the name that they have, and its rooms.
+	if (feed.isAlone()) for (const each of Object.values(rooms)) if (before.includes(each.name)) each.name = name;
+	local.set('followed', rooms);
 	setName(name);
+	toFollow = chat.open;
 	askName(false);
 }
 
@@ -111,17 +116,18 @@ function askName(asking) {
 }
 
 function follow(room) {
-	const rooms = reads();
+	const rooms = follows();
 	const names = Object.keys(rooms).filter((name) => name !== room);
-	const oldest = names.sort((a, b) => compareIds(rooms[a] || '0-0', rooms[b] || '0-0'))[0];
+	const [oldest] = names.sort((a, b) => compareIds(rooms[a].read || '0-0', rooms[b].read || '0-0'));
 	if (names.length >= LIMITS.rooms) delete rooms[oldest];
-	rooms[room] = current().read;
+	startReading(current(), chat.position);
+	rooms[room] = { read: current().read, name: chat.name };
 	local.set('followed', rooms);
 	feed.followedChanged();
 }
 
 function unfollow(room) {
-	const rooms = reads();
+	const rooms = follows();
 	delete rooms[room];
 	local.set('followed', rooms);
 	feed.followedChanged();
@@ -136,10 +142,10 @@ function leaveRoom(room) {
 function saveReads() {
 	clearTimeout(saving);
 	saving = 0;
-	const rooms = reads();
+	const rooms = follows();
 	const before = JSON.stringify(rooms);
 	for (const [room, { read }] of chat.rooms) {
-		if (room in rooms && read && (!rooms[room] || compareIds(read, rooms[room]) > 0)) rooms[room] = read;
+		if (room in rooms && read && (!rooms[room].read || compareIds(read, rooms[room].read) > 0)) rooms[room].read = read;
 	}
 	if (JSON.stringify(rooms) !== before) local.set('followed', rooms);
 }
@@ -183,7 +189,7 @@ function afterApply(before) {
 		refreshModeration();
 	}
 	if (toFollow && current().greeted) {
-		if (isMain() && toFollow === chat.open && !(toFollow in reads())) follow(toFollow);
+		if (toFollow === chat.open && !followed().includes(toFollow)) follow(toFollow);
 		toFollow = '';
 	}
 	changed();
@@ -191,7 +197,7 @@ function afterApply(before) {
 
 function applyRefused({ room, problem }) {
 	setRefused(chat, room, problem);
-	if (['room-not-offered', 'bad-room'].includes(problem?.code) && room in reads()) unfollow(room);
+	if (['room-not-offered', 'bad-room'].includes(problem?.code) && room in follows()) unfollow(room);
 	if (room !== chat.open || !problem) return;
 	if (problem.code === 'name-taken') goNameless(problem);
 	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
@@ -400,8 +406,8 @@ function listenToBrowser() {
 		changed();
 	});
 	addEventListener('storage', ({ key }) => {
-		if (key !== `${prefix}followed` && key !== `${prefix}name`) return;
-		for (const [room, read] of Object.entries(reads())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
+		if (key !== `${prefix}followed`) return;
+		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
 		feed.followedChanged();
 		changed();
 	});

@@ -44,7 +44,7 @@ export function newRoom(room, read = '') {
 		oldestReached: false, view: { from: 0, to: 0, following: true },
 		/** @type {{ id: string, offset: number } | null} */ anchor: null, // Where the reader is, unless at the newest.
 		/** @type {Map<string, string>} */ members: new Map(), memberCount: 0, listenerCount: 0,
-		read, marker: read, // Position up to which it was read, and the one at which reading stopped last time.
+		known: Boolean(read), read, marker: read, // Whether it was read before, the position up to which it was read, and the one at which reading stopped last time.
 		attended: false, seeking: Boolean(read), // In sight of the reader, who has still to be shown the marker.
 		unread: 0, mentioned: 0, below: 0,
 	};
@@ -154,7 +154,7 @@ function noteMessage(chat, state, entry, backlog, last) {
 	const reading = state.attended && state.view.following && !state.seeking;
 	// With everything read and the reader present, nothing is "new since you left".
 	if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-	if (isOwn(chat, entry) || (backlog && !state.read)) {
+	if (isOwn(chat, entry) || (backlog && !state.known)) {
 		if (!state.unread) state.read = entry.eventId;
 		return;
 	}
@@ -270,6 +270,11 @@ export function setAnchor(state, anchor) {
 }
 
 // ---- Reading
+
+/** A room that was empty so far is read up to this position. */
+export function startReading(state, position) {
+	state.read ||= position;
+}
 
 /** The reader looks at the newest messages: all is read. */
 export function markRead(state) {
