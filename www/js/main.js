@@ -89,7 +89,8 @@ function goNameless(problem) {
 	page.nameError = { ...problem, name };
 	$('name').value = name;
 	update();
-	if (!typesOnScreen() && document.activeElement !== $('text')) $('name').focus();
+	if (!typesOnScreen() && !($('text').value && document.activeElement === $('text'))) $('name').focus();
+	changed();
 }
 
 function takeName() {

@@ -58,7 +58,7 @@ export function openMenu(page, button, entry) {
 	const { offsetWidth, offsetHeight } = menu;
 	menu.style.left = `${Math.max(8, Math.min(right, innerWidth - 8) - offsetWidth)}px`;
 	menu.style.top = `${bottom + offsetHeight > innerHeight - 8 ? Math.max(8, top - offsetHeight) : bottom}px`;
-	menu.onkeydown = ({ key }) => moveFocus(items, key);
+	menu.onkeydown = ({ key }) => void moveFocus(items, key);
 	items[0].focus();
 }
 

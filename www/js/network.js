@@ -46,7 +46,7 @@ export async function request(url, { method = 'GET', headers = {}, json = undefi
 		const content = json && { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json) };
 		const answer = await fetch(url, { method, headers, signal: abort.signal, ...content });
 		// Of an event stream only the status is wanted, since its body does not end.
-		const body = /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
+		const body = answer.status !== 204 && /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
 		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
 		const until = meaning.code === 'banned' && meaning.millis ? Date.now() + meaning.millis : undefined;
 		return { ...meaning, body, until };
