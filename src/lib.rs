@@ -128,30 +128,40 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
-pub mod options;
+#[doc(hidden)]
+pub mod cli;
 
 mod server;
 
-mod embed;
+mod chat;
+mod config;
+mod listener;
 
 mod http;
 
-mod chat;
-mod log;
+mod rooms;
+mod store;
 
+mod counters;
+mod refusal;
 mod report;
 mod slab;
 
-pub use chat::clock::{Clock, ManualClock};
-pub use chat::id::{EventId, UnreadableId};
-pub use chat::message::Message;
-pub use chat::names::{
+pub use chat::Chat;
+pub use config::Builder;
+pub use http::body::Body;
+pub use http::moderation::Moderator;
+pub use http::routes::{Https, PeerAddr};
+pub use listener::{Heard, Listener, Rooms};
+pub use refusal::Refusal;
+pub use report::LogLevel;
+pub use rooms::author::Author;
+pub use rooms::clock::{Clock, ManualClock};
+pub use rooms::id::{EventId, UnreadableId};
+pub use rooms::message::Message;
+pub use rooms::names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,
 };
-pub use embed::{Builder, Chat, Heard, Listener, Refused};
-pub use http::body::Body;
-pub use http::routes::PeerAddr;
-pub use log::journal::Fsync;
-pub use report::LogLevel;
 pub use server::{bind, serve};
+pub use store::journal::Fsync;

@@ -1,23 +1,28 @@
 //! The program: options → listener → serve → exit code.
 //!
-//! Exit codes: 0 after a shutdown in good order, 1 where the server cannot start or `--check` finds
-//! it unwell, 2 for a bad option.
+//! Exit codes: 0 after an orderly shutdown, 1 if the server cannot start or `--check` finds it
+//! unhealthy, 2 for a bad option.
 
 #![forbid(unsafe_code)]
 
+use std::fs;
+use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::process::ExitCode;
+use std::panic;
+use std::process::{self, ExitCode};
+use std::task::Poll;
 use std::time::Duration;
 
-use chatroom::options::{self, Command, Options};
+use chatroom::cli::{self, Command, Options};
+use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long `--check` waits for each step of its question.
+/// How long `--check` waits for each step.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let result = match options::parse(std::env::args().skip(1), |name| std::env::var(name).ok()) {
+    let result = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
         Err(error) => {
             eprintln!("chatroom: {error}");
             return ExitCode::from(2);
@@ -36,55 +41,73 @@ fn main() -> ExitCode {
 }
 
 fn run(options: Options) -> io::Result<()> {
-    if let Some(warning) = options.warning() {
-        eprintln!("chatroom warning: {warning}");
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    options.warnings.iter().for_each(|line| cli::warn(line));
+    runtime()?.block_on(async {
         let listen = options.listen;
         let listener = chatroom::bind(listen).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
         })?;
         let chat = options.chat.build()?;
-        let signals = (
+        let mut signals = vec![
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,
-        );
-        writeln!(
-            io::stdout(),
-            "chatroom listening on http://{}",
-            listener.local_addr()?
-        )?;
-        // Accepting runs on this thread and connections on the runtime's workers, so that a crowd that
-        // comes back at once is let in as fast as it comes.
+        ];
+        if !ignores_hangup() {
+            signals.push(signal(SignalKind::hangup())?);
+        }
+        let address = listener.local_addr()?;
+        writeln!(io::stdout(), "chatroom listening on http://{address}")?;
+        // This thread accepts while the workers serve, so a crowd that reconnects is let in at once.
         chatroom::serve(listener, chat, first(signals)).await;
         Ok(())
     })
 }
 
-/// Waits for the first signal; the second then ends the program at once.
-async fn first((mut interrupt, mut terminate): (Signal, Signal)) {
-    either(&mut interrupt, &mut terminate).await;
+/// Starts the worker threads. Without enough threads tokio panics, and unwinding would wait for the
+/// workers that did start.
+fn runtime() -> io::Result<Runtime> {
+    panic::set_hook(Box::new(|panic| {
+        let cause = panic.payload().downcast_ref::<String>();
+        let cause = cause.map_or("out of threads", String::as_str);
+        eprintln!("chatroom: cannot start: {cause}");
+        process::exit(1);
+    }));
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    drop(panic::take_hook());
+    runtime
+}
+
+/// Waits for the first signal; the second ends the program at once.
+async fn first(mut signals: Vec<Signal>) {
+    next(&mut signals).await;
     tokio::spawn(async move {
-        either(&mut interrupt, &mut terminate).await;
-        std::process::exit(1);
+        next(&mut signals).await;
+        process::exit(1);
     });
 }
 
-async fn either(interrupt: &mut Signal, terminate: &mut Signal) {
-    std::future::poll_fn(|cx| {
-        if interrupt.poll_recv(cx).is_ready() {
-            std::task::Poll::Ready(())
-        } else {
-            terminate.poll_recv(cx).map(drop)
-        }
-    })
+async fn next(signals: &mut [Signal]) {
+    poll_fn(
+        |cx| match signals.iter_mut().any(|one| one.poll_recv(cx).is_ready()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        },
+    )
     .await;
 }
 
-/// Asks the server for its health, for containers without another program that could.
+/// Whether the program was started to outlive its terminal, as nohup does it.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let hangup = 1 << (SignalKind::hangup().as_raw_value() - 1);
+    ignored.is_some_and(|mask| mask & hangup != 0)
+}
+
+/// Asks the server for its health, for containers that hold no other program.
 fn check(listen: SocketAddr) -> io::Result<()> {
     let mut address = listen;
     if address.ip().is_unspecified() {
@@ -107,6 +130,6 @@ fn check(listen: SocketAddr) -> io::Result<()> {
     if status.ends_with(b" 200") {
         Ok(())
     } else {
-        Err(io::Error::other(format!("{address} is not well")))
+        Err(io::Error::other(format!("{address} is not healthy")))
     }
 }

@@ -1,7 +1,7 @@
-//! A table whose entries keep their place: a client or a connection costs it no more than itself,
-//! and going through all of them is going through memory in order.
+//! A table whose entries keep their place: an entry costs it no more than itself, and iterating over
+//! all of them reads memory in order.
 
-/// Entries by place; a place that was left is used again.
+/// Entries by place. A vacant place is used again.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
     places: Vec<Option<T>>,
@@ -28,14 +28,14 @@ impl<T> Slab<T> {
         place
     }
 
-    /// Takes an entry out, and forgets all places when none is left.
-    pub(crate) fn remove(&mut self, place: usize) {
-        if self.places.get_mut(place).and_then(Option::take).is_some() {
-            self.free.push(place);
-        }
+    /// Removes an entry. When none is left, the memory of all places is freed.
+    pub(crate) fn remove(&mut self, place: usize) -> Option<T> {
+        let removed = self.places.get_mut(place)?.take()?;
+        self.free.push(place);
         if self.is_empty() {
             *self = Slab::default();
         }
+        Some(removed)
     }
 
     pub(crate) fn get_mut(&mut self, place: usize) -> Option<&mut T> {

@@ -1,4 +1,4 @@
-//! Whom a request comes from, as far as limits are concerned.
+//! The client behind a request, seen through trusted proxies: what limits by address count.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,17 +7,24 @@ use hyper::header::HeaderMap;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
-/// What one household or machine is known by: an IPv4 address, or an IPv6 network of 64 bits, which
+/// One household or machine as limits count it: an IPv4 address, or an IPv6 network of 64 bits, which
 /// a provider hands out whole.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct ClientAddress(IpAddr);
 
-/// Where a request comes from, seen through the proxies that we trust.
+/// Where a request comes from, seen through trusted proxies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Origin {
+pub(crate) struct ClientOrigin {
     pub(crate) address: ClientAddress,
-    /// Whether it came to a trusted proxy by TLS.
+    /// Whether it reached a trusted proxy over TLS.
     pub(crate) https: bool,
+}
+
+impl ClientAddress {
+    /// The address, or the first one of the network.
+    pub(crate) fn ip(self) -> IpAddr {
+        self.0
+    }
 }
 
 impl From<IpAddr> for ClientAddress {
@@ -41,11 +48,11 @@ impl std::fmt::Display for ClientAddress {
 }
 
 /// Follows the forwarded headers from the peer backwards, as long as each hop is trusted.
-pub(crate) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Origin {
+pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> ClientOrigin {
     let peer = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.contains(&address);
     if !is_trusted(peer) {
-        return Origin {
+        return ClientOrigin {
             address: peer.into(),
             https: false,
         };
@@ -61,7 +68,7 @@ pub(crate) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> O
             break;
         }
     }
-    // The last entry is the one that our own neighbour has written.
+    // The peer itself, which is trusted, wrote the last entry.
     let proto = headers
         .get_all(FORWARDED_PROTO)
         .iter()
@@ -70,7 +77,7 @@ pub(crate) fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> O
     let https = proto
         .and_then(|proto| proto.rsplit(',').next())
         .is_some_and(|last| last.trim().eq_ignore_ascii_case("https"));
-    Origin {
+    ClientOrigin {
         address: client.into(),
         https,
     }
@@ -109,7 +116,7 @@ mod tests {
                 HeaderValue::from_str(value).expect("a header"),
             );
         }
-        origin(ip(peer), &headers, &[ip("10.0.0.1"), ip("10.0.0.2")])
+        client_origin(ip(peer), &headers, &[ip("10.0.0.1"), ip("10.0.0.2")])
             .address
             .to_string()
     }
@@ -147,8 +154,8 @@ mod tests {
     fn https_is_what_the_trusted_proxy_says() {
         let mut headers = HeaderMap::new();
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert!(origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).https);
-        assert!(!origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).https);
+        assert!(client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).https);
+        assert!(!client_origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).https);
     }
 
     proptest! {
@@ -158,7 +165,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(FORWARDED_FOR, value.clone());
                 headers.insert(FORWARDED_PROTO, value);
-                let _ = origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]);
+                let _ = client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]);
             }
         }
     }

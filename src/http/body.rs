@@ -1,52 +1,84 @@
-//! Bodies: those we send, and reading those we get.
+//! The bodies of answers.
+//!
+//! hyper copies a body into its write buffer, and keeps that buffer as large as it ever was for as
+//! long as the client stays. So every body, whole or endless, is given in small pieces, with a pause
+//! in which hyper writes them: no connection holds more than a batch, whatever it was sent before.
 
 use std::convert::Infallible;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::vec;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body as HttpBody, Buf, Bytes, Frame, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
-use hyper::{Response, StatusCode};
-use tokio::time::timeout;
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
-use super::error::Refusal;
-use super::stream::EventStream;
+use super::gate::WriteGate;
+use super::limits::Permit;
+use crate::rooms::stream::Stream;
 
-/// How long the body of a request may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How much more of a body that is too long is read before it is refused, in bytes: a client that
-/// is still sending when its connection closes may see a reset in place of the answer.
-const DRAIN_BYTES: usize = 256 * 1024;
-/// How long that reading may take.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes given before hyper writes: with the head of an answer they fit into the 8 KiB that its
+/// buffer has from the start, and a burst of about twenty messages still leaves in one write.
+const BATCH_BYTES: usize = 6 * 1024;
 
 /// The body of an answer: whole, or an event stream.
-pub struct Body(Kind);
+pub struct Body {
+    content: Content,
+    /// What is left of a piece that was too large for its batch.
+    rest: Bytes,
+    /// Bytes given in this batch.
+    given: usize,
+    /// Tells whether the socket takes bytes; an embedding server has none.
+    gate: Option<WriteGate>,
+    /// What the visitor holds open with it.
+    _permit: Option<Permit>,
+}
 
-enum Kind {
-    Whole(Full<Bytes>),
-    Stream(EventStream),
+enum Content {
+    Whole {
+        pieces: vec::IntoIter<Bytes>,
+        /// Bytes that are not given yet.
+        left: u64,
+    },
+    Stream(Stream),
 }
 
 impl Body {
-    /// A body without anything in it.
+    /// An empty body.
     pub(crate) fn empty() -> Body {
-        Body::whole(Bytes::new())
+        Body::pieces(Vec::new(), None)
     }
 
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-        Body(Kind::Whole(Full::new(bytes.into())))
+        Body::pieces(vec![bytes.into()], None)
     }
 
-    pub(crate) fn stream(stream: EventStream) -> Body {
-        Body(Kind::Stream(stream))
+    /// A whole body in pieces, which may be shared.
+    pub(crate) fn pieces(pieces: Vec<Bytes>, permit: Option<Permit>) -> Body {
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        let pieces = pieces.into_iter();
+        Body::new(Content::Whole { pieces, left }, permit)
+    }
+
+    pub(crate) fn stream(stream: Stream, permit: Permit) -> Body {
+        Body::new(Content::Stream(stream), Some(permit))
+    }
+
+    fn new(content: Content, permit: Option<Permit>) -> Body {
+        Body {
+            content,
+            rest: Bytes::new(),
+            given: 0,
+            gate: None,
+            _permit: permit,
+        }
+    }
+
+    /// Makes the body wait while the socket is full, so that hyper holds no more than a batch.
+    pub(crate) fn set_gate(&mut self, gate: Option<WriteGate>) {
+        self.gate = gate;
     }
 
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.0, Kind::Stream(_))
+        matches!(self.content, Content::Stream(_))
     }
 }
 
@@ -58,130 +90,49 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match &mut self.0 {
-            Kind::Whole(whole) => Pin::new(whole).poll_frame(cx),
-            Kind::Stream(stream) => stream
-                .poll_next(cx)
-                .map(|bytes| Some(Ok(Frame::data(bytes?)))),
+        let this = &mut *self;
+        if this.gate.as_ref().is_some_and(|gate| !gate.admits()) {
+            this.given = 0;
+            return Poll::Pending;
         }
+        if this.given >= BATCH_BYTES {
+            this.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        while this.rest.is_empty() {
+            let next = match &mut this.content {
+                Content::Whole { pieces, .. } => pieces.next(),
+                Content::Stream(stream) => {
+                    let next = stream.poll_next(cx);
+                    if next.is_pending() {
+                        this.given = 0;
+                    }
+                    ready!(next).map(|frame| frame.bytes().clone())
+                }
+            };
+            let Some(next) = next else {
+                return Poll::Ready(None);
+            };
+            this.rest = next;
+        }
+        let bytes = this.rest.len().min(BATCH_BYTES - this.given);
+        this.given += bytes;
+        if let Content::Whole { left, .. } = &mut this.content {
+            *left -= bytes as u64;
+        }
+        let piece = this.rest.split_to(bytes);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Kind::Whole(whole) => whole.is_end_stream(),
-            Kind::Stream(_) => false,
-        }
+        matches!(self.content, Content::Whole { left: 0, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Kind::Whole(whole) => whole.size_hint(),
-            Kind::Stream(_) => SizeHint::default(),
+        match self.content {
+            Content::Whole { left, .. } => SizeHint::with_exact(left),
+            Content::Stream(_) => SizeHint::default(),
         }
     }
-}
-
-/// An answer in JSON, which nobody is to keep.
-pub(crate) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::whole(json));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// An answer that may be kept and asked about: 304 where the client has it already.
-pub(crate) fn tagged(
-    request: &HeaderMap,
-    content_type: &'static str,
-    etag: &HeaderValue,
-    content: Bytes,
-) -> Response<Body> {
-    let known = request
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .any(|tags| admits(tags, etag));
-    let mut response = Response::new(if known {
-        Body::empty()
-    } else {
-        Body::whole(content)
-    });
-    let headers = response.headers_mut();
-    headers.insert(ETAG, etag.clone());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    if known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-    } else {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    }
-    response
-}
-
-/// The weak comparison of RFC 9110, section 13.1.2.
-fn admits(tags: &HeaderValue, etag: &HeaderValue) -> bool {
-    let tags = tags.to_str().unwrap_or_default();
-    tags.split(',')
-        .map(|tag| tag.trim().trim_start_matches("W/"))
-        .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
-}
-
-/// A tag that changes with the content.
-pub(crate) fn etag(content: &[u8]) -> HeaderValue {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    let tag = format!("\"{:016x}\"", hasher.finish());
-    HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
-}
-
-/// Reads a request's body, `max_bytes` at most.
-pub(crate) async fn read<B>(
-    body: B,
-    max_bytes: usize,
-    expects_continue: bool,
-) -> Result<Bytes, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut body = pin!(body);
-    let announced = body.size_hint().lower();
-    if announced > max_bytes as u64 {
-        if !expects_continue {
-            drain(body).await;
-        }
-        return Err(Refusal::TooLarge);
-    }
-    let read = timeout(
-        BODY_TIMEOUT,
-        Limited::new(body.as_mut(), max_bytes).collect(),
-    )
-    .await;
-    match read.map_err(|_| Refusal::Timeout)? {
-        Ok(read) => Ok(read.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            drain(body).await;
-            Err(Refusal::TooLarge)
-        }
-        Err(_) => Err(Refusal::BadRequest(
-            "The body broke off or was not well-formed: send it again.",
-        )),
-    }
-}
-
-async fn drain<B: HttpBody>(mut body: Pin<&mut B>) {
-    let reading = async {
-        let mut left = DRAIN_BYTES;
-        while let Some(Ok(frame)) = body.frame().await {
-            left = match left.checked_sub(frame.data_ref().map_or(0, |data| data.remaining())) {
-                Some(left) => left,
-                None => return,
-            };
-        }
-    };
-    // Who sends slower than that may see a reset.
-    let _ = timeout(DRAIN_TIMEOUT, reading).await;
 }

@@ -1,44 +1,57 @@
 //! Who may come in: the checks in front of every route, in the order in which they are made.
 
-use std::net::IpAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
+use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-use super::address::{ClientAddress, Origin, origin};
+use super::address::{ClientAddress, ClientOrigin, client_origin};
+use super::answer;
 use super::body::Body;
-use super::error::Refusal;
 use super::limits::TokenBuckets;
-use super::password::{Password, Shown};
+use super::password::{self, Password};
 use super::session;
-use crate::chat::clock::Moment;
-use crate::chat::members::SessionId;
+use crate::refusal::Refusal;
 use crate::report::Reporter;
+use crate::rooms::clock::Moment;
+use crate::rooms::lock;
+use crate::rooms::members::SessionId;
 
-/// Wrong passwords that an address may try at once, and in a minute.
+/// Wrong passwords that an address may try at once, and per minute.
 const PASSWORD_ATTEMPTS: f64 = 10.0;
+/// Host names that are logged as refused, at most: an attacker can make up any number of them.
+const LOGGED_HOSTS: usize = 100;
+/// Characters of such a name that are logged.
+const LOGGED_HOST_CHARS: usize = 100;
 
 /// What the owner of the server allows.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
-    /// Accepted host names; none given means any.
+    /// Accepted host names; if there are none, any.
     pub(crate) hosts: Vec<String>,
-    /// Origins of pages that may read and post from elsewhere.
+    /// Origins whose pages may read and post from elsewhere.
     pub(crate) origins: Vec<String>,
     /// Peers whose forwarded headers count.
     pub(crate) trusted_proxies: Vec<IpAddr>,
+    /// What everyone is asked for.
     pub(crate) password: Option<Password>,
+    /// What moderators know; it opens the door too.
+    pub(crate) moderator_password: Option<Password>,
 }
 
 /// The guard.
 pub(crate) struct Guard {
-    policy: Policy,
+    pub(crate) policy: Policy,
     wrong_passwords: TokenBuckets<ClientAddress>,
+    refused_hosts: Mutex<HashSet<String>>,
     report: Reporter,
 }
 
-/// A request's sender, as far as it is known.
+/// The sender of a request, as far as it is known.
 #[derive(Clone, Copy)]
 pub(crate) struct Visitor {
     pub(crate) address: ClientAddress,
@@ -51,8 +64,8 @@ pub(crate) struct Visitor {
 pub(crate) struct Asked {
     /// It changes something that others see, so another site's page may not do it unseen.
     pub(crate) changes_state: bool,
-    /// It is open to those without the password, under any host name: a load balancer or a container
-    /// asks for our health by whatever address it has.
+    /// It needs no password and works under any host name: a load balancer or a container checks
+    /// the server's health by whatever address it has.
     pub(crate) open: bool,
 }
 
@@ -61,6 +74,7 @@ impl Guard {
         Guard {
             policy,
             wrong_passwords: TokenBuckets::new(PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
+            refused_hosts: Mutex::default(),
             report,
         }
     }
@@ -73,69 +87,58 @@ impl Guard {
         asked: Asked,
         now: Moment,
     ) -> Result<Visitor, Refusal> {
-        let Origin { address, https } =
-            origin(peer, &request.headers, &self.policy.trusted_proxies);
+        let headers = &request.headers;
+        let ClientOrigin { address, https } =
+            client_origin(peer, headers, &self.policy.trusted_proxies);
+        let host = host_of(request)?;
         if !asked.open {
-            self.check_host(request)?;
+            self.check_host(host)?;
         }
         if asked.changes_state {
-            self.check_origin(&request.headers)?;
+            self.check_origin(headers, host)?;
         }
         if !asked.open {
-            self.check_password(&request.headers, address, now)?;
+            self.check_door(headers, address, now)?;
         }
         Ok(Visitor {
             address,
             https,
-            session: session::of(&request.headers),
+            session: session::of(headers),
         })
     }
 
-    /// Without this, a page that makes its own name mean 127.0.0.1 (DNS rebinding) would count as
-    /// same-origin with a server on the visitor's machine.
-    fn check_host(&self, request: &Parts) -> Result<(), Refusal> {
-        let mut hosts = request.headers.get_all(header::HOST).iter();
-        let named = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => host.to_str().map_err(|_| Refusal::UnknownHost)?,
-            (None, _) if request.version == Version::HTTP_10 => "",
-            _ => {
-                return Err(Refusal::BadRequest(
-                    "HTTP/1.1 needs exactly one Host header.",
-                ));
-            }
-        };
-        // A target in absolute form outranks the header (RFC 9112, section 3.2.2).
-        let named = request
-            .uri
-            .authority()
-            .map_or(named, |authority| authority.as_str());
+    /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count
+    /// as same-origin with a server on the visitor's machine.
+    fn check_host(&self, host: &str) -> Result<(), Refusal> {
+        let name = host_name(host);
         let hosts = &self.policy.hosts;
-        let known = hosts.is_empty()
-            || hosts
-                .iter()
-                .any(|host| host_name(host).eq_ignore_ascii_case(host_name(named)));
-        if known {
-            Ok(())
-        } else {
-            Err(Refusal::UnknownHost)
+        let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
+        if hosts.is_empty() || hosts.iter().any(is_named) {
+            return Ok(());
         }
+        let refused = &mut *lock(&self.refused_hosts);
+        let name: String = name.chars().take(LOGGED_HOST_CHARS).collect();
+        if refused.len() < LOGGED_HOSTS && !refused.contains(&name) {
+            self.report.info(format_args!(
+                "refused a request for host {name:?}: --allow-host {name} would allow it"
+            ));
+            refused.insert(name);
+        }
+        Err(Refusal::UnknownHost)
     }
 
-    /// Without this, any page that a visitor has open could post in the visitor's name. Programs
-    /// send neither header, and have no visitor to misuse.
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Without this, any page that a visitor has open could act in the visitor's name. Programs send
+    /// neither header, and have no visitor to misuse.
+    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
         let origin = headers
             .get(header::ORIGIN)
             .map(|origin| origin.to_str().unwrap_or("null"));
-        let host = headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
         let own = match (headers.get("sec-fetch-site"), origin) {
             _ if self.allowed_origin(headers).is_some() => true,
             (Some(site), _) => matches!(site.as_bytes(), b"same-origin" | b"none"),
-            (None, Some(origin)) => origin.split_once("://").is_some_and(|(_, authority)| {
-                host.is_some_and(|host| host.eq_ignore_ascii_case(authority))
-            }),
+            (None, Some(origin)) => origin
+                .split_once("://")
+                .is_some_and(|(_, authority)| host.eq_ignore_ascii_case(authority)),
             (None, None) => true,
         };
         if own {
@@ -145,7 +148,7 @@ impl Guard {
         }
     }
 
-    fn check_password(
+    fn check_door(
         &self,
         headers: &HeaderMap,
         address: ClientAddress,
@@ -154,26 +157,58 @@ impl Guard {
         let Some(password) = &self.policy.password else {
             return Ok(());
         };
-        let shown = password.shown_in(headers);
-        if shown != Shown::Nothing {
-            self.wrong_passwords
-                .check(address, now)
-                .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
-        }
-        match shown {
-            Shown::Right => Ok(()),
-            Shown::Nothing => Err(Refusal::PasswordRequired),
-            Shown::Wrong => {
-                self.report
-                    .info(format_args!("wrong password from {address}"));
-                // It was there a moment ago; if another request has spent it since, this one pays nothing.
-                let _ = self.wrong_passwords.take(address, now);
-                Err(Refusal::PasswordRequired)
-            }
+        let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
+        let moderators = self.policy.moderator_password.as_ref();
+        let accepted = moderators.into_iter().chain([password]);
+        if self.is_right(&given, accepted, address, now)? {
+            Ok(())
+        } else {
+            Err(Refusal::PasswordRequired)
         }
     }
 
-    /// The origin of the page that asks, where it is one of those allowed from elsewhere.
+    /// Whether a request carries the moderators' password by HTTP Basic.
+    pub(crate) fn is_moderator(
+        &self,
+        headers: &HeaderMap,
+        address: ClientAddress,
+        now: Moment,
+    ) -> Result<bool, Refusal> {
+        let Some(password) = &self.policy.moderator_password else {
+            return Ok(false);
+        };
+        let Some(given) = password::given_in(headers) else {
+            return Ok(false);
+        };
+        let door = self.policy.password.as_ref();
+        if door.is_some_and(|door| door.equals(&given)) {
+            return Ok(password.equals(&given));
+        }
+        self.is_right(&given, [password], address, now)
+    }
+
+    /// Compares a password with those accepted. Wrong ones are logged, and limited by address.
+    pub(crate) fn is_right<'a>(
+        &self,
+        given: &[u8],
+        accepted: impl IntoIterator<Item = &'a Password>,
+        address: ClientAddress,
+        now: Moment,
+    ) -> Result<bool, Refusal> {
+        self.wrong_passwords
+            .check(address, now)
+            .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
+        let right = accepted.into_iter().any(|password| password.equals(given));
+        if !right {
+            self.report
+                .info(format_args!("wrong password from {address}"));
+            // There was a token a moment ago; if another request has spent it since, this one is free.
+            let _ = self.wrong_passwords.take(address, now);
+        }
+        Ok(right)
+    }
+
+    /// The origin of the requesting page, if it is one of those allowed from elsewhere.
     fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
@@ -189,48 +224,40 @@ impl Guard {
                 .headers
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         asks.then(|| {
-            self.check_host(request)?;
+            self.check_host(host_of(request)?)?;
             self.allowed_origin(&request.headers)
                 .ok_or(Refusal::CrossOrigin)?;
-            let mut response = Response::new(Body::empty());
-            *response.status_mut() = StatusCode::NO_CONTENT;
+            let mut response = answer::empty(StatusCode::NO_CONTENT);
             for (name, value) in [
-                (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST"),
+                (
+                    header::ACCESS_CONTROL_ALLOW_METHODS,
+                    "GET, HEAD, POST, DELETE",
+                ),
                 (
                     header::ACCESS_CONTROL_ALLOW_HEADERS,
                     "authorization, content-type, idempotency-key, if-none-match, last-event-id",
                 ),
                 (header::ACCESS_CONTROL_MAX_AGE, "600"),
             ] {
-                response
-                    .headers_mut()
-                    .insert(name, HeaderValue::from_static(value));
+                let value = HeaderValue::from_static(value);
+                response.headers_mut().insert(name, value);
             }
             Ok(response)
         })
     }
 
-    /// Puts on an answer what every answer carries, whatever it is. What only a document heeds is
-    /// left off event streams: hyper keeps the table of an answer's headers as long as the
-    /// connection, and six fit into one of half the size.
+    /// Adds the headers that every answer carries. Those that only a document heeds are left off
+    /// event streams: hyper keeps the table of an answer's headers as long as the connection, and
+    /// six fit into one of half the size.
     pub(crate) fn seal(&self, request: &HeaderMap, response: &mut Response<Body>) {
         let is_stream = response.body().is_stream();
         let headers = response.headers_mut();
-        headers.insert(
-            header::X_CONTENT_TYPE_OPTIONS,
-            HeaderValue::from_static("nosniff"),
-        );
-        headers.insert(
-            "cross-origin-resource-policy",
-            HeaderValue::from_static("same-origin"),
-        );
+        let fixed = |value| HeaderValue::from_static(value);
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+        headers.insert("cross-origin-resource-policy", fixed("same-origin"));
         if !is_stream {
-            headers.insert(
-                header::REFERRER_POLICY,
-                HeaderValue::from_static("no-referrer"),
-            );
-            let nothing_inside =
-                HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+            headers.insert(header::REFERRER_POLICY, fixed("no-referrer"));
+            let nothing_inside = fixed("default-src 'none'; frame-ancestors 'none'");
             headers
                 .entry(header::CONTENT_SECURITY_POLICY)
                 .or_insert(nothing_inside);
@@ -238,23 +265,38 @@ impl Guard {
         if self.policy.origins.is_empty() {
             return;
         }
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        headers.append(header::VARY, fixed("Origin"));
         if let Some(origin) = self.allowed_origin(request) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
-            headers.insert(
-                header::ACCESS_CONTROL_EXPOSE_HEADERS,
-                HeaderValue::from_static("etag, retry-after"),
-            );
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, fixed("true"));
+            let exposed = fixed("etag, retry-after");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
 
-    /// Forgets addresses whose wrong passwords are long ago.
-    pub(crate) fn tick(&self, now: Moment) {
+    /// Forgets addresses whose wrong passwords are long past.
+    pub(crate) fn forget_idle(&self, now: Moment) {
         self.wrong_passwords.forget_idle(now);
+    }
+}
+
+/// The host that a request names: the authority of its target, which outranks the header (RFC 9112,
+/// section 3.2.2) and is all that HTTP/2 sends, else its one `Host` header. HTTP/1.0 needs none.
+fn host_of(request: &Parts) -> Result<&str, Refusal> {
+    let authority = request.uri.authority().map(Authority::as_str);
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => match authority {
+            Some(authority) => Ok(authority),
+            None => host.to_str().map_err(|_| Refusal::UnknownHost),
+        },
+        (None, _) if request.version == Version::HTTP_10 => Ok(authority.unwrap_or_default()),
+        (None, _) if request.version > Version::HTTP_11 && authority.is_some() => {
+            Ok(authority.unwrap_or_default())
+        }
+        _ => Err(Refusal::BadRequest(
+            "HTTP/1.1 needs exactly one Host header.",
+        )),
     }
 }
 
@@ -268,12 +310,33 @@ fn host_name(authority: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// Checks an origin as an owner writes it: a scheme and a host, perhaps a port, nothing behind.
+/// Whether this is a host name or an IP address, perhaps with a port.
+pub(crate) fn is_host(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else {
+        return false;
+    };
+    let host = authority.host();
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let valid = match host.strip_prefix('[') {
+        Some(ip) => ip.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(in_name),
+    };
+    valid && (text == host || authority.port_u16().is_some() && !text.contains('@'))
+}
+
+/// Checks an origin (a scheme and a host, perhaps a port) and writes it as browsers do: without the
+/// default port of its scheme.
 pub(crate) fn parse_origin(text: &str) -> Option<String> {
     let uri: Uri = text.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return None,
+    };
     let bare = format!("{scheme}://{authority}");
-    (matches!(scheme, "http" | "https") && text.eq_ignore_ascii_case(&bare)).then_some(bare)
+    let origin = bare.strip_suffix(default_port).unwrap_or(&bare);
+    (is_host(authority.as_str()) && text.eq_ignore_ascii_case(&bare)).then(|| origin.to_owned())
 }
 
 #[cfg(test)]
@@ -301,6 +364,10 @@ mod tests {
             parse_origin("https://Chat.example:444"),
             Some("https://Chat.example:444".into())
         );
+        for default in ["https://example.org:443", "https://example.org"] {
+            assert_eq!(parse_origin(default), Some("https://example.org".into()));
+        }
+        assert_eq!(parse_origin("http://[::1]:80"), Some("http://[::1]".into()));
         for bad in [
             "",
             "*",
@@ -310,6 +377,8 @@ mod tests {
             "https://example.org/x",
             "ftp://example.org",
             "https://",
+            "https://*.example.org",
+            "https://me@example.org",
         ] {
             assert_eq!(parse_origin(bad), None, "{bad}");
         }

@@ -1,5 +1,5 @@
-//! What one visitor may use of the server: token buckets for what comes in bursts, counts for what
-//! stays open. The tables are bounded, and forget.
+//! What one visitor may use of the server: token buckets for what comes in bursts, shares for what
+//! stays open. Both tables are bounded and forget idle visitors.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,34 +7,45 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::address::ClientAddress;
-use super::error::Refusal;
-use crate::chat::clock::Moment;
-use crate::chat::lock;
+use crate::refusal::{RETRY_SOON, Refusal};
+use crate::rooms::clock::Moment;
+use crate::rooms::lock;
 
-/// Visitors in one table of buckets at most. Each takes some 64 bytes, so a flood of addresses
-/// costs a megabyte at most; beyond it the least used bucket of a handful is forgotten.
+/// Visitors in one table of buckets, at most. Each takes about 64 bytes, so a flood of addresses
+/// costs at most a megabyte; beyond it the least used bucket of a sample is evicted.
 const TABLE_ENTRIES: usize = 16_384;
-/// Buckets looked at to find one to forget.
+/// Buckets in the sample from which one is evicted.
 const EVICTION_SAMPLE: usize = 16;
+/// Streams that one address may open per second, and at once: more than the tabs of a household
+/// that reconnects, few enough that names in their grace stay few.
+const OPENINGS_PER_SECOND: f64 = 10.0;
+const OPENINGS_AT_ONCE: f64 = 100.0;
+/// Memberships of one address, as a multiple of its streams.
+const MEMBERSHIPS_PER_STREAM: usize = 8;
+/// Bytes of whole answers that one address may leave unread: eight full histories. Frames in them
+/// are shared, but outlive their eviction.
+const ANSWER_BYTES: usize = 2 * 1024 * 1024;
 
-/// Token buckets: each visitor may spend `burst` at once and gets `per_second` back.
+/// Token buckets: each visitor may spend `burst` tokens at once and gets `per_second` back.
+#[derive(Debug)]
 pub(crate) struct TokenBuckets<K> {
     per_second: f64,
     burst: f64,
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Bucket {
     tokens: f64,
     at: Moment,
 }
 
 impl<K: Copy + Eq + Hash> TokenBuckets<K> {
+    /// The burst is at least one token, or nothing could ever be spent.
     pub(crate) fn new(per_second: f64, burst: f64) -> TokenBuckets<K> {
         TokenBuckets {
             per_second,
-            burst,
+            burst: burst.max(1.0),
             buckets: Mutex::default(),
         }
     }
@@ -42,11 +53,11 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
     /// Spends one token.
     ///
     /// # Errors
-    /// There is none; the error says when there will be one.
+    /// How long until there is one.
     pub(crate) fn take(&self, visitor: K, now: Moment) -> Result<(), Duration> {
         let buckets = &mut *lock(&self.buckets);
         if buckets.len() >= TABLE_ENTRIES && !buckets.contains_key(&visitor) {
-            self.make_room(buckets, now);
+            self.evict_one(buckets, now);
         }
         let bucket = buckets.entry(visitor).or_insert(Bucket {
             tokens: self.burst,
@@ -77,7 +88,7 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         }
     }
 
-    /// Forgets the visitors who have all their tokens back.
+    /// Forgets visitors who have all their tokens back.
     pub(crate) fn forget_idle(&self, now: Moment) {
         let buckets = &mut *lock(&self.buckets);
         buckets.retain(|_, bucket| self.tokens(bucket, now) < self.burst);
@@ -95,7 +106,7 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         Duration::try_from_secs_f64((1.0 - tokens) / self.per_second).unwrap_or(Duration::MAX)
     }
 
-    fn make_room(&self, buckets: &mut HashMap<K, Bucket>, now: Moment) {
+    fn evict_one(&self, buckets: &mut HashMap<K, Bucket>, now: Moment) {
         let fullest = buckets
             .iter()
             .take(EVICTION_SAMPLE)
@@ -105,72 +116,138 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
     }
 }
 
-/// Counts the streams that are open, in all and for each address.
+/// What one address holds open, or asks for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Share {
+    pub(crate) streams: usize,
+    /// Memberships in rooms, added up over the streams.
+    pub(crate) memberships: usize,
+    /// Bytes of whole answers that the client has not taken yet.
+    pub(crate) answer_bytes: usize,
+}
+
+/// Counts what is open, in all and for each address.
 #[derive(Debug)]
-pub(crate) struct Streams {
-    most: usize,
-    most_of_address: usize,
+pub(crate) struct Shares {
+    max_streams: usize,
+    max_of_address: Share,
     open: Mutex<Open>,
+    /// How often an address may open a stream.
+    openings: Option<TokenBuckets<ClientAddress>>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    total: usize,
-    by_address: HashMap<ClientAddress, usize>,
+    streams: usize,
+    by_address: HashMap<ClientAddress, Share>,
 }
 
-/// The right to hold one stream open; it is given back when this is dropped.
+/// The right to hold something open, which ends when this is dropped.
 #[derive(Debug)]
-pub(crate) struct StreamPermit {
-    streams: Arc<Streams>,
+pub(crate) struct Permit {
+    shares: Arc<Shares>,
     address: ClientAddress,
+    share: Share,
 }
 
-impl Streams {
-    /// `usize::MAX` is no limit.
-    pub(crate) fn new(most: usize, most_of_address: usize) -> Streams {
-        Streams {
-            most,
-            most_of_address,
+impl Shares {
+    /// `usize::MAX` means no limit.
+    pub(crate) fn new(max_streams: usize, max_streams_per_ip: usize) -> Shares {
+        let limited = max_streams_per_ip < usize::MAX;
+        let max_of_address = Share {
+            streams: max_streams_per_ip,
+            memberships: max_streams_per_ip.saturating_mul(MEMBERSHIPS_PER_STREAM),
+            answer_bytes: if limited { ANSWER_BYTES } else { usize::MAX },
+        };
+        Shares {
+            max_streams,
+            max_of_address,
             open: Mutex::default(),
+            openings: limited.then(|| TokenBuckets::new(OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)),
         }
     }
 
-    pub(crate) fn open(
-        self: &Arc<Streams>,
+    /// Opens one stream of so many rooms.
+    pub(crate) fn open_stream(
+        self: &Arc<Shares>,
         address: ClientAddress,
-    ) -> Result<StreamPermit, Refusal> {
+        rooms: usize,
+        now: Moment,
+    ) -> Result<Permit, Refusal> {
+        let permit = self.open(
+            address,
+            Share {
+                streams: 1,
+                memberships: rooms,
+                answer_bytes: 0,
+            },
+        )?;
+        if let Some(openings) = &self.openings {
+            openings
+                .take(address, now)
+                .map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
+        }
+        Ok(permit)
+    }
+
+    /// Opens a share for an address.
+    pub(crate) fn open(
+        self: &Arc<Shares>,
+        address: ClientAddress,
+        share: Share,
+    ) -> Result<Permit, Refusal> {
         let open = &mut *lock(&self.open);
-        if open.total >= self.most {
+        let total = open.streams.saturating_add(share.streams);
+        if share.streams > 0 && total > self.max_streams {
             return Err(Refusal::TooManyStreams);
         }
-        if open
-            .by_address
-            .get(&address)
-            .is_some_and(|count| *count >= self.most_of_address)
+        let held = open.by_address.get(&address).copied().unwrap_or_default();
+        let sum = Share {
+            streams: held.streams + share.streams,
+            memberships: held.memberships + share.memberships,
+            answer_bytes: held.answer_bytes + share.answer_bytes,
+        };
+        let max = self.max_of_address;
+        if sum.streams > max.streams
+            || sum.memberships > max.memberships
+            // One answer is always possible, however large.
+            || (held.answer_bytes > 0 && sum.answer_bytes > max.answer_bytes)
         {
-            return Err(Refusal::TooManyStreamsOfAddress);
+            return Err(Refusal::TooManyStreamsOfAddress {
+                retry_after: RETRY_SOON,
+            });
         }
-        open.total += 1;
-        *open.by_address.entry(address).or_default() += 1;
-        Ok(StreamPermit {
-            streams: self.clone(),
+        open.streams = total;
+        open.by_address.insert(address, sum);
+        Ok(Permit {
+            shares: self.clone(),
             address,
+            share,
         })
     }
 
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.open).total
+    /// Streams that are open.
+    pub(crate) fn streams(&self) -> usize {
+        lock(&self.open).streams
+    }
+
+    /// Forgets addresses that have not opened a stream for a while.
+    pub(crate) fn forget_idle(&self, now: Moment) {
+        if let Some(openings) = &self.openings {
+            openings.forget_idle(now);
+        }
     }
 }
 
-impl Drop for StreamPermit {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let open = &mut *lock(&self.streams.open);
-        open.total -= 1;
-        if let Some(count) = open.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
+        let open = &mut *lock(&self.shares.open);
+        open.streams -= self.share.streams;
+        if let Some(held) = open.by_address.get_mut(&self.address) {
+            held.streams -= self.share.streams;
+            held.memberships -= self.share.memberships;
+            held.answer_bytes -= self.share.answer_bytes;
+            if *held == Share::default() {
                 open.by_address.remove(&self.address);
             }
         }
@@ -212,22 +289,55 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_counted_and_given_back() {
-        let streams = Arc::new(Streams::new(3, 2));
+    fn shares_are_counted_and_given_back() {
+        let shares = Arc::new(Shares::new(3, 2));
         let address = |last: u8| ClientAddress::from(std::net::IpAddr::from([10, 0, 0, last]));
-        let first = streams.open(address(1)).expect("free");
-        let _second = streams.open(address(1)).expect("free");
-        assert_eq!(
-            streams.open(address(1)).err(),
-            Some(Refusal::TooManyStreamsOfAddress)
-        );
-        let _third = streams.open(address(2)).expect("free");
-        assert_eq!(
-            streams.open(address(3)).err(),
-            Some(Refusal::TooManyStreams)
-        );
+        let open = |last, rooms| shares.open_stream(address(last), rooms, START);
+        let refused = Some(Refusal::TooManyStreamsOfAddress {
+            retry_after: RETRY_SOON,
+        });
+        let first = open(1, 16).expect("free");
+        assert_eq!(open(1, 1).err(), refused, "memberships");
         drop(first);
-        assert_eq!(streams.count(), 2);
-        assert!(streams.open(address(1)).is_ok());
+        let first = open(1, 1).expect("free");
+        let _second = open(1, 1).expect("free");
+        assert_eq!(open(1, 1).err(), refused, "streams");
+        let _third = open(2, 1).expect("free");
+        assert_eq!(open(3, 1).err(), Some(Refusal::TooManyStreams));
+        drop(first);
+        assert_eq!(shares.streams(), 2);
+        assert!(open(1, 1).is_ok());
+    }
+
+    #[test]
+    fn unread_answers_are_bounded_but_one_is_always_possible() {
+        let shares = Arc::new(Shares::new(9, 9));
+        let address = ClientAddress::from(std::net::IpAddr::from([10, 0, 0, 1]));
+        let answer = |answer_bytes| {
+            let share = Share {
+                answer_bytes,
+                ..Share::default()
+            };
+            shares.open(address, share)
+        };
+        let large = answer(ANSWER_BYTES * 2).expect("the only one");
+        assert!(answer(1).is_err());
+        drop(large);
+        let _half = answer(ANSWER_BYTES / 2).expect("room for it");
+        let _other = answer(ANSWER_BYTES / 2).expect("room for it");
+        assert!(answer(1).is_err());
+    }
+
+    #[test]
+    fn streams_are_opened_at_a_bounded_rate() {
+        let shares = Arc::new(Shares::new(usize::MAX, 1_000));
+        let address = ClientAddress::from(std::net::IpAddr::from([10, 0, 0, 1]));
+        let opened = |now| {
+            (0..1_000)
+                .map_while(|_| shares.open_stream(address, 1, now).ok())
+                .count()
+        };
+        assert_eq!(opened(START), 100);
+        assert_eq!(opened(START + Duration::from_secs(2)), 20);
     }
 }

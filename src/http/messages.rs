@@ -1,4 +1,4 @@
-//! Sending messages, and asking for those that are held.
+//! Sending messages, and reading those that are retained.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,22 +10,23 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::body::{self, Body};
-use super::error::Refusal;
+use super::answer;
+use super::body::Body;
+use super::gate::WriteGate;
 use super::guard::Visitor;
-use super::query::Query;
-use super::service::Site;
-use crate::chat::answers::{Committed, Page, Query as RoomQuery};
-use crate::chat::frame::Frame;
-use crate::chat::id::EventId;
-use crate::chat::members::Speaker;
-use crate::chat::message::{Draft, Quoted};
-use crate::chat::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
+use super::limits::Share;
+use super::request::{Query, read_body};
+use super::site::Site;
+use crate::refusal::Refusal;
+use crate::rooms::hub::{Committed, Page, Range};
+use crate::rooms::id::EventId;
+use crate::rooms::message::Draft;
+use crate::rooms::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 
-/// Messages in one answer where the question does not say, and at most.
-const DEFAULT_LIMIT: usize = 50;
+/// Messages in one answer if the request does not say, and at most.
+const DEFAULT_LIMIT: u64 = 50;
 const MAX_LIMIT: u64 = 500;
-/// How long a question may wait for an answer, in seconds.
+/// How long a request may wait for an answer, in seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
 /// Bytes of JSON that one byte of text may take: a control character becomes `\u0000`.
 const JSON_BYTES_PER_BYTE: usize = 6;
@@ -53,43 +54,69 @@ where
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
+    site.check_ban(visitor)?;
     site.spend_message(visitor, room)?;
     let media_type = media_type(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
     let max_bytes = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
-    let body = body::read(body, max_bytes, head.headers.contains_key(EXPECT)).await?;
+    let body = read_body(body, max_bytes, head.headers.contains_key(EXPECT)).await?;
+    let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
     let (text, name) = match media_type {
-        MediaType::Json => parse_json(&body)?,
+        MediaType::Json => {
+            let (text, name) = parse_json(&body)?;
+            (text, name.or(in_query))
+        }
         MediaType::Plain => {
-            let name = Query::of(&head.uri)
-                .get("name")
-                .transpose()
-                .map_err(|_| Refusal::BadName)?;
-            (
-                String::from_utf8(body.into()).map_err(|_| Refusal::NotUtf8)?,
-                name,
-            )
+            let text = String::from_utf8(body.into()).map_err(|_| Refusal::NotUtf8)?;
+            (text, in_query)
         }
     };
-    let text = MessageText::parse(&text, site.settings.max_message).map_err(|bad| match bad {
+    let text = message_text(site, &text)?;
+    let name = name
+        .map(|name| MemberName::parse(&name).map_err(|_| Refusal::BadName))
+        .transpose()?;
+    match send(site, visitor, room, name, text, key).await? {
+        Committed::New(frame) => Ok(answer::json(StatusCode::CREATED, frame.data())),
+        Committed::Duplicate(frame) => Ok(answer::json(StatusCode::OK, frame.data())),
+    }
+}
+
+/// Checks a text against the limit of the server.
+pub(crate) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
+    MessageText::parse(text, site.settings.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
-    })?;
-    let name = name
-        .map(|name| MemberName::parse(&name))
-        .transpose()
-        .map_err(|_| Refusal::BadName)?;
-    let Speaker { name, member } = site.hub.look(room).speaker(name, visitor.session)?;
-    let draft = Draft {
+    })
+}
+
+/// Sends a message under a name, or under the only one that the visitor's session has in the room.
+pub(crate) async fn send(
+    site: &Arc<Site>,
+    visitor: Visitor,
+    room: &RoomName,
+    name: Option<MemberName>,
+    text: MessageText,
+    key: Option<IdempotencyKey>,
+) -> Result<Committed, Refusal> {
+    if let Some(key) = &key
+        && let Some(first) = site.hub.by_key(room, key, name.as_ref(), text.as_str())?
+    {
+        // Whatever has happened to the name since.
+        return Ok(Committed::Duplicate(first));
+    }
+    let (name, member) = site.hub.speaker(room, name, visitor.session)?;
+    let author = visitor.session.map(|session| site.author(session));
+    if let Some(author) = author {
+        site.moderation.note(author, Some(&name), visitor.address);
+    }
+    let draft = Draft::Message {
         name,
+        author,
         member,
         text,
         key,
     };
-    Ok(match site.append(room, draft).await? {
-        Committed::Now(frame) => body::json(StatusCode::CREATED, frame.data()),
-        Committed::Before(frame) => body::json(StatusCode::OK, frame.data()),
-    })
+    site.append(room, draft).await
 }
 
 fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
@@ -118,16 +145,18 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
-    let bad = Refusal::BadRequest("An Idempotency-Key is 1 to 64 visible ASCII characters.");
-    match headers.get("idempotency-key") {
-        Some(key) => Ok(Some(
-            IdempotencyKey::parse(key.to_str().map_err(|_| bad)?).map_err(|_| bad)?,
-        )),
-        None => Ok(None),
-    }
+    let Some(key) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    let key = key.to_str().ok();
+    key.and_then(|key| IdempotencyKey::parse(key).ok())
+        .map(Some)
+        .ok_or(Refusal::BadRequest(
+            "An Idempotency-Key is 1 to 64 visible ASCII characters.",
+        ))
 }
 
-/// The text and the name of `{"text":…,"name":…}`; other members are let be.
+/// The text and the name of `{"text":…,"name":…}`; other fields are ignored.
 fn parse_json(body: &[u8]) -> Result<(String, Option<String>), Refusal> {
     let advice = "Send a JSON object with a text: {\"text\":\"…\",\"name\":\"…\"}.";
     let Ok(Value::Object(mut object)) = serde_json::from_slice(body) else {
@@ -143,8 +172,7 @@ fn parse_json(body: &[u8]) -> Result<(String, Option<String>), Refusal> {
     }
 }
 
-/// Answers with messages that are held; where there are none and the question may wait, with those
-/// that come.
+/// Answers with retained messages; if there are none and the request may wait, with those that come.
 pub(crate) async fn history(
     site: &Arc<Site>,
     head: &Parts,
@@ -152,74 +180,71 @@ pub(crate) async fn history(
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
     let query = Query::of(&head.uri);
-    let asked = RoomQuery {
+    let limit_advice = "limit is how many messages to answer with: 1 to 500.";
+    let limit = query
+        .number("limit", limit_advice)?
+        .unwrap_or(DEFAULT_LIMIT);
+    let wait_advice = "wait is how long the answer may take: whole seconds, 60 at most.";
+    let wait = query.number("wait", wait_advice)?.unwrap_or(0);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Refusal::BadRequest(limit_advice));
+    }
+    if wait > MAX_WAIT_SECONDS {
+        return Err(Refusal::BadRequest(wait_advice));
+    }
+    let range = Range {
         after: position(query, "after")?,
         before: position(query, "before")?,
-        limit: limit(query)?,
+        limit: limit as usize,
     };
-    let wait = query.number("wait", WAIT_ADVICE)?.unwrap_or(0);
-    if wait > MAX_WAIT_SECONDS {
-        return Err(Refusal::BadRequest(WAIT_ADVICE));
+    let mut page = site.hub.page(room, range);
+    let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
+    if wait > 0 && range.before.is_none() && is_empty && !site.is_draining() {
+        let now = site.hub.clock().now();
+        let _permit = site.shares.open_stream(visitor.address, 1, now)?;
+        site.hub.open(room)?;
+        WriteGate::of(head).map(WriteGate::lasts_until_departure);
+        // Whether something came or time is up, the answer is what there is now.
+        let arrival = site.hub.arrival_after(room, page.next);
+        let _ = timeout(Duration::from_secs(wait), arrival).await;
+        let after = Some(page.next);
+        page = site.hub.page(room, Range { after, ..range });
     }
-    let mut page = site.hub.look(room).page(asked);
-    if wait > 0
-        && asked.before.is_none()
-        && page.messages.is_empty()
-        && !page.missed
-        && !site.is_draining()
-    {
-        let _permit = site.streams.open(visitor.address)?;
-        let room = site.hub.enter(room)?;
-        // Whether something came or time is up, the answer is what is there now.
-        let _ = timeout(Duration::from_secs(wait), room.arrival_after(page.next)).await;
-        page = room.page(RoomQuery {
-            after: Some(page.next),
-            ..asked
-        });
-    }
-    let json = page_json(room, &page);
-    let etag = body::etag(&json);
-    Ok(body::tagged(&head.headers, "application/json", &etag, json))
+    let ids: Vec<Option<EventId>> = page.messages.iter().map(|frame| frame.id()).collect();
+    let etag = answer::etag((room, ids, &page.removed, page.next, page.missed));
+    answer::tagged(&head.headers, "application/json", &etag, || {
+        page_body(site, visitor, room, &page)
+    })
 }
-
-const WAIT_ADVICE: &str = "wait is how long the answer may take: whole seconds, 60 at most.";
 
 fn position(query: Query<'_>, name: &str) -> Result<Option<EventId>, Refusal> {
     let bad = Refusal::BadRequest("after and before are event ids: <milliseconds>-<sequence>.");
-    match query.get(name) {
-        Some(id) => id.map_err(|_| bad)?.parse().map(Some).map_err(|_| bad),
+    match query.get(name, bad.clone())? {
+        Some(id) => id.parse().map(Some).map_err(|_| bad),
         None => Ok(None),
     }
 }
 
-fn limit(query: Query<'_>) -> Result<usize, Refusal> {
-    let advice = "limit is how many messages to answer with: 1 to 500.";
-    match query.number("limit", advice)? {
-        None => Ok(DEFAULT_LIMIT),
-        Some(limit) if (1..=MAX_LIMIT).contains(&limit) => {
-            usize::try_from(limit).map_err(|_| Refusal::BadRequest(advice))
-        }
-        Some(_) => Err(Refusal::BadRequest(advice)),
-    }
-}
-
-fn page_json(room: &RoomName, page: &Page) -> Bytes {
-    let mut json = format!(r#"{{"room":{},"messages":["#, Quoted(room.as_str())).into_bytes();
-    for (i, message) in page
-        .messages
-        .iter()
-        .map(|frame: &Arc<Frame>| frame.data())
-        .enumerate()
-    {
+/// The page as JSON, in pieces that are shared with the history.
+fn page_body(site: &Site, visitor: Visitor, room: &RoomName, page: &Page) -> Result<Body, Refusal> {
+    let room = Value::from(room.as_str());
+    let mut pieces = vec![Bytes::from(format!(r#"{{"room":{room},"messages":["#))];
+    for (i, message) in page.messages.iter().enumerate() {
         if i > 0 {
-            json.push(b',');
+            pieces.push(Bytes::from_static(b","));
         }
-        json.extend_from_slice(&message);
+        pieces.push(message.data());
     }
-    json.extend_from_slice(
-        format!(r#"],"next":"{}","missed":{}}}"#, page.next, page.missed).as_bytes(),
-    );
-    json.into()
+    let removed: Value = page.removed.iter().map(EventId::to_string).collect();
+    let (next, missed) = (page.next, page.missed);
+    let end = format!(r#"],"removed":{removed},"next":"{next}","missed":{missed}}}"#);
+    pieces.push(Bytes::from(end));
+    let share = Share {
+        answer_bytes: pieces.iter().map(Bytes::len).sum(),
+        ..Share::default()
+    };
+    let permit = site.shares.open(visitor.address, share)?;
+    Ok(Body::pieces(pieces, Some(permit)))
 }
 
 #[cfg(test)]

@@ -1,217 +1,121 @@
-//! What the server counts, in the text format of Prometheus, version 0.0.4.
+//! What the server counts, in the text format of Prometheus, version 0.0.4. Labels are routes,
+//! statuses and codes, all from short lists of our own: nothing that a visitor chooses.
 
-use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
+use std::fmt::Write;
 use std::fs;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
-use super::body::{self, Body};
-use super::error::Refusal;
-use super::service::Site;
-use crate::chat::counters::Counters;
-use crate::chat::lock;
+use super::answer;
+use super::body::Body;
+use super::site::Site;
+use crate::rooms::lock;
 
-/// Counts that belong to requests and connections. Labels are routes, statuses and codes, all from
-/// short lists of our own: nothing that a visitor chooses.
-#[derive(Default)]
-pub(crate) struct Metrics {
-    accepted: AtomicU64,
-    stalled_writes: AtomicU64,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    requests: Mutex<BTreeMap<(&'static str, u16), u64>>,
+/// Clock ticks per second in `/proc`, which Linux fixes for all programs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Answers with all figures.
+pub(crate) async fn serve(site: &Site) -> Response<Body> {
+    // Listing thousands of descriptors takes a while, and must not hold up a worker.
+    let process = tokio::task::spawn_blocking(process);
+    let process = process.await.unwrap_or_default();
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    answer::text(StatusCode::OK, content_type, figures(site) + &process)
 }
 
-impl Metrics {
-    /// A message was committed.
-    pub(crate) fn accepted(&self) {
-        Counters::add(&self.accepted, 1);
+#[rustfmt::skip]
+fn figures(site: &Site) -> String {
+    let rooms = site.hub.summaries(&[]);
+    let counters = &*site.counters;
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let sum = |figure: fn(&crate::rooms::hub::Summary) -> usize| rooms.iter().map(figure).sum::<usize>() as u64;
+    let (gauge, counter) = ("gauge", "counter");
+    let mut text = format!(
+        "# HELP chatroom_build_info The version that runs.\n# TYPE chatroom_build_info gauge\nchatroom_build_info{{version=\"{}\"}} 1\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (name, kind, help, value) in [
+        ("chatroom_streams", gauge, "Event streams and waiting requests that are open.", site.shares.streams() as u64),
+        ("chatroom_members", gauge, "Members, added up over the rooms.", sum(|room| room.census.members)),
+        ("chatroom_listeners", gauge, "Streams without a name, added up over the rooms.", sum(|room| room.census.listeners)),
+        ("chatroom_rooms", gauge, "Rooms in memory.", rooms.len() as u64),
+        ("chatroom_history_bytes", gauge, "Bytes of messages that the rooms retain.", sum(|room| room.history_bytes)),
+        ("chatroom_store_up", gauge, "1 if messages can be stored, 0 if the store has failed.", u64::from(!site.store.has_failed())),
+        ("chatroom_messages_accepted_total", counter, "Messages committed.", load(&counters.accepted)),
+        ("chatroom_deliveries_total", counter, "Frames queued for clients, once for each client.", load(&counters.deliveries)),
+        ("chatroom_catch_ups_total", counter, "Clients that caught up in place after their queue had been full.", load(&counters.catch_ups)),
+        ("chatroom_stalled_writes_cut_total", counter, "Connections cut because the client took nothing.", load(&counters.stalled_writes)),
+        ("chatroom_resumes_total", counter, "Streams that went on from a position they gave.", load(&counters.resumes)),
+        ("chatroom_gaps_told_total", counter, "Times that a client was told it had missed messages.", load(&counters.gaps_told)),
+    ] {
+        line(&mut text, name, kind, help, &value);
     }
-
-    /// A message was refused.
-    pub(crate) fn refused(&self, refusal: Refusal) {
-        *lock(&self.refused).entry(refusal.status().1).or_default() += 1;
+    if site.store.is_journal() {
+        let seconds = load(&counters.journal_sync_nanoseconds) as f64 / 1e9;
+        line(&mut text, "chatroom_journal_bytes", gauge, "Size of the journal.", &load(&counters.journal_bytes));
+        line(&mut text, "chatroom_journal_syncs_total", counter, "Times the journal was synced.", &load(&counters.journal_syncs));
+        line(&mut text, "chatroom_journal_sync_seconds_total", counter, "Time spent syncing the journal.", &seconds);
     }
-
-    /// A connection was cut because its client took nothing.
-    pub(crate) fn stalled_write(&self) {
-        Counters::add(&self.stalled_writes, 1);
+    head(&mut text, "chatroom_messages_refused_total", counter, "Messages refused, by the code of the refusal.");
+    for (code, count) in &*lock(&counters.refused) {
+        push(&mut text, format_args!("chatroom_messages_refused_total{{code=\"{code}\"}} {count}\n"));
     }
-
-    /// A request was answered.
-    pub(crate) fn request(&self, route: &'static str, status: StatusCode) {
-        *lock(&self.requests)
-            .entry((route, status.as_u16()))
-            .or_default() += 1;
+    head(&mut text, "chatroom_http_requests_total", counter, "Requests answered, by route and status.");
+    for ((route, status), count) in &*lock(&counters.requests) {
+        push(&mut text, format_args!("chatroom_http_requests_total{{route=\"{route}\",status=\"{status}\"}} {count}\n"));
     }
-
-    /// All figures of a site.
-    pub(crate) fn serve(&self, site: &Site) -> Response<Body> {
-        let mut response = body::json(StatusCode::OK, self.text(site));
-        response.headers_mut().insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-        );
-        response
-    }
-
-    fn text(&self, site: &Site) -> String {
-        let rooms = site.hub.summaries();
-        let sum = |figure: fn(&crate::chat::answers::Summary) -> usize| {
-            rooms.iter().map(figure).sum::<usize>()
-        };
-        let chat = site.hub.counters();
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let mut text = Text(String::new());
-        text.gauge(
-            "chatroom_streams",
-            "Event streams and waiting requests that are open.",
-            site.streams.count(),
-        );
-        text.gauge(
-            "chatroom_members",
-            "Members, added up over the rooms.",
-            sum(|room| room.census.members),
-        );
-        text.gauge(
-            "chatroom_listeners",
-            "Streams without a name, added up over the rooms.",
-            sum(|room| room.census.listeners),
-        );
-        text.gauge("chatroom_rooms", "Rooms that are held.", rooms.len());
-        text.gauge(
-            "chatroom_history_bytes",
-            "Bytes of messages that the rooms hold.",
-            sum(|room| room.history_bytes),
-        );
-        text.counter(
-            "chatroom_messages_accepted_total",
-            "Messages committed.",
-            load(&self.accepted),
-        );
-        text.labelled(
-            "chatroom_messages_refused_total",
-            "Messages refused, by the code of the refusal.",
-            |line| {
-                lock(&self.refused)
-                    .iter()
-                    .for_each(|(code, count)| line(format!("code=\"{code}\""), *count));
-            },
-        );
-        text.counter(
-            "chatroom_deliveries_total",
-            "Frames queued for clients, once for each client.",
-            load(&chat.deliveries),
-        );
-        text.counter(
-            "chatroom_catch_ups_total",
-            "Clients that caught up in place after their queue had been full.",
-            load(&chat.catch_ups),
-        );
-        text.counter(
-            "chatroom_stalled_writes_cut_total",
-            "Connections cut because the client took nothing.",
-            load(&self.stalled_writes),
-        );
-        text.counter(
-            "chatroom_resumes_total",
-            "Streams that went on from a position that was held.",
-            load(&chat.resumes),
-        );
-        text.counter(
-            "chatroom_gaps_told_total",
-            "Clients told that they had missed messages.",
-            load(&chat.gaps_told),
-        );
-        if let Some(journal) = site.log().journal() {
-            let figures = journal.figures();
-            text.gauge(
-                "chatroom_journal_bytes",
-                "Size of the journal.",
-                figures.bytes(),
-            );
-            text.counter(
-                "chatroom_journal_syncs_total",
-                "Times the journal was synced.",
-                figures.syncs(),
-            );
-            text.counter(
-                "chatroom_journal_sync_seconds_total",
-                "Time spent syncing the journal.",
-                figures.sync_time().as_secs_f64(),
-            );
-        }
-        text.labelled(
-            "chatroom_http_requests_total",
-            "Requests answered, by route and status.",
-            |line| {
-                lock(&self.requests)
-                    .iter()
-                    .for_each(|((route, status), count)| {
-                        line(format!("route=\"{route}\",status=\"{status}\""), *count)
-                    });
-            },
-        );
-        text.process();
-        text.0
-    }
+    text
 }
 
-/// The text, growing.
-struct Text(String);
-
-impl Text {
-    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, help, "gauge");
-        self.line(name, value);
+/// What Linux tells of this process; elsewhere, nothing.
+fn process() -> String {
+    let mut text = String::new();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = status.lines().find_map(|line| {
+        let kilobytes = line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?;
+        kilobytes.parse::<u64>().ok()
+    });
+    if let Some(kilobytes) = resident {
+        let (name, help) = ("process_resident_memory_bytes", "Resident memory.");
+        line(&mut text, name, "gauge", help, &(kilobytes * 1_024));
     }
-
-    fn counter(&mut self, name: &str, help: &str, value: impl Display) {
-        self.head(name, help, "counter");
-        self.line(name, value);
+    // The fields behind the program's name, which is in parentheses: proc_pid_stat(5).
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks: Vec<f64> = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse().ok())
+        .collect();
+    if let [user, system] = ticks[..] {
+        let (name, help) = ("process_cpu_seconds_total", "CPU time, user and system.");
+        let seconds = (user + system) / TICKS_PER_SECOND;
+        line(&mut text, name, "counter", help, &seconds);
     }
-
-    fn labelled(&mut self, name: &str, help: &str, fill: impl FnOnce(&mut dyn FnMut(String, u64))) {
-        self.head(name, help, "counter");
-        fill(&mut |labels, value| self.line(format_args!("{name}{{{labels}}}"), value));
+    if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
+        let (name, help) = ("process_open_fds", "Open file descriptors.");
+        // One of them is the one by which they are counted.
+        let count = descriptors.count().saturating_sub(1);
+        line(&mut text, name, "gauge", help, &count);
     }
+    text
+}
 
-    /// What Linux tells of this process; elsewhere, nothing.
-    fn process(&mut self) {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let resident = status.lines().find_map(|line| {
-            line.strip_prefix("VmRSS:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse::<u64>()
-                .ok()
-        });
-        if let Some(kilobytes) = resident {
-            self.gauge(
-                "process_resident_memory_bytes",
-                "Resident memory.",
-                kilobytes * 1_024,
-            );
-        }
-        if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
-            // One of them is the one by which they are counted.
-            self.gauge(
-                "process_open_fds",
-                "Open file descriptors.",
-                descriptors.count().saturating_sub(1),
-            );
-        }
-    }
+fn line(text: &mut String, name: &str, kind: &str, help: &str, value: &dyn std::fmt::Display) {
+    head(text, name, kind, help);
+    push(text, format_args!("{name} {value}\n"));
+}
 
-    fn head(&mut self, name: &str, help: &str, kind: &str) {
-        // A String takes every write.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    push(
+        text,
+        format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"),
+    );
+}
 
-    fn line(&mut self, name: impl Display, value: impl Display) {
-        let _ = writeln!(self.0, "{name} {value}");
-    }
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    // A String takes every write.
+    let _ = text.write_fmt(line);
 }

@@ -6,10 +6,12 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, SET_COOKIE};
 
-use super::body::{self, Body};
+use super::answer;
+use super::body::Body;
 use super::guard::Visitor;
-use super::service::Site;
 use super::session;
+use super::site::Site;
+use crate::refusal::Refusal;
 
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
@@ -30,7 +32,7 @@ macro_rules! part {
             path: $path,
             content_type: $content_type,
             content: include_bytes!(concat!("../../www/", $file)),
-            etag: LazyLock::new(|| body::etag(include_bytes!(concat!("../../www/", $file)))),
+            etag: LazyLock::new(|| answer::etag(include_bytes!(concat!("../../www/", $file)))),
         }
     };
     ($file:literal, $content_type:expr) => {
@@ -68,23 +70,24 @@ pub(crate) fn part(path: &str) -> Option<&'static Part> {
     PARTS.iter().find(|part| part.path == path)
 }
 
-/// Answers with a part. The page itself also brings a session to who has none.
+/// Answers with a part. The page itself also sets a session cookie if there is none.
 pub(crate) fn serve(
     site: &Site,
     part: &Part,
     request: &HeaderMap,
     visitor: Visitor,
-) -> Response<Body> {
-    let content = Bytes::from_static(part.content);
-    let mut response = body::tagged(request, part.content_type, &part.etag, content);
+) -> Result<Response<Body>, Refusal> {
+    let content = || Ok(Body::whole(Bytes::from_static(part.content)));
+    let mut response = answer::tagged(request, part.content_type, &part.etag, content)?;
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(PAGE_POLICY),
     );
     if part.path.is_empty() && visitor.session.is_none() {
-        let cookie = session::set_cookie(site.sessions.issue(), visitor.https);
-        cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
+        let session = site.sessions.issue();
+        session::set_cookie(session, &site.settings.prefix, visitor.https)
+            .map(|cookie| headers.insert(SET_COOKIE, cookie));
     }
-    response
+    Ok(response)
 }

@@ -1,10 +1,10 @@
-//! The one password of a server, sent by HTTP Basic (RFC 7617) with any user name.
+//! A password that clients send by HTTP Basic (RFC 7617) with any user name.
 
 use std::hint::black_box;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
-/// The password.
+/// A password.
 #[derive(Clone)]
 pub(crate) struct Password(Box<[u8]>);
 
@@ -14,35 +14,18 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// What a request shows.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Shown {
-    Right,
-    Wrong,
-    Nothing,
-}
-
 impl Password {
-    /// Takes the content of a password file: its first line's break is not part of the password.
+    /// Takes the content of a password file, whose trailing line break is not part of the password;
+    /// `None` if the rest is empty.
     pub(crate) fn new(content: &[u8]) -> Option<Password> {
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
         (!content.is_empty()).then(|| Password(content.into()))
     }
 
-    pub(crate) fn shown_in(&self, headers: &HeaderMap) -> Shown {
-        let Some(credentials) = headers.get(AUTHORIZATION) else {
-            return Shown::Nothing;
-        };
-        match password_of(credentials.as_bytes()) {
-            Some(given) if self.equals(&given) => Shown::Right,
-            _ => Shown::Wrong,
-        }
-    }
-
-    /// Takes as long for any wrong password of a length, so that time tells nothing about where
-    /// it goes wrong.
-    fn equals(&self, given: &[u8]) -> bool {
+    /// Takes equally long for all wrong passwords of one length, so that timing does not tell how
+    /// much of a guess is right.
+    pub(crate) fn equals(&self, given: &[u8]) -> bool {
         let expected = self.0.iter().cycle();
         let different = given
             .iter()
@@ -50,6 +33,12 @@ impl Password {
             .fold(0, |different, (a, b)| black_box(different | (a ^ b)));
         (different == 0) & (given.len() == self.0.len())
     }
+}
+
+/// The password that a request carries by HTTP Basic; an empty one if it carries something else.
+pub(crate) fn given_in(headers: &HeaderMap) -> Option<Vec<u8>> {
+    let credentials = headers.get(AUTHORIZATION)?;
+    Some(password_of(credentials.as_bytes()).unwrap_or_default())
 }
 
 fn password_of(credentials: &[u8]) -> Option<Vec<u8>> {
@@ -99,15 +88,16 @@ mod tests {
 
     use super::*;
 
-    fn shown(credentials: &[u8]) -> Shown {
+    fn is_right(credentials: &[u8]) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(
             AUTHORIZATION,
             HeaderValue::from_bytes(credentials).expect("a header"),
         );
+        let given = given_in(&headers).expect("a password");
         Password::new(b"open sesame\n")
             .expect("not empty")
-            .shown_in(&headers)
+            .equals(&given)
     }
 
     #[test]
@@ -135,13 +125,12 @@ mod tests {
 
     #[test]
     fn any_user_and_the_right_password() {
-        assert_eq!(shown(b"Basic YWxpY2U6b3BlbiBzZXNhbWU="), Shown::Right);
-        assert_eq!(
-            shown(b"basic OjpvcGVuIHNlc2FtZQ=="),
-            Shown::Wrong,
+        assert!(is_right(b"Basic YWxpY2U6b3BlbiBzZXNhbWU="));
+        assert!(
+            !is_right(b"basic OjpvcGVuIHNlc2FtZQ=="),
             "the password begins at the first colon"
         );
-        assert_eq!(shown(b"bAsIc Om9wZW4gc2VzYW1l"), Shown::Right);
+        assert!(is_right(b"bAsIc Om9wZW4gc2VzYW1l"));
         for wrong in [
             "Basic",
             "Basic !",
@@ -151,7 +140,7 @@ mod tests {
             "Basic YTo=",
             "Basic YTpvcGVuIHNlc2FtZW9wZW4gc2VzYW1l",
         ] {
-            assert_eq!(shown(wrong.as_bytes()), Shown::Wrong, "{wrong}");
+            assert!(!is_right(wrong.as_bytes()), "{wrong}");
         }
     }
 
@@ -165,7 +154,7 @@ mod tests {
         #[test]
         fn arbitrary_credentials_are_wrong(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
             if HeaderValue::from_bytes(&bytes).is_ok() {
-                prop_assert_eq!(shown(&bytes), Shown::Wrong);
+                prop_assert!(!is_right(&bytes));
             }
         }
     }

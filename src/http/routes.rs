@@ -4,34 +4,48 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::body::Body as HttpBody;
-use hyper::header::{HeaderValue, LOCATION};
+use hyper::header::{ACCEPT, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
+use serde_json::Value;
 
-use super::body::{self, Body};
-use super::error::Refusal;
-use super::guard::Asked;
-use super::page::{self, Part};
-use super::query::{self, Query};
-use super::service::Site;
-use super::{messages, stream};
-use crate::chat::message::{Quoted, QuotedList};
-use crate::chat::names::RoomName;
+use super::body::Body;
+use super::gate::WriteGate;
+use super::guard::{Asked, Visitor};
+use super::page::Part;
+use super::request::{Query, decode};
+use super::site::Site;
+use super::{answer, messages, metrics, moderation, page, stream};
+use crate::counters::Counters;
+use crate::refusal::Refusal;
+use crate::rooms::frame::json_names;
+use crate::rooms::lock;
+use crate::rooms::names::RoomName;
 
 /// The address that a request's connection comes from. An embedding server puts it into the
 /// request's extensions; without it, all its clients count as one for the limits by address.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PeerAddr(pub SocketAddr);
+
+/// An embedding server puts this into the extensions of a request that came over TLS: the session
+/// cookie is then marked `Secure`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Https;
 
 /// What a path means.
 enum Route {
     Part(&'static Part),
-    /// The prefix under which a chat is mounted, without the slash that belongs behind it.
+    /// The prefix under which a chat is mounted, without a slash at its end.
     Prefix,
-    Room(RoomName),
+    /// `None` means the rooms in the query, or the default room.
+    Chat(Option<RoomName>),
     Messages(RoomName),
+    Message(RoomName, String),
     Members(RoomName),
     Rooms,
+    Moderator,
+    Bans,
+    Ban(String),
     Health,
     Metrics,
 }
@@ -39,32 +53,36 @@ enum Route {
 impl Route {
     fn of(path: &str, site: &Site) -> Result<Route, Refusal> {
         let room = |name: &str| {
-            let name = query::decode(name).map_err(|_| Refusal::BadRoom)?;
+            let name = decode(name).ok_or(Refusal::BadRoom)?;
             site.offered(RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?)
         };
-        if path.is_empty() {
-            return Ok(Route::Prefix);
-        }
-        let segments: Vec<&str> = path.split('/').skip(1).collect();
+        let segments: Vec<&str> = path.split('/').collect();
         match segments[..] {
-            ["chat"] => Ok(Route::Room(site.settings.default_room.clone())),
-            ["chat", name] => room(name).map(Route::Room),
-            ["chat", name, "messages"] => room(name).map(Route::Messages),
-            ["chat", name, "members"] => room(name).map(Route::Members),
-            ["rooms"] => Ok(Route::Rooms),
-            ["healthz"] => Ok(Route::Health),
-            ["metrics"] => Ok(Route::Metrics),
-            ["js", _] => page::part(&path[1..])
+            [""] => Ok(Route::Prefix),
+            ["", "chat"] => Ok(Route::Chat(None)),
+            ["", "chat", name] => Ok(Route::Chat(Some(room(name)?))),
+            ["", "chat", name, "messages"] => room(name).map(Route::Messages),
+            ["", "chat", name, "messages", id] => Ok(Route::Message(room(name)?, id.to_owned())),
+            ["", "chat", name, "members"] => room(name).map(Route::Members),
+            ["", "rooms"] => Ok(Route::Rooms),
+            ["", "moderator"] => Ok(Route::Moderator),
+            ["", "bans"] => Ok(Route::Bans),
+            ["", "bans", author] => Ok(Route::Ban(author.to_owned())),
+            ["", "healthz"] => Ok(Route::Health),
+            ["", "metrics"] => Ok(Route::Metrics),
+            ["", ..] => page::part(&path[1..])
                 .map(Route::Part)
                 .ok_or(Refusal::NotFound),
-            [file] => page::part(file).map(Route::Part).ok_or(Refusal::NotFound),
             _ => Err(Refusal::NotFound),
         }
     }
 
     fn allow(&self) -> &'static str {
         match self {
-            Route::Room(_) => "GET, POST",
+            Route::Chat(_) => "GET, POST",
+            Route::Message(..) | Route::Ban(_) => "DELETE",
+            Route::Moderator => "GET, HEAD, POST, DELETE",
+            Route::Bans => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -73,18 +91,20 @@ impl Route {
     fn label(&self) -> &'static str {
         match self {
             Route::Part(_) | Route::Prefix => "page",
-            Route::Room(_) => "chat",
-            Route::Messages(_) => "messages",
+            Route::Chat(_) => "chat",
+            Route::Messages(_) | Route::Message(..) => "messages",
             Route::Members(_) => "members",
             Route::Rooms => "rooms",
+            Route::Moderator => "moderator",
+            Route::Bans | Route::Ban(_) => "bans",
             Route::Health => "healthz",
             Route::Metrics => "metrics",
         }
     }
 }
 
-/// Answers a request whose path, without the chat's `prefix`, is known to the routes.
-pub(crate) async fn answer<B>(site: &Arc<Site>, prefix: &str, request: Request<B>) -> Response<Body>
+/// Answers a request.
+pub(crate) async fn answer<B>(site: &Arc<Site>, request: Request<B>) -> Response<Body>
 where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -93,33 +113,35 @@ where
     let route = head
         .uri
         .path()
-        .strip_prefix(prefix)
-        .filter(|path| path.is_empty() || path.starts_with('/'))
+        .strip_prefix(&*site.settings.prefix)
         .ok_or(Refusal::NotFound)
         .and_then(|path| Route::of(path, site));
     let label = route.as_ref().map_or("none", Route::label);
     let posting = head.method == Method::POST && label == "chat";
     let result = match site.guard.preflight(&head) {
         Some(answered) => answered,
-        None => dispatch(site, prefix, route, &head, body).await,
+        None => dispatch(site, route, &head, body).await,
     };
     let mut response = result.unwrap_or_else(|refusal| {
         if posting {
-            site.metrics.refused(refusal);
+            *lock(&site.counters.refused)
+                .entry(refusal.code())
+                .or_default() += 1;
         }
-        refusal.response()
+        answer::refused(&refusal, navigates(&head, &refusal))
     });
+    response.body_mut().set_gate(WriteGate::of(&head).cloned());
     site.guard.seal(&head.headers, &mut response);
     let status = response.status();
-    site.metrics.request(label, status);
+    count(&site.counters, label, status);
     site.report
         .debug(format_args!("{} {label} {}", head.method, status.as_u16()));
     response
 }
 
+#[rustfmt::skip]
 async fn dispatch<B>(
     site: &Arc<Site>,
-    prefix: &str,
     route: Result<Route, Refusal>,
     head: &Parts,
     body: B,
@@ -128,100 +150,110 @@ where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let visitor = site.guard.admit(
-        head,
-        peer(head),
-        asked(&route, head),
-        site.hub.clock().now(),
-    )?;
-    match (&head.method, route?) {
-        (&Method::GET | &Method::HEAD, Route::Part(part)) => {
-            Ok(page::serve(site, part, &head.headers, visitor))
-        }
-        (&Method::GET | &Method::HEAD, Route::Prefix) => redirect(&format!("{prefix}/")),
-        (&Method::GET, Route::Room(room)) => stream::open(site, head, visitor, &room),
-        (&Method::POST, Route::Room(room)) => {
-            messages::post(site, head, body, visitor, &room).await
-        }
-        (&Method::GET | &Method::HEAD, Route::Messages(room)) => {
-            messages::history(site, head, visitor, &room).await
-        }
-        (&Method::GET | &Method::HEAD, Route::Members(room)) => Ok(members(site, &room)),
-        (&Method::GET | &Method::HEAD, Route::Rooms) => Ok(rooms(site)),
-        (&Method::GET | &Method::HEAD, Route::Health) => Ok(health(site)),
-        (&Method::GET | &Method::HEAD, Route::Metrics) => Ok(site.metrics.serve(site)),
-        (_, route) => Err(Refusal::MethodNotAllowed {
-            allow: route.allow(),
-        }),
+    let visitor = admit(site, &route, head)?;
+    let get = Method::GET;
+    let method = if head.method == Method::HEAD { &get } else { &head.method };
+    match (method, route?) {
+        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room),
+        (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
+        (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
+        (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
+        (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
+        (&Method::GET, Route::Rooms) => Ok(rooms(site)),
+        (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
+        (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
+        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor),
+        (&Method::GET, Route::Bans) => moderation::list_bans(site, head, visitor),
+        (&Method::POST, Route::Bans) => moderation::ban(site, head, body, visitor).await,
+        (&Method::DELETE, Route::Ban(author)) => moderation::lift_ban(site, head, visitor, &author),
+        (&Method::GET, Route::Part(part)) => page::serve(site, part, &head.headers, visitor),
+        (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
+        (&Method::GET, Route::Health) => Ok(health(site)),
+        (&Method::GET, Route::Metrics) => Ok(metrics::serve(site).await),
+        (_, route) => Err(Refusal::MethodNotAllowed { allow: route.allow() }),
     }
 }
 
-fn peer(head: &Parts) -> IpAddr {
-    head.extensions
-        .get()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |PeerAddr(peer)| {
-            peer.ip()
-        })
-}
-
-fn asked(route: &Result<Route, Refusal>, head: &Parts) -> Asked {
+fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Visitor, Refusal> {
+    let peer = head.extensions.get::<PeerAddr>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    // Who streams under a name appears to the others under it.
-    let appears = matches!(route, Ok(Route::Room(_))) && Query::of(&head.uri).has("name");
-    Asked {
+    // A stream under a name shows its owner to the others.
+    let query = Query::of(&head.uri);
+    let appears = matches!(route, Ok(Route::Chat(_))) && query.has("name");
+    let asked = Asked {
         changes_state: !reads || appears,
         open: matches!(route, Ok(Route::Health)),
+    };
+    let now = site.hub.clock().now();
+    let mut visitor = site.guard.admit(head, peer, asked, now)?;
+    visitor.https |= head.extensions.get::<Https>().is_some();
+    Ok(visitor)
+}
+
+/// The one room that a post is for.
+fn one_room(site: &Site, head: &Parts, room: Option<RoomName>) -> Result<RoomName, Refusal> {
+    let query = Query::of(&head.uri);
+    match <[RoomName; 1]>::try_from(stream::rooms(site, query, room)?) {
+        Ok([room]) => Ok(room),
+        Err(_) => Err(Refusal::BadRequest("A message is sent to one room.")),
     }
+}
+
+/// Whether a person would read the refusal as a page: the browser navigates, and it is about the
+/// password.
+fn navigates(head: &Parts, refusal: &Refusal) -> bool {
+    let accept = head.headers.get(ACCEPT).map(HeaderValue::as_bytes);
+    let html = accept.is_some_and(|accept| accept.windows(9).any(|part| part == b"text/html"));
+    html && matches!(refusal.parts().0, 401 | 403)
+}
+
+fn count(counters: &Counters, label: &'static str, status: StatusCode) {
+    let requests = &mut *lock(&counters.requests);
+    *requests.entry((label, status.as_u16())).or_default() += 1;
 }
 
 fn members(site: &Site, room: &RoomName) -> Response<Body> {
-    let (names, census) = site.hub.look(room).present();
+    let (names, census) = site.hub.members(room);
     let json = format!(
         r#"{{"room":{},"members":{},{}}}"#,
-        Quoted(room.as_str()),
-        QuotedList(&names),
+        Value::from(room.as_str()),
+        json_names(names.iter()),
         census.json_members()
     );
-    body::json(StatusCode::OK, json)
+    answer::json(StatusCode::OK, json)
 }
 
 fn rooms(site: &Site) -> Response<Body> {
-    let mut summaries = site.hub.summaries();
-    for offered in &site.settings.rooms {
-        if !summaries.iter().any(|summary| summary.room == *offered) {
-            summaries.push(site.hub.look(offered).summary());
-        }
-    }
-    let rooms: Vec<String> = summaries
+    let rooms: Vec<String> = site
+        .hub
+        .summaries(&site.settings.offered_rooms)
         .iter()
         .map(|summary| {
-            let last = summary
-                .newest
-                .map_or("null".to_owned(), |id| id.milliseconds.to_string());
-            let room = Quoted(summary.room.as_str());
-            format!(
-                r#"{{"room":{room},{},"lastMessageAt":{last}}}"#,
-                summary.census.json_members()
-            )
+            let last = Value::from(summary.newest.map(|id| id.milliseconds));
+            let room = Value::from(summary.room.as_str());
+            let census = summary.census.json_members();
+            format!(r#"{{"room":{room},{census},"lastMessageAt":{last}}}"#)
         })
         .collect();
-    body::json(
-        StatusCode::OK,
-        format!(r#"{{"rooms":[{}]}}"#, rooms.join(",")),
-    )
+    let json = format!(r#"{{"rooms":[{}]}}"#, rooms.join(","));
+    answer::json(StatusCode::OK, json)
 }
 
 fn health(site: &Site) -> Response<Body> {
-    match site.is_draining() {
-        false => body::json(StatusCode::OK, r#"{"status":"ok"}"#),
-        true => body::json(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#),
+    let unwell = StatusCode::SERVICE_UNAVAILABLE;
+    if site.is_draining() {
+        answer::json(unwell, r#"{"status":"draining"}"#)
+    } else if site.store.has_failed() {
+        answer::json(unwell, r#"{"status":"storage-failed"}"#)
+    } else {
+        answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
     }
 }
 
 fn redirect(location: &str) -> Result<Response<Body>, Refusal> {
     let location = HeaderValue::from_str(location).map_err(|_| Refusal::NotFound)?;
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    let mut response = answer::empty(StatusCode::PERMANENT_REDIRECT);
     response.headers_mut().insert(LOCATION, location);
     Ok(response)
 }

@@ -3,80 +3,86 @@
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 
-use crate::chat::members::SessionId;
+use crate::rooms::members::SessionId;
 
 const COOKIE_NAME: &str = "chatroom-session";
 /// How long a browser keeps the cookie, in seconds: 400 days, the most that browsers grant.
 const MAX_AGE_SECONDS: u32 = 400 * 24 * 60 * 60;
 
-/// Makes sessions: 128 bits each from the operating system.
+/// Makes sessions of 128 random bits.
 pub(crate) struct Sessions {
-    /// `None` in a root folder without devices.
+    /// The operating system's generator; `None` where there is no `/dev`.
     random: Option<File>,
+    /// What serves in its place: the standard library asks the system for the 128-bit key by a
+    /// call that needs no file, and its hashes of a counter are as hard to guess as the key.
+    keyed: RandomState,
+    counter: AtomicU64,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Sessions {
         Sessions {
             random: File::open("/dev/urandom").ok(),
+            keyed: RandomState::new(),
+            counter: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn issue(&self) -> SessionId {
         let mut bytes = [0; 16];
-        match self
-            .random
-            .as_ref()
-            .map(|mut random| random.read_exact(&mut bytes))
-        {
-            Some(Ok(())) => SessionId(u128::from_ne_bytes(bytes)),
-            // The standard library keys its hashers with 128 bits that it asks the system for by a
-            // call that needs no file; what SipHash makes of counters under such a key is as
-            // unguessable as the key.
-            Some(Err(_)) | None => {
-                let half = || u128::from(RandomState::new().hash_one(COOKIE_NAME));
-                SessionId(half() << 64 | half())
-            }
+        let random = self.random.as_ref();
+        if random.is_some_and(|mut random| random.read_exact(&mut bytes).is_ok()) {
+            return SessionId(u128::from_ne_bytes(bytes));
         }
+        let half = || {
+            let count = self.counter.fetch_add(1, Ordering::Relaxed);
+            u128::from(self.keyed.hash_one(count))
+        };
+        SessionId(half() << 64 | half())
     }
 }
 
 /// Finds the session of a request. A cookie that is not of our making, or that stands there twice
 /// (as where a neighbouring site has set one for the whole domain), is none.
+///
+/// The header is read as bytes: cookies of other programs may hold any.
 pub(crate) fn of(headers: &HeaderMap) -> Option<SessionId> {
     let mut ours = headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|header| header.to_str().ok())
-        .flat_map(|header| header.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(|(name, _)| *name == COOKIE_NAME);
+        .flat_map(|header| header.as_bytes().split(|&b| b == b';'))
+        .filter_map(|pair| {
+            pair.trim_ascii()
+                .strip_prefix(COOKIE_NAME.as_bytes())?
+                .strip_prefix(b"=")
+        });
     match (ours.next(), ours.next()) {
-        (Some((_, value)), None) => parse(value),
+        (Some(value), None) => parse(value),
         _ => None,
     }
 }
 
-fn parse(value: &str) -> Option<SessionId> {
-    let shape = value.len() == 32
-        && value
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    u128::from_str_radix(value, 16)
-        .ok()
-        .filter(|_| shape)
-        .map(SessionId)
+fn parse(value: &[u8]) -> Option<SessionId> {
+    // `from_str_radix` would also take a sign, capitals and any number of digits.
+    let digit = |b: &u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
+    if value.len() != 32 || !value.iter().all(digit) {
+        return None;
+    }
+    let value = str::from_utf8(value).ok()?;
+    u128::from_str_radix(value, 16).ok().map(SessionId)
 }
 
-/// The header that gives a session to a browser.
-pub(crate) fn set_cookie(session: SessionId, secure: bool) -> Option<HeaderValue> {
-    let secure = if secure { "; Secure" } else { "" };
+/// The header that gives a session to a browser, for the paths of the chat mounted at `prefix`.
+pub(crate) fn set_cookie(session: SessionId, prefix: &str, secure: bool) -> Option<HeaderValue> {
     let SessionId(bits) = session;
+    let path = if prefix.is_empty() { "/" } else { prefix };
+    let secure = if secure { "; Secure" } else { "" };
     let cookie = format!(
-        "{COOKIE_NAME}={bits:032x}; Path=/; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+        "{COOKIE_NAME}={bits:032x}; Path={path}; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
     );
     HeaderValue::from_str(&cookie).ok()
 }
@@ -89,19 +95,27 @@ mod tests {
 
     use super::*;
 
-    fn cookie(value: &str) -> Option<SessionId> {
+    const GOOD: &str = "chatroom-session=0123456789abcdef0123456789abcdef";
+
+    fn cookie(value: impl AsRef<[u8]>) -> Option<SessionId> {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+        headers.insert(COOKIE, HeaderValue::from_bytes(value.as_ref()).ok()?);
         of(&headers)
     }
 
     #[test]
     fn sessions_differ_and_come_back() {
-        for source in [Sessions::new(), Sessions { random: None }] {
+        for source in [
+            Sessions::new(),
+            Sessions {
+                random: None,
+                ..Sessions::new()
+            },
+        ] {
             let made: HashSet<SessionId> = (0..1_000).map(|_| source.issue()).collect();
             assert_eq!(made.len(), 1_000);
             for session in made {
-                let header = set_cookie(session, false).expect("a header");
+                let header = set_cookie(session, "", false).expect("a header");
                 let pair = header
                     .to_str()
                     .expect("ASCII")
@@ -109,27 +123,52 @@ mod tests {
                     .next()
                     .expect("a pair")
                     .to_owned();
-                assert!(cookie(&format!("theme=dark; {pair}")) == Some(session));
+                assert!(cookie(format!("theme=dark; {pair}")) == Some(session));
             }
         }
     }
 
     #[test]
-    fn secure_only_where_it_is() {
-        let header = |secure| set_cookie(SessionId(1), secure).expect("a header");
-        assert!(
-            header(true)
-                .to_str()
-                .expect("ASCII")
-                .ends_with("; HttpOnly; SameSite=Strict; Secure")
+    fn a_cookie_belongs_to_the_path_of_the_chat() {
+        let header = |prefix, secure| {
+            let header = set_cookie(SessionId(1), prefix, secure).expect("a header");
+            header.to_str().expect("ASCII").to_owned()
+        };
+        assert_eq!(
+            header("", false),
+            "chatroom-session=00000000000000000000000000000001; Path=/; Max-Age=34560000; \
+             HttpOnly; SameSite=Strict"
         );
-        assert!(!header(false).to_str().expect("ASCII").contains("Secure"));
+        assert_eq!(
+            header("/team/chat", true),
+            "chatroom-session=00000000000000000000000000000001; Path=/team/chat; \
+             Max-Age=34560000; HttpOnly; SameSite=Strict; Secure"
+        );
+    }
+
+    #[test]
+    fn other_cookies_do_not_disturb() {
+        assert!(cookie(GOOD) == Some(SessionId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)));
+        for other in [
+            "theme=é",
+            "a",
+            "",
+            "=",
+            "é",
+            "=é=",
+            "chatroom-sessio=1",
+            "x=\"y",
+        ] {
+            assert!(cookie(format!("{other}; {GOOD}")).is_some(), "{other}");
+            assert!(cookie(format!("{GOOD};{other}")).is_some(), "{other}");
+        }
+        assert!(cookie([b"x=\xff\xfe;\t".as_slice(), GOOD.as_bytes()].concat()).is_some());
     }
 
     #[test]
     fn what_is_not_ours_is_no_session() {
         let good = "0123456789abcdef0123456789abcdef";
-        assert!(cookie(&format!("chatroom-session={good}")).is_some());
+        assert!(cookie(format!("chatroom-session={good}")).is_some());
         for bad in [
             String::new(),
             "chatroom-session=".into(),

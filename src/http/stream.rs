@@ -1,125 +1,170 @@
-//! The event stream: from a request for it to the bytes of its body.
+//! Opening an event stream.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use hyper::Response;
-use hyper::body::Bytes;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
 };
 use hyper::http::request::Parts;
 
 use super::body::Body;
-use super::error::Refusal;
+use super::gate::WriteGate;
 use super::guard::Visitor;
-use super::limits::StreamPermit;
-use super::query::Query;
-use super::service::Site;
+use super::request::Query;
 use super::session;
-use crate::chat::frame::Frame;
-use crate::chat::history::Start;
-use crate::chat::members::Claim;
-use crate::chat::names::{MemberName, RoomName};
-use crate::chat::subscription::Subscription;
+use super::site::Site;
+use crate::refusal::Refusal;
+use crate::rooms::limits::STREAM_ROOMS;
+use crate::rooms::members::Claim;
+use crate::rooms::names::{MemberName, RoomName};
+use crate::rooms::stream::Start;
 
-/// Past messages that a stream begins with where it does not say.
+/// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
-/// Bytes that are given before they are to be written. hyper keeps the buffer that it once needed
-/// for as long as the client stays, so a long backlog goes by pieces; a burst of some twenty
-/// messages still leaves in one write.
-const BATCH_BYTES: u32 = 6 * 1024;
 /// Characters of an unreadable position that are told back.
 const ECHOED_CHARS: usize = 64;
 
 const HEADERS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream"),
     (CACHE_CONTROL, "no-cache, no-store, no-transform"),
-    // nginx would hold the events back until its buffer is full.
+    // nginx would hold events back until its buffer is full.
     (HeaderName::from_static("x-accel-buffering"), "no"),
 ];
 
-/// Opens a stream of a room.
+/// Opens a stream of the room in the path, or of those in the query.
 pub(crate) fn open(
     site: &Arc<Site>,
     head: &Parts,
     visitor: Visitor,
-    room: &RoomName,
+    room: Option<RoomName>,
 ) -> Result<Response<Body>, Refusal> {
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
-    if !admits_event_stream(&head.headers) {
+    let query = Query::of(&head.uri);
+    let name = query.get("name", Refusal::BadName)?;
+    if !accepts_event_stream(&head.headers, name.is_some()) {
         return Err(Refusal::NotAcceptable);
     }
-    let query = Query::of(&head.uri);
-    let name = match query.get("name") {
-        Some(name) => Some(
-            MemberName::parse(&name.map_err(|_| Refusal::BadName)?)
-                .map_err(|_| Refusal::BadName)?,
-        ),
-        None => None,
-    };
-    let start = start(&head.headers, query)?;
-    let permit = site.streams.open(visitor.address)?;
+    let name = name
+        .map(|name| MemberName::parse(&name).map_err(|_| Refusal::BadName))
+        .transpose()?;
+    let rooms = rooms(site, query, room)?;
+    let start = start(&head.headers, query, &rooms)?;
+    if name.is_some() {
+        site.check_ban(visitor)?;
+    }
+    let now = site.hub.clock().now();
+    let permit = site.shares.open_stream(visitor.address, rooms.len(), now)?;
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
-    let claim = name.map(|name| Claim { name, session });
-    let subscription = site.hub.subscribe(room, claim, &start)?;
+    let author = site.author(session);
+    site.moderation.note(author, name.as_ref(), visitor.address);
+    let claim = name.map(|name| Claim {
+        name,
+        session,
+        author: Some(author),
+        address: Some(visitor.address.ip()),
+    });
+    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
+    WriteGate::of(head).map(WriteGate::lasts_until_departure);
 
-    let mut response = Response::new(Body::stream(EventStream::new(subscription, permit)));
+    let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {
-        session::set_cookie(session, visitor.https)
+        session::set_cookie(session, &site.settings.prefix, visitor.https)
             .map(|cookie| headers.insert(SET_COOKIE, cookie));
     }
     Ok(response)
 }
 
+/// The rooms of a request, each once, in the order asked for.
+pub(crate) fn rooms(
+    site: &Site,
+    query: Query<'_>,
+    in_path: Option<RoomName>,
+) -> Result<Vec<RoomName>, Refusal> {
+    let mut rooms = room_parameters(query, "room")?;
+    if let Some(room) = in_path {
+        if !rooms.is_empty() {
+            return Err(Refusal::BadRequest(
+                "Name the rooms in the path or in the query, not in both.",
+            ));
+        }
+        rooms.push(room);
+    }
+    if rooms.is_empty() {
+        rooms.push(site.settings.default_room.clone());
+    }
+    if rooms.len() > STREAM_ROOMS {
+        return Err(Refusal::BadRequest("A stream has at most 32 rooms."));
+    }
+    rooms.into_iter().map(|room| site.offered(room)).collect()
+}
+
+/// The rooms that a repeatable parameter names, each once.
+fn room_parameters(query: Query<'_>, parameter: &str) -> Result<Vec<RoomName>, Refusal> {
+    let mut rooms = Vec::new();
+    for name in query.all(parameter) {
+        let name = name.map_err(|()| Refusal::BadRoom)?;
+        let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
+        if !rooms.contains(&room) && rooms.len() <= STREAM_ROOMS {
+            rooms.push(room);
+        }
+    }
+    Ok(rooms)
+}
+
 /// Where the client asks to begin. An empty position is none: so says the HTML standard.
-fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
+fn start(headers: &HeaderMap, query: Query<'_>, rooms: &[RoomName]) -> Result<Start, Refusal> {
     let history = query.number(
         "history",
         "history is how many messages to begin with: a whole number.",
     )?;
+    let mut new = room_parameters(query, "new")?;
+    if new.iter().any(|room| !rooms.contains(room)) {
+        return Err(Refusal::BadRequest(
+            "Every room that is new has to be among the rooms.",
+        ));
+    }
     let header = headers
         .get("last-event-id")
-        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let position = header
-        .filter(|id| !id.is_empty())
-        .or_else(|| query.get_lossy("lastEventId").filter(|id| !id.is_empty()));
-    Ok(match position.map(|id| id.parse().map_err(|_| id)) {
-        Some(Ok(id)) => Start::After(id),
-        Some(Err(unreadable)) => Start::Unreadable(unreadable.chars().take(ECHOED_CHARS).collect()),
-        None => {
-            Start::Latest(usize::try_from(history.unwrap_or(DEFAULT_HISTORY)).unwrap_or(usize::MAX))
-        }
+        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
+        .filter(|id| !id.is_empty());
+    if header.is_some() {
+        // A browser reconnects by itself: the stream had all of its rooms before.
+        new.clear();
+    }
+    let parameter = || query.get_lossy("lastEventId");
+    let position = header.or_else(parameter).filter(|id| !id.is_empty());
+    Ok(Start {
+        after: position.map(|id| id.chars().take(ECHOED_CHARS).collect()),
+        history: usize::try_from(history.unwrap_or(DEFAULT_HISTORY)).unwrap_or(usize::MAX),
+        new,
     })
 }
 
-/// Whether the client takes what we send (RFC 9110, section 12.5.1).
-fn admits_event_stream(headers: &HeaderMap) -> bool {
+/// Whether the client accepts what we send (RFC 9110, section 12.5.1); `by_name` if it has to name
+/// the type, which another site's image or script cannot.
+fn accepts_event_stream(headers: &HeaderMap, by_name: bool) -> bool {
     let mut ranges = headers
         .get_all(ACCEPT)
         .iter()
         .flat_map(|accept| accept.to_str().unwrap_or_default().split(','))
         .peekable();
     if ranges.peek().is_none() {
-        return true;
+        return !by_name;
     }
-    // The most specific range that fits decides.
+    // The most specific matching range decides.
     let mut best = (0, false);
     for range in ranges {
         let mut parts = range.split(';').map(str::trim);
-        let specific = match parts
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let specific = match media_type.as_str() {
             "text/event-stream" => 3,
-            "text/*" => 2,
-            "*/*" => 1,
+            "text/*" if !by_name => 2,
+            "*/*" if !by_name => 1,
             _ => continue,
         };
         let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
@@ -131,81 +176,30 @@ fn admits_event_stream(headers: &HeaderMap) -> bool {
     best.1
 }
 
-/// The body of a stream: frames of the room as they come, heartbeats among them, and a goodbye when
-/// the server closes.
-///
-/// hyper asks for bytes until there are none, and writes all it got at once: so frames that wait
-/// together leave in one system call. When the client goes, hyper drops this, and with it the
-/// client's place in the room.
-pub(crate) struct EventStream {
-    subscription: Subscription,
-    _permit: StreamPermit,
-    /// Bytes given since the last pause.
-    given: u32,
-    said_goodbye: bool,
-}
-
-impl EventStream {
-    fn new(subscription: Subscription, permit: StreamPermit) -> EventStream {
-        EventStream {
-            subscription,
-            _permit: permit,
-            given: 0,
-            said_goodbye: false,
-        }
-    }
-
-    /// The next bytes of the body; `None` at its end.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if self.said_goodbye {
-            return Poll::Ready(None);
-        }
-        if self.given >= BATCH_BYTES {
-            self.given = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let bytes = match self.subscription.poll_next(cx) {
-            Poll::Ready(Some(frame)) => frame.bytes().clone(),
-            Poll::Ready(None) => {
-                self.said_goodbye = true;
-                Frame::server_closing().bytes().clone()
-            }
-            Poll::Pending => {
-                self.given = 0;
-                return Poll::Pending;
-            }
-        };
-        self.given = self
-            .given
-            .saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        Poll::Ready(Some(bytes))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn admits(accept: &[&str]) -> bool {
+    fn accepts(accept: &[&str], by_name: bool) -> bool {
         let mut headers = HeaderMap::new();
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).expect("a header"));
         }
-        admits_event_stream(&headers)
+        accepts_event_stream(&headers, by_name)
     }
 
     #[test]
     fn accept() {
-        for good in [
-            &[][..],
-            &["*/*"],
-            &["text/*"],
-            &["TEXT/Event-Stream"],
-            &["text/html, */*;q=0.1"],
-            &["text/html", "text/event-stream"],
+        for (good, by_name) in [
+            (&[][..], false),
+            (&["*/*"], false),
+            (&["text/*"], false),
+            (&["TEXT/Event-Stream"], true),
+            (&["text/html, */*;q=0.1"], false),
+            (&["text/html", "text/event-stream"], true),
         ] {
-            assert!(admits(good), "{good:?}");
+            assert!(accepts(good, false), "{good:?}");
+            assert_eq!(accepts(good, true), by_name, "{good:?}");
         }
         for bad in [
             &["text/html"][..],
@@ -215,7 +209,7 @@ mod tests {
             &["*/*; q=0.0"],
             &["application/json, text/plain"],
         ] {
-            assert!(!admits(bad), "{bad:?}");
+            assert!(!accepts(bad, false), "{bad:?}");
         }
     }
 }

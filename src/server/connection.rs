@@ -1,5 +1,5 @@
-//! One connection: hyper's state machine, a socket that notices a client that takes nothing, and
-//! the end when it is time.
+//! One connection: hyper's state machine above a socket that notices clients that are gone or take
+//! nothing.
 
 use std::error::Error;
 use std::future::Future;
@@ -16,87 +16,89 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::Interest;
+use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Phase, Registration};
-use crate::embed::Chat;
+use crate::chat::Chat;
+use crate::http::gate::WriteGate;
 use crate::http::routes::PeerAddr;
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
 /// two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes that hyper holds for one connection at most: so long may a request's head be, and beyond
-/// it a stream's frames wait in the room's queue instead.
-const BUFFER_BYTES: usize = 16 * 1024;
+/// The longest head of a request, in bytes: cookies of other programs on the host come along, and
+/// 8 KiB have proved too few for those.
+const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a connection in a task of its own.
-pub(super) fn spawn(
-    stream: TcpStream,
-    peer: SocketAddr,
-    chat: &Chat,
-    connections: &Arc<Connections>,
-) {
-    let registration = connections.register();
-    let chat = chat.clone();
-    // Set up by the task itself, so that accepting gets back to the next one in the queue at once.
+pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registration) {
+    // The task sets everything up, so that the accept loop is back at its queue at once.
     tokio::spawn(async move {
-        // A frame is to leave when it is written. Where the client is gone already, that shows soon.
+        // Frames leave when they are written. If the client is gone already, reading will tell.
         let _ = stream.set_nodelay(true);
-        let guard = StallGuard {
+        let connections = registration.connections.clone();
+        let gate = WriteGate::default();
+        let socket = Socket {
             io: TokioIo::new(stream),
-            limit: chat.limits().write_timeout,
-            stalled: None,
-            awaits_input: false,
+            gate: gate.clone(),
+            write_timeout: connections.limits.write_timeout,
+            blocked: None,
+            input: Input::Unknown,
         };
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(BUFFER_BYTES)
-            // Frames are small: copied together they leave by one plain write, which costs the
-            // kernel less than a vector of pieces.
+            .max_buf_size(HEAD_BYTES)
+            // A client may end its side behind a request. hyper would drop the request; where that
+            // means departure, the socket tells.
+            .half_close(true)
+            // Copying small frames together and writing once costs less than a vectored write.
             .writev(false)
-            // While the server ends, a connection is for one question.
+            // During shutdown a connection serves one request.
             .keep_alive(!registration.late)
             .serve_connection(
-                guard,
-                FromPeer {
-                    chat: chat.clone(),
+                socket,
+                PeerService {
+                    connections,
                     peer,
+                    gate,
                 },
             );
-        let connection = Connection {
+        Connection {
             http,
-            chat,
             registration,
             ending: false,
-        };
-        connection.await;
+        }
+        .await;
     });
 }
 
-/// The chat, with each request told where it comes from.
-struct FromPeer {
-    chat: Chat,
+/// The chat, which learns from each request's extensions where it comes from.
+struct PeerService {
+    connections: Arc<Connections>,
     peer: SocketAddr,
+    gate: WriteGate,
 }
 
-impl Service<Request<Incoming>> for FromPeer {
+impl Service<Request<Incoming>> for PeerService {
     type Response = <Chat as Service<Request<Incoming>>>::Response;
     type Error = <Chat as Service<Request<Incoming>>>::Error;
     type Future = <Chat as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.gate.begin_request();
         request.extensions_mut().insert(PeerAddr(self.peer));
-        self.chat.call(request)
+        request.extensions_mut().insert(self.gate.clone());
+        self.connections.chat.call(request)
     }
 }
 
 /// A connection's whole life.
 struct Connection {
-    http: http1::Connection<StallGuard, FromPeer>,
-    chat: Chat,
+    http: http1::Connection<Socket, PeerService>,
     registration: Registration,
     ending: bool,
 }
@@ -114,91 +116,122 @@ impl Future for Connection {
             }
             Phase::Serving | Phase::Ending => {}
         }
-        let ended = ready!(Pin::new(&mut this.http).poll(cx));
-        // A client that leaves in the middle of a stream shows as an error here, and is none.
-        if ended.is_err_and(|error| is_stall(&error)) {
-            this.chat.note_stalled_write();
+        // Other errors are clients that left in the middle of an answer.
+        if let Err(error) = ready!(Pin::new(&mut this.http).poll(cx))
+            && error.source().is_some_and(is_write_timeout)
+        {
+            let chat = &this.registration.connections.chat;
+            chat.note_stalled_write();
+            chat.report().info(format_args!(
+                "cut {}: it took nothing for too long",
+                this.registration.address
+            ));
         }
         Poll::Ready(())
     }
 }
 
-fn is_stall(error: &hyper::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+/// Whether this is [`Socket`]'s own time limit. The kernel's, for a network that is gone, has an
+/// error code.
+fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref().is_some_and(|error: &io::Error| {
+        error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
+    })
 }
 
-/// A socket that fails when the client has taken nothing for too long. Ending the body would not
-/// do: hyper would still wait to write what it holds.
-struct StallGuard {
+/// A client's socket. It fails when the client takes nothing for too long, or leaves while an answer
+/// lasts that ends by nothing else: hyper would go on waiting in both cases.
+struct Socket {
     io: TokioIo<TcpStream>,
-    limit: Option<Duration>,
-    /// Runs while a write is pending, so that the common case costs no timer.
-    stalled: Option<Pin<Box<Sleep>>>,
-    /// The task is to be woken when there is something to read.
-    awaits_input: bool,
+    gate: WriteGate,
+    write_timeout: Option<Duration>,
+    /// Runs while a write is blocked, so that other writes cost no timer.
+    blocked: Option<Pin<Box<Sleep>>>,
+    input: Input,
 }
 
-impl StallGuard {
-    /// Whether the kernel has told of something to read, or of the end, that was not taken yet.
-    fn has_input(&self) -> bool {
+/// What is known of the bytes that a client sends while it is answered.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Input {
+    Unknown,
+    /// There are none, and the task is woken when that changes.
+    Awaited,
+    /// Another request waits. It hides the end of the client's side.
+    Pipelined,
+}
+
+impl Socket {
+    /// Fails if the client has ended its side. Asked at every flush, so it has to be cheap.
+    fn check_departure(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let socket = self.io.inner();
-        socket.try_io(Interest::READABLE, || Ok(())).is_ok()
-    }
-
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        progress: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let Some(limit) = self.limit.filter(|_| progress.is_pending()) else {
-            self.stalled = None;
-            return progress;
+        let is_readable = || socket.try_io(Interest::READABLE, || Ok(())).is_ok();
+        match self.input {
+            // The task has one waker for life. While the socket holds it, a glance is enough.
+            Input::Awaited if !is_readable() => return Ok(()),
+            Input::Pipelined => return Ok(()),
+            Input::Awaited | Input::Unknown => {}
+        }
+        self.input = match socket.poll_peek(cx, &mut ReadBuf::new(&mut [0]))? {
+            Poll::Ready(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Poll::Ready(_) => Input::Pipelined,
+            // Out of its budget, tokio returns pending and leaves no waker with the socket.
+            Poll::Pending if coop::has_budget_remaining() => Input::Awaited,
+            Poll::Pending => Input::Unknown,
         };
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(limit)));
-        stalled
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+        Ok(())
     }
 }
 
-impl Read for StallGuard {
+impl Read for Socket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // hyper asks at every message whether the client is still there. The task has one waker for
-        // life: once that waits for input, a glance shows that there is none.
-        if self.awaits_input && !self.has_input() {
-            return Poll::Pending;
-        }
-        let progress = Pin::new(&mut self.io).poll_read(cx, buffer);
-        self.awaits_input = progress.is_pending();
-        progress
+        self.input = Input::Unknown;
+        Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
 
-impl Write for StallGuard {
+impl Write for Socket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let progress = match self.io.inner().try_write(bytes) {
+        let written = match self.io.inner().try_write(bytes) {
             // Waiting is the exception, and costs more.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 Pin::new(&mut self.io).poll_write(cx, bytes)
             }
             written => Poll::Ready(written),
         };
-        self.watch(cx, progress)
+        match &written {
+            Poll::Pending => {
+                self.gate.block();
+                let Some(limit) = self.write_timeout else {
+                    return Poll::Pending;
+                };
+                let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
+                ready!(timer.as_mut().poll(cx));
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            Poll::Ready(Ok(count)) if *count == bytes.len() => {
+                if self.gate.open() {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::Ready(_) => {}
+        }
+        self.blocked = None;
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled.
+        if self.gate.ends_with_client() {
+            self.check_departure(cx)?;
+        }
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
@@ -206,3 +239,6 @@ impl Write for StallGuard {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

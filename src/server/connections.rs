@@ -1,96 +1,121 @@
-//! The connections that are open: bounded in number, and told when it is time to end.
+//! The open connections: bounded in number, in all and by address, and told when to end.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use tokio::sync::Notify;
 
-use crate::chat::lock;
+use crate::chat::{Chat, ServerLimits};
+use crate::http::address::ClientAddress;
+use crate::rooms::lock;
 use crate::slab::Slab;
 
-/// All open connections of a server.
+/// All open connections of a chat.
 pub(super) struct Connections {
-    most: usize,
+    pub(super) chat: Chat,
+    pub(super) limits: ServerLimits,
     phase: AtomicU8,
-    open: Mutex<Open>,
-    /// Wakes who waits for connections to end.
+    table: Mutex<Table>,
+    /// Wakes whoever waits for connections to end.
     ended: Notify,
 }
 
 #[derive(Default)]
-struct Open {
-    /// How to wake each of them, once it is known.
+struct Table {
+    /// The waker of each connection, once it is known.
     wakers: Slab<Option<Waker>>,
-    /// How many came when the end had begun: nobody waits for those.
+    by_address: HashMap<ClientAddress, usize>,
+    /// How many were accepted after shutdown began: nobody waits for those.
     late: usize,
 }
 
-/// What is expected of connections.
+/// What connections are to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// To live.
+    /// Serve requests.
     Serving,
-    /// To end with the answer under way.
+    /// End after the current answer.
     Ending,
-    /// To end at once.
+    /// End at once.
     Cut,
 }
 
-/// One connection's place among the open ones; it is given up when this is dropped.
+/// A connection's place in the table, given up on drop.
 pub(super) struct Registration {
-    connections: Arc<Connections>,
-    place: usize,
-    known: bool,
+    pub(super) connections: Arc<Connections>,
+    pub(super) address: ClientAddress,
+    /// Whether it counts towards its address.
+    counted: bool,
+    /// Whether it was accepted after shutdown began.
     pub(super) late: bool,
+    place: usize,
+    has_waker: bool,
 }
 
 impl Connections {
-    pub(super) fn new(most: usize) -> Connections {
-        let serving = AtomicU8::new(Phase::Serving as u8);
+    pub(super) fn new(chat: Chat) -> Connections {
         Connections {
-            most,
-            phase: serving,
-            open: Mutex::default(),
+            limits: chat.limits(),
+            chat,
+            phase: AtomicU8::new(Phase::Serving as u8),
+            table: Mutex::default(),
             ended: Notify::new(),
         }
     }
 
-    pub(super) fn register(self: &Arc<Connections>) -> Registration {
+    /// Registers a connection from this peer; `None` if its address has too many. A trusted proxy
+    /// speaks for many clients and may have any number.
+    pub(super) fn register(self: &Arc<Connections>, peer: IpAddr) -> Option<Registration> {
+        let address = ClientAddress::from(peer);
+        let counted =
+            self.limits.connections_of_address < usize::MAX && !self.chat.is_trusted_proxy(peer);
         let late = self.phase() != Phase::Serving;
-        let open = &mut *lock(&self.open);
-        open.late += usize::from(late);
-        Registration {
-            connections: self.clone(),
-            place: open.wakers.insert(None),
-            known: false,
-            late,
+        let table = &mut *lock(&self.table);
+        if counted {
+            let count = table.by_address.entry(address).or_default();
+            if *count >= self.limits.connections_of_address {
+                return None;
+            }
+            *count += 1;
         }
+        table.late += usize::from(late);
+        Some(Registration {
+            connections: self.clone(),
+            address,
+            counted,
+            late,
+            place: table.wakers.insert(None),
+            has_waker: false,
+        })
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.open).wakers.len()
+        lock(&self.table).wakers.len()
     }
 
     /// Waits until there may be one more.
     pub(super) async fn vacancy(&self) {
-        self.until(|open| open.wakers.len() < self.most).await;
+        self.until(|table| table.wakers.len() < self.limits.connections)
+            .await;
     }
 
-    /// Waits until all those have ended that were open when the end began.
+    /// Waits until all have ended but those that were accepted after shutdown began.
     pub(super) async fn ended(&self) {
-        self.until(|open| open.wakers.len() == open.late).await;
+        self.until(|table| table.wakers.len() == table.late).await;
     }
 
     /// Waits until there are none.
     pub(super) async fn gone(&self) {
-        self.until(|open| open.wakers.is_empty()).await;
+        self.until(|table| table.wakers.is_empty()).await;
     }
 
-    async fn until(&self, done: impl Fn(&Open) -> bool) {
+    async fn until(&self, done: impl Fn(&Table) -> bool) {
         loop {
             let ended = self.ended.notified();
-            if done(&lock(&self.open)) {
+            if done(&lock(&self.table)) {
                 return;
             }
             ended.await;
@@ -107,7 +132,7 @@ impl Connections {
 
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Release);
-        let wakers: Vec<Waker> = lock(&self.open).wakers.iter().flatten().cloned().collect();
+        let wakers: Vec<Waker> = lock(&self.table).wakers.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
     }
 
@@ -121,12 +146,12 @@ impl Connections {
 }
 
 impl Registration {
-    /// What is expected; the task of `cx` is woken when that changes. A task has one waker for
-    /// life, so it is taken down once and costs nothing per message.
+    /// The current phase; the task of `cx` is woken when it changes. A task has one waker for life,
+    /// so it is stored once and costs nothing per message.
     pub(super) fn phase(&mut self, cx: &Context<'_>) -> Phase {
-        if !self.known {
-            self.known = true;
-            if let Some(waker) = lock(&self.connections.open).wakers.get_mut(self.place) {
+        if !self.has_waker {
+            self.has_waker = true;
+            if let Some(waker) = lock(&self.connections.table).wakers.get_mut(self.place) {
                 *waker = Some(cx.waker().clone());
             }
         }
@@ -137,9 +162,17 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         {
-            let open = &mut *lock(&self.connections.open);
-            open.wakers.remove(self.place);
-            open.late -= usize::from(self.late);
+            let table = &mut *lock(&self.connections.table);
+            table.wakers.remove(self.place);
+            table.late -= usize::from(self.late);
+            if self.counted
+                && let Some(count) = table.by_address.get_mut(&self.address)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    table.by_address.remove(&self.address);
+                }
+            }
         }
         self.connections.ended.notify_waiters();
     }

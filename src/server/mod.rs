@@ -1,37 +1,45 @@
-//! Sockets, time limits and the end: from the accept loop down to one guarded connection.
+//! Sockets, time limits and shutdown: from the accept loop down to one connection.
 
 mod connection;
 mod connections;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use crate::embed::{Chat, ServerLimits};
+use crate::chat::Chat;
 use crate::report::Reporter;
 use connections::Connections;
 
-/// Connections that wait to be accepted at most. The usual 128 overflow when the clients of a
-/// server that restarted come back, and whoever is dropped waits a second to try again.
+/// Connections that wait to be accepted at most. The usual 128 overflow when all clients of a
+/// restarted server come back, and a client that is dropped waits a second before it tries again.
 const BACKLOG: u32 = 4_096;
 /// What the kernel is asked to hold for a client that does not read, in bytes; Linux doubles it.
-/// Small, so that a stalled client pins little and is soon seen to stall; many messages long.
+/// Many messages long, but small, so that a stalled client pins little and soon counts as stalled.
 const SEND_BUFFER_BYTES: u32 = 16 * 1024;
-/// Accepting fails where file descriptors have run out, and is tried again after these waits.
+/// Accepting fails when file descriptors run out, and is tried again after these waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// How long connections that were cut may take to be gone.
+/// How long connections may take to end once they are cut.
 const CUT_TIMEOUT: Duration = Duration::from_secs(1);
+/// What an address gets that has too many connections. hyper does not see these.
+const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
+    Content-Type: application/json\r\n\
+    Cache-Control: no-store\r\n\
+    Retry-After: 10\r\n\
+    Connection: close\r\n\
+    Content-Length: 96\r\n\r\n\
+    {\"error\":\"too-many-streams\",\"message\":\"Your address has too many connections open: close some.\"}";
 
-/// Listens on an address, with the buffers and the backlog that a chat wants. Port 0 picks one.
+/// Listens on an address, with the buffers and the backlog that a chat needs. Port 0 picks one.
 ///
 /// # Errors
 /// The address cannot be bound.
@@ -41,16 +49,20 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // A server that restarts may listen at once, while its last connections are still closing.
+    // Lets a restarted server listen while the connections of its previous run are still closing.
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves a chat until `shutdown` resolves, then ends it in good order: no new streams and
-/// messages, a goodbye on every stream, an answer to every request under way, within the chat's
-/// drain time; whoever is left then is cut.
+/// Serves a chat until `shutdown` resolves, then shuts down in good order: refuses new streams and
+/// messages, ends every stream with `server-closing`, answers every request under way, and cuts what
+/// is left after the chat's [drain time](crate::Builder::drain).
+///
+/// The limits on connections, the write timeout and the drain time hold in this loop alone. A program
+/// that accepts connections itself gets the rest from [`Chat::close`], which ends every stream;
+/// after that it waits for its connections as long as it likes.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -63,88 +75,87 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Ok(()) }
 /// ```
 pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Output = ()>) {
-    let ServerLimits {
-        drain,
-        connections: most,
-        ..
-    } = chat.limits();
-    let connections = Arc::new(Connections::new(most));
-    let mut accepting = pin!(accept(&listener, &chat, &connections));
-    either(accepting.as_mut(), pin!(shutdown)).await;
+    let connections = Arc::new(Connections::new(chat));
+    let chat = &connections.chat;
     let report = chat.report();
+    let mut accepting = pin!(accept(&listener, &connections));
+    either(accepting.as_mut(), pin!(shutdown)).await;
     report.info(format_args!(
         "shutting down: {} connections are open",
         connections.count()
     ));
-    // Still accepting, for those who ask after our health.
-    let draining = async {
+    let ending = pin!(async {
         chat.close().await;
         connections.end_gracefully();
         connections.ended().await;
-    };
-    let in_time = match drain {
-        Some(limit) => timeout(limit, either(accepting, pin!(draining)))
-            .await
-            .is_ok(),
+    });
+    // Accepts on, so that health checks are answered.
+    let draining = either(accepting, ending);
+    let drained = match connections.limits.drain {
+        Some(limit) => timeout(limit, draining).await.is_ok(),
         None => {
-            either(accepting, pin!(draining)).await;
+            draining.await;
             true
         }
     };
-    if !in_time {
+    if !drained {
         report.info(format_args!(
             "the drain time is over: {} connections are cut",
             connections.count()
         ));
     }
     connections.cut();
-    // They are only waiting for their turn; one that does not get it ends with the runtime.
+    // Each ends at its next turn. One that gets none within the limit ends with the runtime.
     let _ = timeout(CUT_TIMEOUT, connections.gone()).await;
     report.info(format_args!("shut down"));
 }
 
-async fn accept(listener: &TcpListener, chat: &Chat, connections: &Arc<Connections>) -> Infallible {
-    let mut backoff = Backoff {
-        wait: FIRST_BACKOFF,
-        report: chat.report(),
-    };
+async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> Infallible {
+    let mut backoff = FIRST_BACKOFF;
     loop {
         connections.vacancy().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
-                backoff.wait = FIRST_BACKOFF;
-                connection::spawn(stream, peer, chat, connections);
+                backoff = FIRST_BACKOFF;
+                match connections.register(peer.ip()) {
+                    Some(registration) => connection::serve(stream, peer, registration),
+                    None => refuse(stream, peer, connections.chat.report()),
+                }
             }
-            // The client was gone before we came to it.
+            // The client left before it was accepted.
             Err(error)
                 if matches!(
                     error.kind(),
                     io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
                 ) => {}
-            Err(error) => backoff.pause(&error).await,
+            Err(error) => {
+                if backoff == FIRST_BACKOFF {
+                    let report = connections.chat.report();
+                    report.error(format_args!(
+                        "cannot accept connections, open ones go on: {error}"
+                    ));
+                }
+                sleep(backoff).await;
+                backoff = LONGEST_BACKOFF.min(backoff * 2);
+            }
         }
     }
 }
 
-/// Waits longer each time, and says so once.
-struct Backoff {
-    wait: Duration,
-    report: Reporter,
-}
-
-impl Backoff {
-    async fn pause(&mut self, error: &io::Error) {
-        if self.wait == FIRST_BACKOFF {
-            self.report.error(format_args!(
-                "cannot accept connections, live ones go on: {error}"
-            ));
-        }
-        sleep(self.wait).await;
-        self.wait = LONGEST_BACKOFF.min(self.wait * 2);
+/// Answers and closes a connection that is one too many, without waiting for anything.
+fn refuse(stream: TcpStream, peer: SocketAddr, report: &Reporter) {
+    report.debug(format_args!(
+        "refused a connection: {} has too many",
+        peer.ip()
+    ));
+    if let Ok(mut socket) = stream.into_std() {
+        // To close a socket with unread bytes would reset it, and the client might lose the answer.
+        let _ = socket.read(&mut [0; 4_096]);
+        let _ = socket.write(TOO_MANY_CONNECTIONS);
     }
 }
 
-/// Runs what never ends until the other ends.
+/// Runs an endless future until another one ends.
 async fn either<T>(
     mut endless: Pin<&mut impl Future<Output = Infallible>>,
     mut ending: Pin<&mut impl Future<Output = T>>,

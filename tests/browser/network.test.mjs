@@ -48,7 +48,7 @@ test('the server is killed and comes back with its data: messages written meanwh
   for (const page of [ada, bob]) await shows(page, ['one', 'two']);
   await first.kill();
   await until(ada, status, 'Reconnecting');
-  assert.match(await ada.locator('#countdown').textContent(), /in \d+ s/);
+  await ada.locator('#countdown', { hasText: /in \d+ s/ }).waitFor();
   await write(ada, 'three');
   await until(ada, pending, ['three']);
   const second = await startServer(options, first.address);

@@ -1,42 +1,14 @@
-// The one place that starts servers and browsers for the tests: real ones, each on a free port and in a folder of its own.
+// What the page's tests share: servers, a network that can be cut, browsers, and the people who use the page in them.
 import assert from 'node:assert/strict';
-import { chromium } from 'playwright-core';
-import { spawn } from 'node:child_process';
 import { connect, createServer } from 'node:net';
-import { createInterface } from 'node:readline';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
+import * as common from '../common/support.mjs';
 
-const binary = process.env.CHATROOM_BIN ?? new URL('../../target/release/chatroom', import.meta.url).pathname;
-const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const chromiumFlags = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync'];
-
-/** Starts a server and waits for its first line. `kill()` is SIGKILL, `stop()` SIGTERM, and both wait for its end; `pause()` freezes it. */
+/** Starts a server. `kill()` is SIGKILL, `stop()` SIGTERM, and both wait for its end; `pause()` freezes it. */
 export async function startServer(options = [], listen = '127.0.0.1:0') {
-  const child = spawn(binary, ['--listen', listen, ...options], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let complaints = '';
-  child.stderr.on('data', (data) => { complaints += data; });
-  const ended = new Promise((resolve) => child.once('close', resolve));
-  const first = await Promise.race([
-    new Promise((resolve) => createInterface({ input: child.stdout }).once('line', resolve)),
-    ended.then((code) => { throw new Error(`the server ended with ${code}: ${complaints}`); }),
-    new Promise((_, reject) => child.once('error', reject)),
-  ]);
-  const url = first.match(/^chatroom listening on (http:\S+)$/)[1];
-  // A test that fails leaves its server running: it shall not keep the tests from ending, and ends with them.
-  const handles = [child, child.stdout, child.stderr];
-  for (const handle of handles) handle.unref();
-  process.once('exit', () => child.kill('SIGKILL'));
-  const signal = (name) => () => {
-    for (const handle of handles) handle.ref();
-    child.kill(name);
-    return ended;
-  };
-  return { url, address: new URL(url).host, stop: signal('SIGTERM'), kill: signal('SIGKILL'), pause: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
+  const { url, child, kill } = await common.startServer(undefined, options, { listen });
+  return { url, address: new URL(url).host, stop: () => kill(), kill: () => kill('SIGKILL'), pause: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
 }
 
 /** A network between browser and server that can be cut: what is open breaks, what is new is refused, until it is restored. */
@@ -65,18 +37,18 @@ export async function startNetwork(url) {
   };
 }
 
-export const openBrowser = () => chromium.launch({ executablePath, headless: true, args: chromiumFlags });
+export const openBrowser = () => common.chromium();
 
 export async function temporaryFolder() {
-  const folder = await mkdtemp(path.join(tmpdir(), 'chatroom-browser-'));
-  return { path: folder, remove: () => rm(folder, { recursive: true, force: true }) };
+  let remove;
+  const folder = common.scratch({ after: (end) => { remove = end; } });
+  return { path: folder, remove };
 }
 
 /** Posts as a program would, under a free name. */
 export async function post(url, room, name, text) {
-  const headers = { 'Content-Type': 'application/json' };
-  const answer = await fetch(`${url}/chat/${encodeURIComponent(room)}`, { method: 'POST', headers, body: JSON.stringify({ name, text }) });
-  if (!answer.ok) throw new Error(`the post was refused: ${answer.status} ${await answer.text()}`);
+  const answer = await common.post(url, text, { name, room });
+  if (answer.status >= 300) throw new Error(`the post was refused: ${answer.status} ${answer.text}`);
   return answer.json();
 }
 

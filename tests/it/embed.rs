@@ -12,20 +12,26 @@ use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::support::{
-    Client, EventStream, Request, Server, ask, eventually, get, say, unlimited, within,
+use crate::common::{
+    Client, EventStream, Request, Server, ask, eventually, get, say, unlimited, until_streams,
+    within,
 };
 
+/// The next thing to hear, apart from who comes and goes.
 async fn heard(listener: &mut Listener) -> Heard {
-    within("something to hear", listener.next())
-        .await
-        .expect("the chat is open")
+    loop {
+        let heard = within("something to hear", listener.next()).await;
+        match heard.expect("the chat is open") {
+            Heard::Joined { .. } | Heard::Left { .. } => {}
+            heard => return heard,
+        }
+    }
 }
 
 async fn heard_text(listener: &mut Listener) -> String {
     match heard(listener).await {
         Heard::Message(message) => message.text.as_str().to_owned(),
-        Heard::Missed => panic!("nothing is missed"),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -152,6 +158,7 @@ async fn a_listener_that_falls_behind_is_told_what_it_missed_and_goes_on() {
                 );
                 last = Some(n);
             }
+            other => panic!("{other:?}"),
         }
     }
     assert_eq!(missed, 1);
@@ -257,13 +264,7 @@ async fn a_closed_chat_ends_its_streams_and_takes_nothing_more() {
     waiting
         .send(&Request::get("/chat/lobby/messages?wait=60").to_bytes())
         .await;
-    eventually("the waiting request", || async {
-        get(server.address(), "/metrics")
-            .await
-            .text()
-            .contains("\nchatroom_streams 2\n")
-    })
-    .await;
+    until_streams(server.address(), 2).await;
     server
         .chat()
         .post("lobby", "bot", "the last word")

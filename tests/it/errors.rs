@@ -5,7 +5,7 @@ mod table;
 
 use table::{Bad, table};
 
-use crate::support::{Client, Process, Request, Response, ask, get};
+use crate::common::{Client, Process, Request, Response, ask, get};
 
 /// Sends a bad request, checks the refusal, and asks something good on the same connection where
 /// the server has left it open.

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 
-use crate::support::{
+use crate::common::{
     Client, EventStream, Process, Random, Request, eventually, get, unlimited, within,
 };
 

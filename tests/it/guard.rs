@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use crate::support::{Client, EventStream, Process, Request, Server, ask, get, say, unlimited};
+use crate::common::{Client, EventStream, Process, Request, Server, ask, get, say, unlimited};
 use chatroom::ManualClock;
 
 /// Gain: a page from the open web gives its own name the address 127.0.0.1, counts as same-origin

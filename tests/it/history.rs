@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Request, Response, Server, ask, eventually, get, say};
+use crate::common::{self, Client, Request, Response, Server, ask, get, say, until_streams};
 
 async fn page(server: &Server, query: &str) -> Value {
     get(server.address(), &format!("/chat/lobby/messages{query}"))
@@ -12,11 +12,7 @@ async fn page(server: &Server, query: &str) -> Value {
 }
 
 fn texts(page: &Value) -> Vec<&str> {
-    let messages = page["messages"].as_array().expect("messages are a list");
-    messages
-        .iter()
-        .map(|message| message["text"].as_str().expect("a text"))
-        .collect()
+    common::texts(page["messages"].as_array().expect("messages are a list"))
 }
 
 /// Posts the numbers, and returns their ids.
@@ -117,11 +113,7 @@ async fn the_history_is_bounded_by_bytes_too() {
 async fn ask_waiting(server: &Server, target: &str) -> Client {
     let mut client = Client::connect(server.address()).await;
     client.send(&Request::get(target).to_bytes()).await;
-    eventually("the waiting request", || async {
-        let metrics = get(server.address(), "/metrics").await;
-        metrics.text().contains("\nchatroom_streams 1\n")
-    })
-    .await;
+    until_streams(server.address(), 1).await;
     client
 }
 
@@ -174,11 +166,7 @@ async fn whoever_leaves_while_waiting_holds_nothing() {
     let server = Server::start().await;
     let waiting = ask_waiting(&server, "/chat/lobby/messages?wait=60").await;
     drop(waiting);
-    eventually("the end of the waiting request", || async {
-        let metrics = get(server.address(), "/metrics").await;
-        metrics.text().contains("\nchatroom_streams 0\n")
-    })
-    .await;
+    until_streams(server.address(), 0).await;
 }
 
 async fn conditional(server: &Server, etag: &str) -> Response {

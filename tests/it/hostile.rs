@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, interval, sleep};
 
-use crate::crowd::figure;
-use crate::support::{Client, EventStream, Process, Request, Server, eventually, get, say, within};
+use crate::common::{
+    Client, EventStream, Process, Request, Server, get, say, until_streams, within,
+};
 
 /// What the server gives a request's head and body, each.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -187,11 +188,7 @@ async fn a_body_that_breaks_off_stores_nothing() {
                 .expect("a socket can be reset");
             drop(client);
         } else {
-            client
-                .socket()
-                .shutdown()
-                .await
-                .expect("a socket can be shut");
+            client.half_close().await;
             client.rest().await;
         }
     }
@@ -227,17 +224,6 @@ async fn http_2_by_prior_knowledge_ends_at_once() {
     get(server.address(), "/healthz").await.expect(200, "");
 }
 
-/// Ticks of the CPU that the server has used, hundredths of a second.
-pub(crate) fn ticks(server: &Process) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).expect("it lives");
-    let (_, fields) = stat.rsplit_once(") ").expect("the form of stat");
-    let field = |n: usize| -> u64 {
-        let field = fields.split(' ').nth(n).expect("there are many");
-        field.parse().expect("a number")
-    };
-    field(11) + field(12)
-}
-
 /// Clients whose connection says nothing more of its end: half closed, or with bytes behind their
 /// stream that are never read. They keep no place for longer than a heartbeat, and no CPU busy.
 #[tokio::test]
@@ -252,28 +238,20 @@ async fn half_closed_and_pipelining_clients_leave_with_the_heartbeat_and_spin_no
             client.head().await.expect("a stream begins");
             if pipelines {
                 client.send(&Request::get("/healthz").to_bytes()).await;
-                kept.push(client);
             } else {
-                client
-                    .socket()
-                    .shutdown()
-                    .await
-                    .expect("a socket can be shut");
-                kept.push(client);
+                client.half_close().await;
             }
+            kept.push(client);
         }
     }
-    let before = ticks(&server);
+    let before = server.cpu_ticks();
     let watched = Duration::from_secs(2);
     sleep(watched).await;
-    let used = ticks(&server) - before;
+    let used = server.cpu_ticks() - before;
     assert!(
         used < 10,
         "{used} hundredths of a second of CPU in {watched:?}"
     );
     drop(kept);
-    eventually("nobody is left", async || {
-        figure(address, "chatroom_streams").await == 0
-    })
-    .await;
+    until_streams(address, 0).await;
 }

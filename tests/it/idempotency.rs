@@ -1,20 +1,11 @@
 //! A post whose answer was lost is sent again, and its message stands once.
 
-use std::net::SocketAddr;
-
-use serde_json::Value;
-
-use crate::support::{
-    Client, EventStream, Folder, Request, Response, Server, ask, eventually, get,
+use crate::common::{
+    Client, EventStream, Folder, Request, Response, Server, ask, eventually, retained,
 };
 
 fn keyed(room: &str, key: &str, text: &str) -> Request {
     Request::post_text(&format!("/chat/{room}?name=a"), text).header("Idempotency-Key", key)
-}
-
-async fn held(address: SocketAddr, room: &str) -> Vec<Value> {
-    let page = get(address, &format!("/chat/{room}/messages")).await.json();
-    page["messages"].as_array().expect("a list").clone()
 }
 
 /// Twelve posts with one key, sent in one moment: one message, told to all of them.
@@ -45,7 +36,7 @@ async fn twelve_at_once(server: &Server) {
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
         assert_eq!(stream.telling().await.json(), answers[0].json());
     }
-    assert_eq!(held(address, "lobby").await.len(), 20);
+    assert_eq!(retained(address, "lobby").await.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +65,7 @@ async fn a_post_that_lost_its_answer_is_sent_again_and_stands_once() {
     let again = ask(address, keyed("lobby", "k", "hello"))
         .await
         .expect(200, "");
-    assert_eq!(held(address, "lobby").await, [again.json()]);
+    assert_eq!(retained(address, "lobby").await, [again.json()]);
 }
 
 #[tokio::test]
@@ -92,9 +83,11 @@ async fn a_key_belongs_to_one_message_of_one_room() {
     ask(address, keyed("two", "k", "other"))
         .await
         .expect(201, "");
-    assert_eq!(held(address, "one").await.len(), 1);
+    assert_eq!(retained(address, "one").await.len(), 1);
     assert!(
-        !held(address, "one").await[0].to_string().contains("\"k\""),
+        !retained(address, "one").await[0]
+            .to_string()
+            .contains("\"k\""),
         "nobody sees a key"
     );
 }
@@ -126,7 +119,7 @@ async fn keys_come_back_after_a_restart() {
     ask(second.address(), keyed("lobby", "k", "x"))
         .await
         .expect(409, "key-reused");
-    assert_eq!(held(second.address(), "lobby").await.len(), 1);
+    assert_eq!(retained(second.address(), "lobby").await.len(), 1);
 }
 
 /// A repeat of a refused post is no repeat: nothing was stored.
@@ -141,7 +134,7 @@ async fn a_key_of_a_refused_post_is_free() {
         .await
         .expect(201, "");
     eventually("one message", async || {
-        held(address, "lobby").await.len() == 1
+        retained(address, "lobby").await.len() == 1
     })
     .await;
 }

@@ -5,9 +5,7 @@ use std::time::Duration;
 use chatroom::{ManualClock, RoomName};
 use serde_json::{Value, json};
 
-use crate::support::{
-    EventStream, Request, Response, Server, ask, eventually, get, say, unlimited,
-};
+use crate::common::{EventStream, Request, Response, Server, ask, eventually, get, say, unlimited};
 
 async fn limited_server(clock: &ManualClock, per_second: f64) -> Server {
     Server::with(|_| unlimited().clock(clock.clone()).message_rate(per_second)).await

@@ -1,9 +1,10 @@
-//! The whole server over real sockets: one binary, a module for each theme, and one module that
-//! starts servers.
+//! Tests of the whole server over real sockets: one binary, with a module per theme.
 
-mod support;
+#[path = "../common/mod.rs"]
+mod common;
 
-mod crowd;
+mod cli;
+mod connections;
 mod fds;
 mod hostile;
 mod idempotency;

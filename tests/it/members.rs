@@ -6,19 +6,13 @@ use std::time::Duration;
 use chatroom::ManualClock;
 use serde_json::{Value, json};
 
-use crate::support::{
-    EventStream, Request, Response, Server, ask, encode, eventually, get, say, unlimited,
+use crate::common::{
+    Client, EventStream, Request, Response, Server, ask, encode, eventually, figure, get, say,
+    unlimited, until_streams,
 };
 
 /// How long a name stays its owner's after the last stream.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// A server whose time stands still until the test moves it.
-async fn server_in_still_time() -> (Server, ManualClock) {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|_| unlimited().clock(clock.clone())).await;
-    (server, clock)
-}
 
 fn joining(name: &str, session: Option<&str>) -> Request {
     let request = Request::get(&format!("/chat?name={}", encode(name)));
@@ -42,17 +36,6 @@ async fn refused(address: SocketAddr, name: &str, session: Option<&str>) -> Resp
 
 async fn members(address: SocketAddr) -> Value {
     get(address, "/chat/lobby/members").await.json()["members"].clone()
-}
-
-/// How many streams are open. A stream that a client closed is gone when this says so.
-async fn until_streams(address: SocketAddr, count: usize) {
-    eventually("the number of open streams", || async move {
-        let metrics = get(address, "/metrics").await;
-        metrics
-            .text()
-            .contains(&format!("\nchatroom_streams {count}\n"))
-    })
-    .await;
 }
 
 /// A stream without a name that is told who comes and goes.
@@ -163,7 +146,7 @@ async fn a_roster_names_at_most_500_and_counts_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn coming_and_going_is_told_and_a_name_is_free_after_the_grace() {
-    let (server, clock) = server_in_still_time().await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let mut watcher = Watcher::open(address).await;
     let ann = join(address, "ann", None).await;
@@ -188,7 +171,7 @@ async fn coming_and_going_is_told_and_a_name_is_free_after_the_grace() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconnect_inside_the_grace_is_seen_by_nobody() {
-    let (server, clock) = server_in_still_time().await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let ann = join(address, "ann", None).await;
     let session = ann.session();
@@ -210,7 +193,7 @@ async fn a_reconnect_inside_the_grace_is_seen_by_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reconnect_takes_its_name_over_while_the_old_stream_still_hangs() {
-    let (server, clock) = server_in_still_time().await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let hanging = join(address, "ann", None).await;
     let mut back = join(address, "ann", Some(&hanging.session())).await;
@@ -227,7 +210,7 @@ async fn a_reconnect_takes_its_name_over_while_the_old_stream_still_hangs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_grace_another_session_may_have_the_name_and_the_first_may_not() {
-    let (server, clock) = server_in_still_time().await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let first = join(address, "ann", None).await;
     let session = first.session();
@@ -242,7 +225,7 @@ async fn after_the_grace_another_session_may_have_the_name_and_the_first_may_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tabs_of_one_session_are_one_member() {
-    let (server, clock) = server_in_still_time().await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let mut watcher = Watcher::open(address).await;
     let first = join(address, "ann", None).await;
@@ -263,7 +246,7 @@ async fn the_tabs_of_one_session_are_one_member() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_changes_names_leaves_under_the_old_one_and_joins_under_the_new() {
-    let (server, _clock) = server_in_still_time().await;
+    let (server, _clock) = Server::in_still_time().await;
     let address = server.address();
     let mut watcher = Watcher::open(address).await;
     let old = join(address, "ann", None).await;
@@ -282,7 +265,7 @@ async fn who_changes_names_leaves_under_the_old_one_and_joins_under_the_new() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_name_beside_the_old_stream_replaces_it_when_that_ends() {
-    let (server, _clock) = server_in_still_time().await;
+    let (server, _clock) = Server::in_still_time().await;
     let address = server.address();
     let old = join(address, "ann", None).await;
     let session = old.session();
@@ -304,7 +287,7 @@ async fn a_new_name_beside_the_old_stream_replaces_it_when_that_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spelling_of_ones_own_name_may_change() {
-    let (server, _clock) = server_in_still_time().await;
+    let (server, _clock) = Server::in_still_time().await;
     let address = server.address();
     let mut watcher = Watcher::open(address).await;
     let old = join(address, "ann", None).await;
@@ -350,7 +333,7 @@ async fn a_client_that_vanishes_without_a_word_leaves_no_ghost() {
     let address = server.address();
     // Its kernel still holds the connection, as far as the server can see: it takes nothing, and
     // no FIN or RST ever comes.
-    let client = crate::support::Client::connect_narrow(address, 4_096).await;
+    let client = Client::connect_narrow(address, 4_096).await;
     let vanished = EventStream::over(client, joining("ghost", None)).await;
     let vanished = vanished.expect("the name is free");
     let text = "x".repeat(4_000);
@@ -358,10 +341,7 @@ async fn a_client_that_vanishes_without_a_word_leaves_no_ghost() {
         for _ in 0..20 {
             say(address, "lobby", "bot", &text).await;
         }
-        get(address, "/metrics")
-            .await
-            .text()
-            .contains("\nchatroom_streams 0\n")
+        figure(address, "chatroom_streams").await == 0
     })
     .await;
     refused(address, "ghost", None)

@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Frame};
 use hyper::service::Service;
 use proptest::prelude::*;
 
-use crate::support::{Folder, unlimited};
+use crate::common::{Folder, unlimited};
 
 /// What may happen.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
-use crate::support::{EventStream, Request, Response, Server, ask, encode};
+use crate::common::{EventStream, Request, Response, Server, ask, encode};
 
 async fn join(address: SocketAddr, name: &str) -> EventStream {
     EventStream::open(address, &format!("/chat?name={}", encode(name))).await

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use crate::support::{EventStream, Request, Response, Server, ask, get};
+use crate::common::{EventStream, Request, Response, Server, ask, get};
 
 /// What an answer says to scripts of other origins.
 fn cors(answer: &Response) -> Vec<&str> {

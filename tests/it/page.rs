@@ -1,6 +1,6 @@
 //! The page and its parts: what is embedded is what is served, once per change, and safely.
 
-use crate::support::{Process, Request, Server, ask, get};
+use crate::common::{Process, Request, Server, ask, get};
 
 const PARTS: [(&str, &str, &[u8]); 4] = [
     (
@@ -86,7 +86,7 @@ async fn head_tells_what_get_would() {
     for path in PARTS.iter().map(|(path, _, _)| *path).chain(others) {
         let get = get(server.address(), path).await;
         let head = ask(server.address(), Request::new("HEAD", path)).await;
-        let told = |answer: &crate::support::Response| {
+        let told = |answer: &crate::common::Response| {
             let mut headers = answer.headers.clone();
             headers.retain(|(name, _)| !matches!(name.as_str(), "date" | "set-cookie"));
             (answer.status, headers)

@@ -1,11 +1,13 @@
 //! The password: who is let in, who is not, and what it costs to guess.
 
+use std::fs::{Permissions, set_permissions};
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use chatroom::ManualClock;
 
-use crate::support::{EventStream, Folder, Process, Request, Server, ask, get, unlimited};
+use crate::common::{EventStream, Folder, Process, Request, Server, ask, get, unlimited};
 
 const PASSWORD: &str = "cörrect: horse";
 
@@ -219,6 +221,7 @@ async fn a_password_file_must_be_there_and_hold_something() {
 async fn the_password_file_is_read_without_its_line_break_and_never_told() {
     let folder = Folder::new();
     let file = folder.file("password", format!("{PASSWORD}\r\n"));
+    set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
     let server = Process::start(&["--password-file", &file, "--log", "debug"]).await;
     let right = Request::get("/rooms").header("Authorization", basic("ann", PASSWORD));
     ask(server.address(), right).await.expect(200, "");
@@ -242,9 +245,10 @@ async fn the_password_file_is_read_without_its_line_break_and_never_told() {
 async fn a_password_on_an_open_network_brings_a_warning() {
     let folder = Folder::new();
     let file = folder.file("password", PASSWORD);
+    set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
     let open = ["--password-file", &file, "--listen", "0.0.0.0:0"];
     let server = Process::start(&open).await;
-    crate::support::eventually("the warning", || async {
+    crate::common::eventually("the warning", || async {
         server.stderr().contains("warning")
     })
     .await;

@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use chatroom::EventId;
 use serde_json::Value;
 
-use crate::crowd::{Chance, Follower, Progress, Seen, figure, finished, id_of, in_order, post_all};
-use crate::support::{Client, EventStream, Request, Server, get, within};
+use crate::common::{
+    Client, EventStream, Follower, Progress, Random, Request, Seen, Server, figure, finished, get,
+    id_of, in_order, post_all, within,
+};
 
 const CLIENTS: u64 = 50;
 const POSTERS: usize = 4;
@@ -42,11 +44,7 @@ async fn clients_that_drop_and_resume_at_random_moments_have_everything_once_and
     let address = server.address();
     let mut clients = Vec::new();
     for client in 0..CLIENTS {
-        let mut seen = Seen::default();
-        let mut follower = Follower::open(address, "/chat?history=0", &seen)
-            .await
-            .expect("the server accepts");
-        follower.greeted(&mut seen).await;
+        let (follower, seen) = Follower::join(address, "/chat?history=0").await;
         clients.push(tokio::spawn(drop_and_resume(
             address, client, follower, seen,
         )));
@@ -69,11 +67,11 @@ async fn drop_and_resume(
     mut follower: Follower,
     mut seen: Seen,
 ) -> Seen {
-    let mut chance = Chance::new(seed);
+    let mut chance = Random::seeded(seed);
     loop {
-        let mut bytes = 1 + chance.below(60_000) as usize;
+        let mut bytes = 1 + chance.below(60_000);
         while bytes > 0 && seen.messages.len() < MESSAGES {
-            let most = bytes.min(1 + chance.below(8_000) as usize);
+            let most = bytes.min(1 + chance.below(8_000));
             let progress = within("the next bytes", follower.read(most, &mut seen)).await;
             assert_eq!(progress, Progress::More);
             bytes -= most;
@@ -113,7 +111,7 @@ async fn long_polling_clients_that_drop_answers_have_everything_once_and_in_orde
 }
 
 async fn poll(address: SocketAddr, seed: u64, mut next: String) -> Vec<EventId> {
-    let mut chance = Chance::new(seed);
+    let mut chance = Random::seeded(seed);
     let mut seen: Vec<EventId> = Vec::new();
     let mut client = Client::connect(address).await;
     while seen.len() < MESSAGES {
@@ -208,7 +206,7 @@ async fn every_kind_of_position_resumes_or_is_told_why_not() {
         let header = Request::get("/chat").header("Last-Event-ID", position);
         let query = Request::get(&format!(
             "/chat?lastEventId={}",
-            crate::support::encode(position)
+            crate::common::encode(position)
         ));
         for request in [header, query] {
             let (told, texts) = beginning(address, request, count).await;

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use chatroom::ManualClock;
 
-use crate::crowd::figure;
-use crate::support::{EventStream, Request, Server, ask, eventually, get, say};
+use crate::common::{EventStream, Request, Server, ask, eventually, figure, get, say};
 
 const TTL: Duration = Duration::from_secs(3_600);
 
@@ -72,7 +71,7 @@ async fn a_room_with_messages_goes_when_nobody_used_it_for_long() {
     back.telling().await;
     clock.set_date(5);
     let later = say(address, "idle", "a", "again").await;
-    let later = crate::crowd::id_of(&later);
+    let later = crate::common::id_of(&later);
     assert!(later > position.parse().expect("an id"));
     let event = back.telling().await;
     let told = event.is("messages-missed");

@@ -9,8 +9,8 @@ use chatroom::ManualClock;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use crate::support::{
-    Event, EventStream, Random, Request, Server, eventually, get, say, unlimited, within,
+use crate::common::{
+    Event, EventStream, Random, Request, Server, get, proc, say, until_streams, within,
 };
 
 /// The names in a list of an event.
@@ -99,20 +99,9 @@ impl Visitors {
     }
 }
 
-async fn until_streams(address: SocketAddr, count: usize) {
-    eventually("the number of open streams", || async move {
-        let metrics = get(address, "/metrics").await;
-        metrics
-            .text()
-            .contains(&format!("\nchatroom_streams {count}\n"))
-    })
-    .await;
-}
-
 /// A room after a thousand random steps, as all who were there see it, and as the server does.
 async fn walk(seed: u64) {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|_| unlimited().clock(clock.clone())).await;
+    let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let mut visitors = Visitors {
         address,
@@ -156,14 +145,7 @@ async fn a_roster_computed_from_events_is_the_true_one() {
 /// takes two, for both of its ends are in this process, and other tests run beside this one.
 fn crowd() -> usize {
     const WANTED: usize = 5_000;
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .and_then(|soft| soft.parse().ok())
-        .unwrap_or(1_024);
-    WANTED.min(files / 3)
+    WANTED.min(proc::open_files_limit() / 3)
 }
 
 /// What the members' changes cost one listener.

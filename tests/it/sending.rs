@@ -7,21 +7,12 @@ use std::task::{Context, Poll, Waker};
 use chatroom::Heard;
 use serde_json::json;
 
-use crate::support::{Client, EventStream, Request, Server, ask, get, say};
+use crate::common::{Client, EventStream, Request, Server, ask, retained, say, texts};
 
-/// The texts of all messages that a room holds.
+/// The texts of all messages that a room retains.
 async fn held(server: &Server, room: &str) -> Vec<String> {
-    let page = get(
-        server.address(),
-        &format!("/chat/{room}/messages?limit=500"),
-    )
-    .await
-    .json();
-    let messages = page["messages"].as_array().expect("messages are a list");
-    messages
-        .iter()
-        .map(|message| message["text"].as_str().expect("a text").to_owned())
-        .collect()
+    let messages = retained(server.address(), room).await;
+    texts(&messages).into_iter().map(str::to_owned).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

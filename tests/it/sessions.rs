@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
-use crate::support::{EventStream, Process, Request, Server, ask, get, say};
+use crate::common::{EventStream, Process, Request, Server, ask, get, say};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_comes_with_the_page_and_with_a_stream() {

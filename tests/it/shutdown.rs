@@ -7,9 +7,9 @@ use std::time::Duration;
 use chatroom::EventId;
 use tokio::time::Instant;
 
-use crate::crowd::{Follower, Progress, Seen, figure, id_of, in_order};
-use crate::support::{
-    Client, EventStream, Folder, Process, Request, Server, ask, eventually, get, within,
+use crate::common::{
+    Client, EventStream, Folder, Follower, Process, Progress, Request, Server, ask, eventually,
+    get, id_of, in_order, until_streams, within,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,13 +19,7 @@ async fn a_thousand_streams_get_a_goodbye_and_a_clean_end() {
     let address = server.address();
     let mut streams = Vec::new();
     for n in 0..STREAMS {
-        let mut seen = Seen::default();
-        let target = format!("/chat/r{}", n % 10);
-        let mut stream = Follower::open(address, &target, &seen)
-            .await
-            .expect("the server accepts");
-        stream.greeted(&mut seen).await;
-        streams.push((stream, seen));
+        streams.push(Follower::join(address, &format!("/chat/r{}", n % 10)).await);
     }
     server.signal("TERM").await;
     let mut waits = Vec::new();
@@ -75,12 +69,7 @@ async fn what_is_taken_is_delivered(arguments: &[&str]) -> Vec<EventId> {
     let address = server.address();
     let mut streams = Vec::new();
     for _ in 0..5 {
-        let mut seen = Seen::default();
-        let mut stream = Follower::open(address, "/chat", &seen)
-            .await
-            .expect("accepted");
-        stream.greeted(&mut seen).await;
-        streams.push((stream, seen));
+        streams.push(Follower::join(address, "/chat").await);
     }
     let posters: Vec<_> = (0..8)
         .map(|n| tokio::spawn(post_read_to_the_end(address, format!("poster{n}"))))
@@ -132,10 +121,7 @@ async fn a_request_under_way_is_answered_at_the_end() {
     let waiting = Request::get("/chat/lobby/messages?wait=60");
     let mut client = Client::connect(address).await;
     client.send(&waiting.to_bytes()).await;
-    eventually("it waits", async || {
-        figure(address, "chatroom_streams").await == 1
-    })
-    .await;
+    until_streams(address, 1).await;
     server.begin_stop();
     client.response("GET").await.expect(200, "");
     server.stop().await;

@@ -9,8 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval};
 
-use crate::crowd::{Follower, Progress, Seen, figure, finished, in_order, post_all};
-use crate::support::{Client, Process, Request, Server, eventually, within};
+use crate::common::{
+    Client, Follower, Process, Progress, Request, Seen, Server, eventually, figure, finished,
+    in_order, post_all, until_streams, within,
+};
 
 const HEALTHY: usize = 200;
 const MESSAGES: usize = 10_000;
@@ -109,10 +111,7 @@ async fn clients_that_never_read_pin_little_even_if_they_are_never_cut() {
     assert!(pinned < PINNED, "{pinned} bytes for each");
     assert_eq!(figure(address, "chatroom_streams").await, STALLED as u64);
     drop(stalled);
-    eventually("they are gone", async || {
-        figure(address, "chatroom_streams").await == 0
-    })
-    .await;
+    until_streams(address, 0).await;
 }
 
 /// Opens the streams of those who read, and tells how many messages each has.
@@ -125,11 +124,7 @@ async fn healthy(
     let mut progress = Vec::new();
     let mut followers = Vec::new();
     for _ in 0..HEALTHY {
-        let mut seen = Seen::default();
-        let mut follower = Follower::open(address, "/chat", &seen)
-            .await
-            .expect("the server accepts");
-        follower.greeted(&mut seen).await;
+        let (mut follower, mut seen) = Follower::join(address, "/chat").await;
         let (sender, receiver) = watch::channel(0);
         progress.push(receiver);
         followers.push(tokio::spawn(async move {

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
-use crate::crowd::{Chance, Follower, Seen, figure, finished, in_order, post_all};
-use crate::support::{Process, Request, Server, within};
+use crate::common::{
+    Follower, Process, Random, Seen, Server, figure, finished, in_order, post_all, within,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_of_posts_from_many_reaches_every_healthy_client() {
@@ -18,11 +18,7 @@ async fn a_burst_of_posts_from_many_reaches_every_healthy_client() {
     let address = server.address();
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        let mut seen = Seen::default();
-        let mut follower = Follower::open(address, "/chat", &seen)
-            .await
-            .expect("the server accepts");
-        follower.greeted(&mut seen).await;
+        let (mut follower, mut seen) = Follower::join(address, "/chat").await;
         clients.push(tokio::spawn(async move {
             follower.follow(MESSAGES, &mut seen).await;
             (follower, seen)
@@ -85,16 +81,15 @@ async fn come_and_go(address: SocketAddr, count: u64) {
     let tasks: Vec<_> = (0..AT_ONCE)
         .map(|task| {
             tokio::spawn(async move {
-                let mut chance = Chance::new(task);
+                let mut chance = Random::seeded(task);
                 for n in 0..count / AT_ONCE {
                     let room = chance.below(200);
                     let target = match chance.below(2) {
                         0 => format!("/chat/r{room}"),
                         _ => format!("/chat/r{room}?name=n{task}x{n}"),
                     };
-                    let socket = TcpStream::connect(address).await.expect("accepted");
-                    let follower = Follower::over(socket, &Request::get(&target)).await;
-                    let mut socket = follower.expect("the request is sent").into_socket();
+                    let follower = Follower::open(address, &target, &Seen::default()).await;
+                    let mut socket = follower.expect("the server accepts").into_socket();
                     if chance.below(4) > 0 {
                         let mut some = [0; 512];
                         within("a greeting", socket.read(&mut some))

@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use chatroom::ManualClock;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Client, EventStream, Request, Server, ask, encode, get, say, unlimited, within,
-};
+use crate::common::{Client, EventStream, Request, Server, ask, encode, get, say, within};
 
 /// Texts that would break out of their event, or be changed on the way, if anything could.
 const HOSTILE_TEXTS: &[&str] = &[
@@ -108,8 +105,7 @@ async fn retry_times_differ_from_client_to_client() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_is_one_event_of_four_lines() {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|chat| chat.clock(clock.clone())).await;
+    let (server, _clock) = Server::in_still_time().await;
     let mut stream = EventStream::open(server.address(), "/chat/dev").await;
     say(server.address(), "dev", "Zoë", "a \"b\"\n☃").await;
     let event = stream.message().await;
@@ -180,8 +176,7 @@ async fn a_member_may_be_called_anything_that_fits_in_an_event() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ids_rise_when_the_clock_goes_back() {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|chat| chat.clock(clock.clone())).await;
+    let (server, clock) = Server::in_still_time().await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
     let mut last = stream
         .event()
@@ -359,8 +354,7 @@ async fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_are_listed_with_who_is_in_them() {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|_| unlimited().clock(clock.clone())).await;
+    let (server, _clock) = Server::in_still_time().await;
     assert_eq!(
         get(server.address(), "/rooms").await.json(),
         json!({"rooms": []})

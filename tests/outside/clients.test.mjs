@@ -3,7 +3,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { EventSource } from 'eventsource';
-import { Lines, chromium, freePort, openStream, post, python, run, scratch, service, startServer, until, within } from './support.mjs';
+import { Lines, chromium, freePort, openStream, post, python, run, scratch, service, startServer, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
 let browser;

@@ -1,7 +1,7 @@
 // What Prometheus reads: in its own checker's eyes, and against a load whose figures are known.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { openStream, post, request, run, scratch, startServer, until } from './support.mjs';
+import { openStream, post, request, run, scratch, startServer, until } from '../common/support.mjs';
 
 /** Scrapes, has promtool check the text, and gives the figures by name and labels. */
 async function scrape(url) {

@@ -3,7 +3,7 @@ import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { chromium, freePort, openStream, post, request, scratch, selfSigned, service, startServer, until } from './support.mjs';
+import { chromium, freePort, openStream, post, request, scratch, selfSigned, service, startServer, until } from '../common/support.mjs';
 import { block } from './readme.mjs';
 import * as people from '../browser/support.mjs';
 

@@ -1,7 +1,7 @@
 // What the README says, taken out of it, so that what is tested is what people copy.
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { root } from './support.mjs';
+import { root } from '../common/support.mjs';
 
 export const readme = readFileSync(path.join(root, 'README.md'), 'utf8');
 

@@ -3,7 +3,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { launch, root, run, scratch, target, within } from './support.mjs';
+import { launch, root, run, scratch, target, within } from '../common/support.mjs';
 import { blocks, readme } from './readme.mjs';
 
 /** Blocks that run elsewhere: this test is a part of the first, the second is built and tried by `static.test.mjs`. */

@@ -3,7 +3,7 @@ import test, { before } from 'node:test';
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { freePort, openStream, post, request, root, run, scratch, startServer, target, until, within } from './support.mjs';
+import { freePort, openStream, post, request, root, run, scratch, startServer, target, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
 const built = path.join(target, 'static');

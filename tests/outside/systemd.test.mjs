@@ -3,7 +3,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { binary, openStream, post, request, run, scratch, startServer, until, within } from './support.mjs';
+import { binary, openStream, post, request, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
 const unit = block('ini', '[Service]');

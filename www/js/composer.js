@@ -58,6 +58,7 @@ export function insertQuote(quote) {
 /** Handles the keys of the message field. `names` gives the names that Tab completes, the likeliest first. */
 export function listenToText({ send, names }) {
 	const field = $('text');
+	/** @type {any} */
 	let cycle = null; // The completion that the next Tab replaces by another.
 
 	function complete() {

@@ -19,6 +19,7 @@ export function openFeed({ key, chat, followed, apply, adopt }) {
 	const shared = Boolean(navigator.locks && typeof BroadcastChannel !== 'undefined');
 	const channel = shared ? new BroadcastChannel(key) : null;
 	const abort = new AbortController();
+	/** @type {ReturnType<typeof openStream> | null} */
 	let stream = null;
 	let leading = false;
 	let synced = false; // Events count only after the snapshot that they continue.

@@ -102,6 +102,7 @@ export function openLog({ loadOlder, changed, shown }) {
 	};
 }
 
+/** @returns {any} */
 function rowElement({ kind, entry, ...row }, say) {
 	if (kind === 'message') return messageElement(entry, row, say);
 	const className = kind === 'removed' ? 'gap quiet' : kind;
@@ -114,7 +115,9 @@ function refreshRow(node, { kind, entry, n }, say) {
 	if (kind === 'removed') setText(node.firstChild, say('removed', { n }));
 }
 
-function messageElement(entry, { head, own, mention, timed }, say) {
+/** @param {any} row */
+function messageElement(entry, row, say) {
+	const { head, own, mention, timed } = row;
 	const hue = hueOf(entry.author ?? entry.name);
 	const name = element('button', { type: 'button', className: 'name', dir: 'auto', tabIndex: -1, textContent: entry.name, dataset: { insert: entry.name } });
 	const heading = element('p', { className: head ? 'heading' : 'heading again' }, name);
@@ -131,6 +134,7 @@ function messageElement(entry, { head, own, mention, timed }, say) {
 	return node;
 }
 
+/** @param {import('./text.js').Token} token */
 function tokenElement({ kind, text, tokens = [], language = '' }) {
 	const inner = () => tokens.map(tokenElement);
 	switch (kind) {

@@ -7,7 +7,7 @@ import {
 import { addPending, dropPending, newPending, openOutbox, restorePending, settlePending } from './outbox.js';
 import { drawComposer, focusWriting, insertName, insertQuote, listenToText, typesOnScreen } from './composer.js';
 import { askModeration, askPassword, moveFocus, openMenu, showBans, stopModerating } from './menu.js';
-import { fragmentOf, isRoomName, mentions, quoteOf, roomOfFragment, sameName } from './text.js';
+import { fragmentOf, isRoomName, mentions, quoteOf, roomOfFragment } from './text.js';
 import { $, copyText, setText, translate } from './dom.js';
 import { drawConnection, drawPanel } from './panel.js';
 import { randomKey, request, roomPath } from './network.js';
@@ -31,6 +31,7 @@ const follows = () => local.get('followed') ?? {};
 const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
 
 const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
+/** @type {any} */
 const page = {
 	say, local, chat, followed, leaveRoom, reply, listed: [], naming: false, nameError: null, moderation: { available: false, moderator: false },
 	moderate: () => askPassword(say, refreshModeration), showBans: () => showBans(say), stopModerating: () => stopModerating().then(refreshModeration),
@@ -41,7 +42,8 @@ const outbox = openOutbox(chat, () => {
 	changed();
 });
 const log = openLog({ loadOlder, changed, shown: () => ({ state: current() }) });
-let feed = null;
+/** @type {ReturnType<typeof openFeed>} */
+let feed;
 let toFollow = ''; // The room just opened, until it is heard.
 let drawing = false;
 let loading = false;
@@ -259,8 +261,8 @@ function reply({ name, text }) {
 /** The names that may be meant: who spoke last comes first. */
 function likelyNames() {
 	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
-	const seen = new Map(names.map((name) => [name.toLowerCase(), name]).reverse());
-	return [...seen.values()].reverse().filter((name) => name && !sameName(name, chat.name));
+	const seen = new Set(['', chat.name.toLowerCase()]);
+	return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
 }
 
 async function invite({ currentTarget: button }) {

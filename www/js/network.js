@@ -20,6 +20,7 @@ export function backoffMillis(attempt, random = Math.random()) {
 
 /**
  * What an answer means: `done`, worth trying again `later`, or `failed` until a person does something.
+ * @param {any} body
  * @returns {Answer}
  */
 export function judgeAnswer(status, body = null, retryAfter = '') {
@@ -37,9 +38,10 @@ export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
 /**
  * @param {string} url
+ * @param {{ method?: string, headers?: Record<string, string>, json?: any }} options
  * @returns {Promise<Answer>}
  */
-export async function request(url, { method = 'GET', headers = {}, json = undefined } = {}) {
+export async function request(url, { method = 'GET', headers = {}, json } = {}) {
 	const abort = new AbortController();
 	const timer = setTimeout(() => abort.abort(), ANSWER_MILLIS);
 	try {
@@ -82,6 +84,7 @@ export const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heart
  * it tries. A refusal that another try would only repeat ends this one.
  */
 export function openStream({ chat, quiet, deliver, report, refuse }) {
+	/** @type {EventSource | null} */
 	let source = null;
 	let timer;
 	let attempt = 0;
@@ -111,7 +114,7 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 
 	async function lose(refused) {
 		const current = source;
-		current.close();
+		current?.close();
 		const why = refused ? await askStatus(streamUrl(chat)) : judgeAnswer(0);
 		if (source !== current || closed) return;
 		source = null;

@@ -1,6 +1,6 @@
 //! The table of bad requests.
 
-use crate::support::Request;
+use crate::common::Request;
 
 /// A bad request, and how it is to be refused.
 pub(super) struct Bad {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::{content, file, held, kept, lines, texts};
-use crate::crowd::{figure, id_of};
-use crate::support::{
-    Client, EventStream, Folder, Process, Request, Response, Server, eventually, get, say, under,
+use crate::common::{
+    Client, EventStream, Folder, Process, Request, Server, eventually, figure, get, id_of, say,
+    under,
 };
 
 /// More than the size from which on a rewrite is worth it: 1 MiB.
@@ -32,14 +32,6 @@ async fn outgrown(folder: &Path) -> Vec<String> {
     }
     chat.close().await;
     all
-}
-
-async fn answer(client: &mut Client, request: &Request) -> Option<Response> {
-    client.try_send(&request.to_bytes()).await.ok()?;
-    let mut head = client.head().await?;
-    let length = head.header("content-length")?.parse().ok()?;
-    head.body = client.take(length).await;
-    Some(head)
 }
 
 /// A server on a copy of a journal that it wants to rewrite, under strace where a step is to be
@@ -91,7 +83,7 @@ async fn post_read_to_the_end(server: &mut Process) -> Vec<String> {
         assert!(answered.len() < 5_000, "the server was to be killed");
         let text = format!("more {}", answered.len());
         let request = Request::post_text("/chat?name=a", &text);
-        match answer(&mut client, &request).await {
+        match client.try_ask(&request).await {
             Some(answer) => drop(answer.expect(201, "")),
             None => break,
         }
@@ -161,7 +153,7 @@ async fn a_rewrite_killed_between_its_last_two_steps_loses_nothing() {
     let poster = tokio::spawn(async move {
         let mut client = Client::connect(address).await;
         let request = Request::post_text("/chat?name=a", "more 0");
-        answer(&mut client, &request).await
+        client.try_ask(&request).await
     });
     eventually("the new file has the name", async || {
         file(&data(&folder))

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::{held, lines, texts};
-use crate::support::{
+use super::{held, lines, texts, with_mounts};
+use crate::common::{
     Client, EventStream, Folder, Process, Request, Response, eventually, get, within,
 };
 
@@ -70,14 +70,7 @@ async fn a_full_disk_refuses_messages_until_there_is_room() {
     // The mount is seen by the server alone, and goes with it.
     let mounted = format!("mount -t tmpfs -o size=128k tmpfs {data} && exec \"$0\" \"$@\"");
     let server = Process::start_under(
-        &[
-            "unshare",
-            "--mount",
-            "--map-root-user",
-            "sh",
-            "-c",
-            &mounted,
-        ],
+        &with_mounts(&mounted),
         &[&QUIET[..], &["--fsync=always", "--data", data]].concat(),
     )
     .await;

@@ -5,21 +5,21 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use chatroom::EventId;
-use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{held, lines};
-use crate::crowd::{Chance, Follower, Progress, Seen, finished, id_of};
-use crate::support::{Client, Folder, Process, Request, within};
+use crate::common::{
+    Client, Folder, Follower, Process, Progress, Random, Request, Seen, finished, id_of, within,
+};
 
 const POSTERS: u64 = 4;
 const FOLLOWERS: usize = 3;
 /// How often the server is killed, unless the environment says `CHATROOM_KILLS`.
 const KILLS: u64 = 6;
 /// A server answers so many posts at most before it is killed.
-const MOST_POSTS: u64 = 120;
+const MOST_POSTS: usize = 120;
 
 /// Which server it is, counted from the first, and where.
 type Whereabouts = watch::Receiver<(u64, SocketAddr)>;
@@ -56,7 +56,7 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
         .map(|_| tokio::spawn(follow(whereabouts.clone(), in_all.clone())))
         .collect();
 
-    let mut chance = Chance::new(kills);
+    let mut chance = Random::seeded(kills);
     let mut promised: BTreeMap<EventId, String> = BTreeMap::new();
     for kill in 1..=kills {
         for _ in 0..1 + chance.below(MOST_POSTS) {
@@ -124,32 +124,13 @@ async fn post(
             let text = format!("{count} of poster {n}");
             let request = Request::post_text(&format!("/chat?name=poster{n}"), &text)
                 .header("Idempotency-Key", format!("{n}-{count}"));
-            let Some(id) = answer(&mut client, &request).await else {
+            let Some(answer) = client.try_ask(&request).await else {
                 break;
             };
+            assert!(matches!(answer.status, 200 | 201), "{}", answer.head);
+            let id = id_of(&answer.json());
             count += 1;
             answered.send((id, text)).expect("the test listens");
-        }
-    }
-}
-
-/// Posts once; `None` where the server went before it answered whole.
-async fn answer(client: &mut Client, request: &Request) -> Option<EventId> {
-    client.socket().write_all(&request.to_bytes()).await.ok()?;
-    let mut bytes = Vec::new();
-    loop {
-        let read = tokio::io::AsyncReadExt::read_buf(client.socket(), &mut bytes);
-        if within("an answer", read).await.ok()? == 0 {
-            return None;
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        assert!(head.starts_with("HTTP/1.1 20"), "{text}");
-        // The whole answer is JSON; a piece of it is not.
-        if let Ok(message) = serde_json::from_str(body) {
-            return Some(id_of(&message));
         }
     }
 }

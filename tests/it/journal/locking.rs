@@ -1,7 +1,7 @@
 //! One folder, one server; and a folder that cannot be used is refused with its reason.
 
-use super::{held, reopened, texts};
-use crate::support::{Folder, Process, say, under, within};
+use super::{held, reopened, texts, with_mounts};
+use crate::common::{Folder, Process, say, under, within};
 
 #[tokio::test]
 async fn a_second_server_is_kept_out_and_the_first_goes_on() {
@@ -44,14 +44,7 @@ async fn a_folder_that_is_read_only_is_refused() {
         "mount --bind {data} {data} && mount -o remount,ro,bind {data} && exec \"$0\" \"$@\""
     );
     let mut command = under(
-        &[
-            "unshare",
-            "--mount",
-            "--map-root-user",
-            "sh",
-            "-c",
-            &mounted,
-        ],
+        &with_mounts(&mounted),
         &["--listen=127.0.0.1:0", "--data", data],
         &[],
     );

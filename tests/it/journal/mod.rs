@@ -13,7 +13,13 @@ use std::path::{Path, PathBuf};
 use chatroom::{Builder, Fsync};
 use serde_json::Value;
 
-use crate::support::{Server, get, unlimited};
+use crate::common::{Server, retained, texts, unlimited};
+
+/// A wrapper that runs the server in mounts of its own, which a shell command has made before. They
+/// end with the server.
+fn with_mounts(shell: &str) -> [&str; 6] {
+    ["unshare", "--mount", "--map-root-user", "sh", "-c", shell]
+}
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("messages.jsonl")
@@ -41,29 +47,9 @@ fn kept(folder: &Path) -> Builder {
         .history_bytes(0)
 }
 
-/// All messages that a server holds in the lobby, oldest first.
+/// All messages that a server retains in the lobby, oldest first.
 async fn held(address: SocketAddr) -> Vec<Value> {
-    let mut all: Vec<Value> = Vec::new();
-    let mut before = String::new();
-    loop {
-        let page = get(address, &format!("/chat/lobby/messages?limit=500{before}"))
-            .await
-            .expect(200, "")
-            .json();
-        let messages = page["messages"].as_array().expect("a list").clone();
-        let Some(oldest) = messages.first() else {
-            return all;
-        };
-        before = format!("&before={}", oldest["eventId"].as_str().expect("an id"));
-        all.splice(0..0, messages);
-    }
-}
-
-fn texts(messages: &[Value]) -> Vec<&str> {
-    messages
-        .iter()
-        .map(|message| message["text"].as_str().expect("a text"))
-        .collect()
+    retained(address, "lobby").await
 }
 
 /// What a chat holds in the lobby that is opened on this folder; with one more message posted.

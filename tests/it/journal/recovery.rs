@@ -6,8 +6,7 @@ use std::path::Path;
 use chatroom::{EventId, Fsync, ManualClock};
 
 use super::{content, file, held, kept, lines, reopened, texts};
-use crate::crowd::id_of;
-use crate::support::{EventStream, Folder, Process, Request, Server, eventually, get};
+use crate::common::{EventStream, Folder, Process, Request, Server, eventually, get, id_of};
 
 const TEXTS: [&str; 4] = [
     "first",

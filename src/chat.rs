@@ -1,0 +1,318 @@
+//! A chat inside a program: mounted as a service, spoken to and listened to without a request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use hyper::body::Body as HttpBody;
+use hyper::service::Service;
+use hyper::{Request, Response};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::Builder;
+use crate::counters::count;
+use crate::http::body::Body;
+use crate::http::messages::message_text;
+use crate::http::routes;
+use crate::http::site::Site;
+use crate::listener::{Listener, Rooms};
+use crate::refusal::Refusal;
+use crate::report::Reporter;
+use crate::rooms::author::Author;
+use crate::rooms::hub::{Committed, Range};
+use crate::rooms::id::EventId;
+use crate::rooms::members::Claim;
+use crate::rooms::message::{Draft, Message, RemovedBy};
+use crate::rooms::names::{MemberName, RoomName};
+use crate::rooms::stream::Start;
+
+/// How often rooms are told who joined and left, and idle state is forgotten.
+const TICK: Duration = Duration::from_secs(1);
+/// Heartbeats are checked this many times in their period, but not more often than
+/// [`SHORTEST_BEAT`] and at least once a [`TICK`]: they may be this late.
+const BEATS_PER_PERIOD: u32 = 16;
+const SHORTEST_BEAT: Duration = Duration::from_millis(50);
+
+/// A chat: rooms, the people in them and what they said, with the interface by which browsers
+/// reach it.
+///
+/// It is a [`hyper::service::Service`] for requests with any body, cheap to clone, and independent
+/// of other chats in the process. Its tasks end when the last clone is dropped, or with
+/// [`Chat::close`].
+#[derive(Clone)]
+pub struct Chat {
+    site: Arc<Site>,
+    limits: ServerLimits,
+    housekeeping: Arc<Housekeeping>,
+}
+
+/// The tasks of a chat, which end with it.
+struct Housekeeping(Vec<JoinHandle<()>>);
+
+/// What a server does to the connections of a chat.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerLimits {
+    /// A client that takes nothing this long is cut; `None` means never.
+    pub(crate) write_timeout: Option<Duration>,
+    /// How long shutdown may take; `None` means as long as it needs.
+    pub(crate) drain: Option<Duration>,
+    /// Open connections at most; `usize::MAX` means no limit.
+    pub(crate) connections: usize,
+    /// Open connections of one address at most; `usize::MAX` means no limit.
+    pub(crate) connections_of_address: usize,
+}
+
+impl Chat {
+    /// A builder with the defaults of the program's options.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn new(site: Site, limits: ServerLimits) -> Chat {
+        let heartbeat = site.hub.heartbeat();
+        let site = Arc::new(site);
+        let mut tasks = vec![tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick))];
+        if let Some(period) = heartbeat {
+            let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
+            tasks.push(tokio::spawn(every(beat, Arc::downgrade(&site), Site::beat)));
+        }
+        Chat {
+            site,
+            limits,
+            housekeeping: Arc::new(Housekeeping(tasks)),
+        }
+    }
+
+    /// Sends a message to a room under a name that nobody is connected under.
+    ///
+    /// When this returns, the message is stored as the chat stores messages, and is in the queue of
+    /// every client of the room. The message rate does not apply.
+    ///
+    /// # Errors
+    /// `bad-room`, `room-not-offered`, `bad-name`, `name-taken`, `bad-text`, `too-large`,
+    /// `too-many-rooms`, `storage-full`, `storage-failed`, `draining`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// let message = chat.post("lobby", "door bell", "Somebody is at the door.").await?;
+    /// assert_eq!(message.text.as_str(), "Somebody is at the door.");
+    /// assert!(!message.member);
+    /// # Ok(()) }
+    /// ```
+    pub async fn post(&self, room: &str, name: &str, text: &str) -> Result<Message, Refusal> {
+        let room = self.room(room)?;
+        let name = member_name(name)?;
+        let (name, member) = self.site.hub.speaker(&room, Some(name), None)?;
+        self.send(&room, name, member, text).await
+    }
+
+    /// Listens to one room (`"lobby"`) or several (`["a", "b"]`, at most 32), as a stream without a
+    /// name does.
+    ///
+    /// # Errors
+    /// `bad-room`, `bad-request` (no rooms, or too many), `room-not-offered`, `too-many-rooms`,
+    /// `draining`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use chatroom::{Chat, Heard};
+    ///
+    /// let chat = Chat::builder().build()?;
+    /// let mut listener = chat.listen(["lobby", "dev"])?;
+    /// chat.post("dev", "alice", "hello").await?;
+    /// match listener.next().await {
+    ///     Some(Heard::Message(message)) => assert_eq!(message.room.as_str(), "dev"),
+    ///     other => panic!("{other:?}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn listen(&self, rooms: impl Rooms) -> Result<Listener, Refusal> {
+        self.subscribe(rooms, None)
+    }
+
+    /// Joins one or several rooms under a name, which is nobody else's there as long as the listener
+    /// lives.
+    ///
+    /// # Errors
+    /// Those of [`Chat::listen`], and `bad-name`, `name-taken`.
+    pub fn join(&self, rooms: impl Rooms, name: &str) -> Result<Listener, Refusal> {
+        self.subscribe(rooms, Some(member_name(name)?))
+    }
+
+    /// The newest messages that a room retains, at most `limit` of them, oldest first.
+    ///
+    /// # Errors
+    /// `bad-room`, `room-not-offered`.
+    pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
+        let range = Range {
+            limit,
+            ..Range::default()
+        };
+        let page = self.site.hub.page(&self.room(room)?, range);
+        let messages = page.messages.iter();
+        Ok(messages
+            .filter_map(|frame| Message::from_frame(frame))
+            .collect())
+    }
+
+    /// The names of everybody in a room, sorted.
+    ///
+    /// # Errors
+    /// `bad-room`, `room-not-offered`.
+    pub fn members(&self, room: &str) -> Result<Vec<MemberName>, Refusal> {
+        Ok(self.site.hub.members(&self.room(room)?).0)
+    }
+
+    /// Removes a message, as a moderator does. Removing it again changes nothing.
+    ///
+    /// # Errors
+    /// `bad-room`, `room-not-offered`, `not-found`, `storage-full`, `storage-failed`, `draining`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// let spam = chat.post("lobby", "bot", "Buy now!").await?;
+    /// chat.remove("lobby", spam.id).await?;
+    /// assert!(chat.history("lobby", 50)?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub async fn remove(&self, room: &str, message: EventId) -> Result<(), Refusal> {
+        let room = self.room(room)?;
+        let removed = self.site.remove(&room, message, RemovedBy::Moderator).await;
+        removed.map(drop)
+    }
+
+    /// Bans an author for a while from taking part, together with the address at which the author
+    /// was last seen if `with_address` is set. Streams that this concerns end at once.
+    ///
+    /// # Errors
+    /// `too-many-bans`, `storage-failed`, or `bad-request` if the address is a trusted proxy's.
+    pub fn ban(&self, author: Author, time: Duration, with_address: bool) -> Result<(), Refusal> {
+        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let until = self.site.hub.clock().unix_ms().saturating_add(ms);
+        self.site.ban(author, until, with_address).map(drop)
+    }
+
+    /// Closes the chat in good order: no new streams and messages, those in flight are committed,
+    /// the journal is synced, every stream says goodbye and ends. [`serve`](crate::serve) does this
+    /// by itself.
+    pub async fn close(&self) {
+        self.site.drain().await;
+        self.housekeeping.end();
+    }
+
+    fn subscribe(&self, rooms: impl Rooms, name: Option<MemberName>) -> Result<Listener, Refusal> {
+        let rooms: Vec<RoomName> = rooms
+            .names()
+            .iter()
+            .map(|room| self.room(room))
+            .collect::<Result<_, _>>()?;
+        let claim = name.clone().map(|name| Claim {
+            name,
+            session: self.site.sessions.issue(),
+            author: None,
+            address: None,
+        });
+        let start = Start::default();
+        let stream = self.site.hub.subscribe(&rooms, claim, None, start)?;
+        Ok(Listener::new(self.clone(), rooms, name, stream))
+    }
+
+    pub(crate) async fn send(
+        &self,
+        room: &RoomName,
+        name: MemberName,
+        member: bool,
+        text: &str,
+    ) -> Result<Message, Refusal> {
+        let draft = Draft::Message {
+            name,
+            author: None,
+            member,
+            text: message_text(&self.site, text)?,
+            key: None,
+        };
+        let (Committed::New(frame) | Committed::Duplicate(frame)) =
+            self.site.append(room, draft).await?;
+        // The frame of a message always has one.
+        Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
+    }
+
+    fn room(&self, room: &str) -> Result<RoomName, Refusal> {
+        let room = RoomName::parse(room).map_err(|_| Refusal::BadRoom)?;
+        self.site.offered(room)
+    }
+
+    pub(crate) fn limits(&self) -> ServerLimits {
+        self.limits
+    }
+
+    pub(crate) fn report(&self) -> &Reporter {
+        &self.site.report
+    }
+
+    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
+        let proxies = &self.site.settings.policy.trusted_proxies;
+        proxies.contains(&peer.to_canonical())
+    }
+
+    /// Notes that a client was cut because it took nothing.
+    pub(crate) fn note_stalled_write(&self) {
+        count(&self.site.counters.stalled_writes);
+    }
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chat")
+            .field("prefix", &self.site.settings.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<B> Service<Request<B>> for Chat
+where
+    B: HttpBody + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<B>) -> Self::Future {
+        let chat = self.clone();
+        Box::pin(async move { Ok(routes::answer(&chat.site, request).await) })
+    }
+}
+
+impl Housekeeping {
+    fn end(&self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Drop for Housekeeping {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Repeats some work as long as the site exists.
+async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(site) = site.upgrade() else { return };
+        work(&site);
+    }
+}
+
+fn member_name(name: &str) -> Result<MemberName, Refusal> {
+    MemberName::parse(name).map_err(|_| Refusal::BadName)
+}

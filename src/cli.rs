@@ -1,0 +1,363 @@
+//! The program's command line: one table drives the options, their environment variables, their
+//! defaults and the help. It is for `main.rs` alone, and no part of the library's public API.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::mem;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use crate::http::guard;
+use crate::report;
+use crate::{Builder, Fsync, LogLevel, RoomName};
+
+/// What the program is asked to do.
+pub enum Command {
+    /// Serve a chat.
+    Serve(Box<Options>),
+    /// Ask the server at this address for its health.
+    Check(SocketAddr),
+    /// Print this text.
+    Print(String),
+}
+
+/// How to serve a chat.
+pub struct Options {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The chat.
+    pub chat: Builder,
+    /// What the operator should know about these options, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// One option of the table.
+struct Spec {
+    name: &'static str,
+    value: &'static str,
+    /// Empty for an option that is off, or open, until it is given.
+    default: &'static str,
+    repeatable: bool,
+    /// The value may hold a password, so no error repeats it.
+    secret: bool,
+    meaning: &'static str,
+    apply: fn(&mut Options, &str) -> Result<(), String>,
+}
+
+/// What most options have in common.
+const SPEC: Spec = Spec {
+    name: "",
+    value: "",
+    default: "",
+    repeatable: false,
+    secret: false,
+    meaning: "",
+    apply: |_, _| Ok(()),
+};
+
+#[rustfmt::skip]
+const TABLE: &[Spec] = &[
+    Spec { name: "listen", value: "ADDR", default: "127.0.0.1:8080", meaning: "where to listen; PORT means 127.0.0.1:PORT, 0 picks one", apply: |o, v| {
+        o.listen = address(v).ok_or("expected an IP address with a port, such as 127.0.0.1:8080, or a port")?;
+        Ok(())
+    }, ..SPEC },
+    Spec { name: "data", value: "DIR", meaning: "keep messages across restarts in this folder (default: in memory only)", apply: |o, v| {
+        if v.is_empty() {
+            return Err("expected a folder".into());
+        }
+        o.set(Builder::data, v)
+    }, ..SPEC },
+    Spec { name: "fsync", value: "always|everysec|no", default: "everysec", meaning: "when a message counts as stored, with --data", apply: |o, v| {
+        o.set(Builder::fsync, match v {
+            "always" => Fsync::Always,
+            "everysec" => Fsync::EverySecond,
+            "no" => Fsync::No,
+            _ => return Err("expected always, everysec or no".into()),
+        })
+    }, ..SPEC },
+    Spec { name: "redis", value: "URL", secret: true, meaning: "share the rooms with other servers; needs the Cargo feature redis", apply: redis, ..SPEC },
+    Spec { name: "password-file", value: "FILE", meaning: "ask everyone for the password in this file (default: ask nobody)", apply: |o, v| {
+        let password = password(o, v)?;
+        o.try_set(|chat| chat.password(password), "the file is empty")
+    }, ..SPEC },
+    Spec { name: "moderator-password-file", value: "FILE", meaning: "who knows the password in this file may remove messages and ban", apply: |o, v| {
+        let password = password(o, v)?;
+        o.try_set(|chat| chat.moderator_password(password), "the file is empty")
+    }, ..SPEC },
+    Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |o, v| {
+        let room = RoomName::parse(v).map_err(|_| "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)")?;
+        o.set(Builder::room, room)
+    }, ..SPEC },
+    Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |o, v| {
+        o.try_set(|chat| chat.allow_origin(v), "expected an origin, such as https://example.org")
+    }, ..SPEC },
+    Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |o, v| {
+        if !guard::is_host(v) {
+            return Err("expected a host name such as chat.example.org, or an IP address".into());
+        }
+        o.set(Builder::allow_host, v)
+    }, ..SPEC },
+    Spec { name: "trusted-proxy", value: "IP", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |o, v| {
+        let proxy = v.parse().map_err(|_| "expected an IP address")?;
+        o.set(Builder::trusted_proxy, proxy)
+    }, ..SPEC },
+    Spec { name: "heartbeat", value: "SECONDS", default: "15", meaning: "send a heartbeat on a stream that was silent this long", apply: |o, v| o.set(Builder::heartbeat, seconds(v)?), ..SPEC },
+    Spec { name: "history", value: "COUNT", default: "500", meaning: "messages retained per room", apply: |o, v| o.set(Builder::history, count(v)?), ..SPEC },
+    Spec { name: "history-bytes", value: "BYTES", default: "262144", meaning: "bytes of messages retained per room", apply: |o, v| o.set(Builder::history_bytes, count(v)?), ..SPEC },
+    Spec { name: "history-age", value: "SECONDS", default: "0", meaning: "evict messages that are older", apply: |o, v| o.set(Builder::history_age, seconds(v)?), ..SPEC },
+    Spec { name: "max-rooms", value: "COUNT", default: "256", meaning: "most rooms", apply: |o, v| o.set(Builder::max_rooms, count(v)?), ..SPEC },
+    Spec { name: "max-streams", value: "COUNT", default: "10000", meaning: "most open streams", apply: |o, v| o.set(Builder::max_streams, count(v)?), ..SPEC },
+    Spec { name: "max-streams-per-ip", value: "COUNT", default: "100", meaning: "most open streams of one address (IPv6: of one /64)", apply: |o, v| o.set(Builder::max_streams_per_ip, count(v)?), ..SPEC },
+    Spec { name: "max-message", value: "BYTES", default: "4096", meaning: "longest text of a message", apply: |o, v| o.set(Builder::max_message, count(v)?), ..SPEC },
+    Spec { name: "message-rate", value: "N", default: "2", meaning: "messages a second from one sender; ten times that at once", apply: |o, v| {
+        let rate = v.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+        o.set(Builder::message_rate, rate.ok_or("expected a number, 0 for no limit")?)
+    }, ..SPEC },
+    Spec { name: "room-ttl", value: "SECONDS", default: "2592000", meaning: "forget a room that was idle and empty this long", apply: |o, v| o.set(Builder::room_ttl, seconds(v)?), ..SPEC },
+    Spec { name: "write-timeout", value: "SECONDS", default: "10", meaning: "cut a client that takes nothing this long", apply: |o, v| o.set(Builder::write_timeout, seconds(v)?), ..SPEC },
+    Spec { name: "drain", value: "SECONDS", default: "5", meaning: "how long shutdown may take", apply: |o, v| o.set(Builder::drain, seconds(v)?), ..SPEC },
+    Spec { name: "log", value: "error|info|debug", default: "info", meaning: "what to log to stderr", apply: |o, v| {
+        o.set(Builder::log, match v {
+            "error" => LogLevel::Error,
+            "info" => LogLevel::Info,
+            "debug" => LogLevel::Debug,
+            _ => return Err("expected error, info or debug".into()),
+        })
+    }, ..SPEC },
+];
+
+impl Options {
+    fn set<T>(&mut self, method: fn(Builder, T) -> Builder, value: T) -> Result<(), String> {
+        self.chat = method(mem::take(&mut self.chat), value);
+        Ok(())
+    }
+
+    fn try_set<E>(
+        &mut self,
+        change: impl FnOnce(Builder) -> Result<Builder, E>,
+        expected: &str,
+    ) -> Result<(), String> {
+        self.chat = change(mem::take(&mut self.chat)).map_err(|_| expected)?;
+        Ok(())
+    }
+}
+
+/// Writes a warning to stderr.
+pub fn warn(line: &str) {
+    report::warn(line);
+}
+
+/// Reads the command line (without the program's name) and the environment; the command line wins,
+/// and an empty variable counts as not set.
+///
+/// # Errors
+/// One line that names the option or variable and says what was expected.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, String> {
+    read(arguments.into_iter(), environment).map_err(|line| line.replace(char::is_control, " "))
+}
+
+fn read(
+    mut arguments: impl Iterator<Item = OsString>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Command, String> {
+    let mut given: HashMap<&'static str, Vec<String>> = HashMap::new();
+    let mut check = false;
+    while let Some(argument) = arguments.next() {
+        let argument = utf8(argument)?;
+        match argument.as_str() {
+            "-h" | "--help" => return Ok(Command::Print(help())),
+            "-V" | "--version" => {
+                let version = concat!("chatroom ", env!("CARGO_PKG_VERSION"), "\n");
+                return Ok(Command::Print(version.into()));
+            }
+            "--check" => check = true,
+            _ => {
+                let (name, value) = match argument.split_once('=') {
+                    Some((name, value)) => (name, Some(value.to_owned())),
+                    None => (argument.as_str(), None),
+                };
+                let spec =
+                    find(name).ok_or_else(|| format!("{name}: unknown option; see --help"))?;
+                let value = match value.map_or_else(|| arguments.next().map(utf8), |v| Some(Ok(v)))
+                {
+                    Some(value) => value.map_err(|error| format!("{name} {error}"))?,
+                    None => return Err(format!("{name}: expected a value: {}", spec.value)),
+                };
+                let values = given.entry(spec.name).or_default();
+                if !spec.repeatable {
+                    values.clear();
+                }
+                values.push(value);
+            }
+        }
+    }
+    let options = apply(given, environment)?;
+    Ok(if check {
+        Command::Check(options.listen)
+    } else {
+        Command::Serve(Box::new(options))
+    })
+}
+
+fn apply(
+    mut given: HashMap<&'static str, Vec<String>>,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Options, String> {
+    let mut options = Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        chat: Builder::default(),
+        warnings: Vec::new(),
+    };
+    for spec in TABLE {
+        let mut source = format!("--{}", spec.name);
+        if !given.contains_key(spec.name) {
+            let variable = variable(spec);
+            let value = environment(&variable).filter(|value| !value.is_empty());
+            let value = value.map(utf8).transpose();
+            let values = match value.map_err(|error| format!("{variable} {error}"))? {
+                Some(value) if spec.repeatable => {
+                    value.split(',').map(|one| one.trim().to_owned()).collect()
+                }
+                Some(value) => vec![value],
+                None if spec.default.is_empty() => continue,
+                None => {
+                    (spec.apply)(&mut options, spec.default)?;
+                    continue;
+                }
+            };
+            source = variable;
+            given.insert(spec.name, values);
+        }
+        for value in &given[spec.name] {
+            (spec.apply)(&mut options, value).map_err(|expected| match spec.secret {
+                true => format!("{source}: {expected}"),
+                false => format!("{source} {value}: {expected}"),
+            })?;
+        }
+    }
+    let loopback = options.listen.ip().is_loopback();
+    let has = |name: &str| given.contains_key(name);
+    if has("redis") && has("data") {
+        return Err("--redis: excludes --data; Redis keeps the messages".into());
+    }
+    if loopback && !has("allow-host") {
+        for host in ["localhost", "127.0.0.1", "[::1]"] {
+            options.set(Builder::allow_host, host)?;
+        }
+    }
+    if !loopback && !has("password-file") {
+        options.warnings.push(format!(
+            "everyone who can reach {} can read and write without a password: see --password-file",
+            options.listen
+        ));
+    } else if !loopback && !has("trusted-proxy") {
+        options.warnings.push("the password crosses the network unencrypted: put a proxy with TLS in front, and name it with --trusted-proxy".into());
+    }
+    Ok(options)
+}
+
+fn find(argument: &str) -> Option<&'static Spec> {
+    let name = argument.strip_prefix("--")?;
+    TABLE.iter().find(|spec| spec.name == name)
+}
+
+fn variable(spec: &Spec) -> String {
+    format!("CHATROOM_{}", spec.name.to_uppercase().replace('-', "_"))
+}
+
+fn help() -> String {
+    let mut text = String::from(
+        "A chat room server: people open its page, join a room and talk.\n\nUsage: chatroom [OPTIONS]\n\n",
+    );
+    let mut line = |option: &str, meaning: &str| {
+        text.push_str(&format!("  {option:<31} {meaning}\n"));
+    };
+    for spec in TABLE {
+        let mut meaning = spec.meaning.to_owned();
+        if !spec.default.is_empty() {
+            meaning.push_str(&format!(" (default: {})", spec.default));
+        }
+        if spec.repeatable {
+            meaning.push_str("; may be repeated");
+        }
+        line(&format!("--{} {}", spec.name, spec.value), &meaning);
+    }
+    line(
+        "--check",
+        "ask the server at --listen for its health; exit code 0 or 1",
+    );
+    line("-h, --help", "print this help");
+    line("-V, --version", "print the version");
+    text.push_str("\nEvery option has an environment variable: --max-rooms is CHATROOM_MAX_ROOMS. Where an option may be\nrepeated, its variable takes a list with commas. The command line wins, and an empty variable counts as\nnot set. 0 switches a limit off.\n");
+    text
+}
+
+fn utf8(value: OsString) -> Result<String, String> {
+    value
+        .into_string()
+        .map_err(|value| format!("{value:?}: expected UTF-8"))
+}
+
+/// An address; without a host, or with `localhost`, one on loopback.
+fn address(text: &str) -> Option<SocketAddr> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    if !matches!(host, "" | "localhost") {
+        return text.parse().ok();
+    }
+    let port = u16::try_from(count(port).ok()?).ok()?;
+    Some((Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// Reads a password file, which holds nothing else.
+fn password(options: &mut Options, path: &str) -> Result<Vec<u8>, String> {
+    let cannot_read = |error| format!("cannot read it: {error}");
+    let mut file = File::open(path).map_err(cannot_read)?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content).map_err(cannot_read)?;
+    let mode = file.metadata().map_err(cannot_read)?.permissions().mode();
+    if mode & 0o004 != 0 {
+        options.warnings.push(format!(
+            "{path} can be read by every user of this machine: chmod 600 {path}"
+        ));
+    }
+    let line = content.strip_suffix(b"\n").unwrap_or(&content);
+    if line.starts_with("\u{feff}".as_bytes()) {
+        return Err("the file begins with a byte order mark: save it without one".into());
+    }
+    if line.contains(&b'\n') {
+        return Err("the file has more than one line: expected the password alone".into());
+    }
+    Ok(content)
+}
+
+#[cfg(feature = "redis")]
+fn redis(options: &mut Options, url: &str) -> Result<(), String> {
+    options.set(Builder::redis, url)
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &mut Options, _: &str) -> Result<(), String> {
+    Err("this program was built without the Cargo feature redis".into())
+}
+
+fn count(value: &str) -> Result<usize, String> {
+    let digits = value.bytes().all(|b| b.is_ascii_digit());
+    let number = value.parse().ok().filter(|_| digits);
+    number.ok_or_else(|| "expected a whole number, 0 for no limit".into())
+}
+
+fn seconds(value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok();
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .ok_or_else(|| "expected a number of seconds, 0 for no limit".into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,324 @@
+use std::fs::Permissions;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use super::*;
+
+fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
+    let find = |name: &str| {
+        let set = environment.iter().find(|(variable, _)| *variable == name);
+        set.map(|(_, value)| OsString::from(value))
+    };
+    parse(arguments.iter().map(OsString::from), find)
+}
+
+fn options(arguments: &[&str]) -> Options {
+    match parsed(arguments, &[]) {
+        Ok(Command::Serve(options)) => *options,
+        Ok(_) => panic!("another command"),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// The error of bad options, which is one line.
+fn error(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let error = parsed(arguments, environment).err().expect("an error");
+    assert!(!error.contains(char::is_control), "{error}");
+    error
+}
+
+fn listen(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    match parsed(arguments, environment) {
+        Ok(Command::Serve(options)) => options.listen.to_string(),
+        Ok(_) => "another command".into(),
+        Err(error) => error,
+    }
+}
+
+/// A password file of a test, removed at its end.
+struct File(PathBuf);
+
+impl File {
+    fn new(test: &str, content: &[u8], mode: u32) -> File {
+        let path = std::env::temp_dir().join(format!("chatroom-{test}-{}", std::process::id()));
+        std::fs::write(&path, content).expect("the folder can be written");
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("it is ours");
+        File(path)
+    }
+
+    fn as_str(&self) -> &str {
+        self.0.to_str().expect("the path is UTF-8")
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_over_the_default() {
+    let environment = [("CHATROOM_LISTEN", "127.0.0.1:2")];
+    assert_eq!(listen(&[], &[]), "127.0.0.1:8080");
+    assert_eq!(listen(&[], &environment), "127.0.0.1:2");
+    assert_eq!(
+        listen(&["--listen", "127.0.0.1:3"], &environment),
+        "127.0.0.1:3"
+    );
+    assert_eq!(listen(&["--listen=[::1]:4"], &environment), "[::1]:4");
+    assert_eq!(
+        listen(&["--listen=[::1]:4", "--listen", "[::1]:5"], &[]),
+        "[::1]:5"
+    );
+    assert_eq!(listen(&[], &[("CHATROOM_LISTEN", "")]), "127.0.0.1:8080");
+}
+
+#[test]
+fn a_bad_one_is_named_in_one_line() {
+    for (arguments, environment, begins) in [
+        (&["--listen", "x"][..], &[][..], "--listen x: "),
+        (&["--listen"], &[], "--listen: expected a value"),
+        (&["--nonsense"], &[], "--nonsense: unknown option"),
+        (&["nonsense"], &[], "nonsense: unknown option"),
+        (&["--history", "-1"], &[], "--history -1: "),
+        (&["--history", "+1"], &[], "--history +1: "),
+        (&["--heartbeat", "NaN"], &[], "--heartbeat NaN: "),
+        (&["--message-rate", "-1"], &[], "--message-rate -1: "),
+        (&["--fsync", "sometimes"], &[], "--fsync sometimes: "),
+        (&["--data", ""], &[], "--data : "),
+        (&["--history-age", "old"], &[], "--history-age old: "),
+        (&["--room", "a b"], &[], "--room a b: "),
+        (&["--allow-origin", "*"], &[], "--allow-origin *: "),
+        (
+            &["--trusted-proxy", "localhost"],
+            &[],
+            "--trusted-proxy localhost: ",
+        ),
+        (
+            &["--password-file", "/nonexistent"],
+            &[],
+            "--password-file /nonexistent: cannot read",
+        ),
+        (
+            &[],
+            &[("CHATROOM_MAX_ROOMS", "many")],
+            "CHATROOM_MAX_ROOMS many: ",
+        ),
+        (
+            &[],
+            &[("CHATROOM_ROOM", "ok, not ok")],
+            "CHATROOM_ROOM not ok: ",
+        ),
+    ] {
+        let error = error(arguments, environment);
+        assert!(error.starts_with(begins), "{error}");
+    }
+}
+
+#[test]
+fn an_address_may_be_a_port_alone_or_a_local_name() {
+    for (given, address) in [
+        ("9000", "127.0.0.1:9000"),
+        (":9000", "127.0.0.1:9000"),
+        ("localhost:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:0", "0.0.0.0:0"),
+        ("[::1]:9000", "[::1]:9000"),
+    ] {
+        assert_eq!(listen(&["--listen", given], &[]), address);
+    }
+    for bad in [
+        "",
+        ":",
+        "+80",
+        "65536",
+        "::1",
+        "127.0.0.1",
+        "localhost",
+        "example.org:80",
+        "localhost:",
+    ] {
+        assert!(
+            error(&["--listen", bad], &[]).starts_with("--listen"),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_is_not_utf_8_is_refused_and_not_ignored() {
+    let broken = || OsString::from_vec(b"pass\xffword".to_vec());
+    let refused = |arguments: &[OsString], variable: &str| {
+        let find = |name: &str| (name == variable).then(broken);
+        parse(arguments.iter().cloned(), find).err()
+    };
+    for (arguments, variable, begins) in [
+        (
+            vec![],
+            "CHATROOM_PASSWORD_FILE",
+            "CHATROOM_PASSWORD_FILE \"pass",
+        ),
+        (vec![], "CHATROOM_ROOM", "CHATROOM_ROOM \"pass"),
+        (vec!["--data".into(), broken()], "", "--data \"pass"),
+        (vec![broken()], "", "\"pass"),
+        (
+            vec![OsString::from_vec(b"--data=\xff".to_vec())],
+            "",
+            "\"--data=\\xFF\"",
+        ),
+    ] {
+        let error = refused(&arguments, variable).unwrap_or_default();
+        assert!(
+            error.starts_with(begins),
+            "{variable} {arguments:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn an_error_stays_one_line_whatever_was_given() {
+    assert!(error(&["--listen", "a\nb"], &[]).starts_with("--listen a b: "));
+    assert!(error(&["--no\nsense"], &[]).starts_with("--no sense: "));
+}
+
+#[test]
+fn hosts_and_origins_are_checked() {
+    for bad in [
+        "https://x",
+        "a b",
+        "*.x",
+        "",
+        "x/",
+        "::1",
+        "me@x",
+        "x:port",
+        "[::1",
+        "\u{fc}.x",
+    ] {
+        assert!(
+            error(&["--allow-host", bad], &[]).starts_with("--allow-host"),
+            "{bad}"
+        );
+    }
+    for good in [
+        "chat.example.org",
+        "x:8080",
+        "10.0.0.1",
+        "[::1]",
+        "[::1]:80",
+        "my_host.",
+    ] {
+        options(&["--allow-host", good]);
+    }
+    for bad in ["https://*.x", "https://me@x", "https://x/"] {
+        assert!(
+            error(&["--allow-origin", bad], &[]).starts_with("--allow-origin"),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn a_password_file_holds_one_password_and_nothing_else() {
+    for option in ["--password-file", "--moderator-password-file"] {
+        for (content, expected) in [
+            (&b""[..], "empty"),
+            (b"\n", "empty"),
+            (b"one\ntwo\n", "more than one line"),
+            (b"one\n\n", "more than one line"),
+            (b"\xef\xbb\xbfone\n", "byte order mark"),
+        ] {
+            let file = File::new(&option[2..], content, 0o600);
+            let error = error(&[option, file.as_str()], &[]);
+            let begins = format!("{option} {}: ", file.as_str());
+            assert!(
+                error.starts_with(&begins) && error.contains(expected),
+                "{error}"
+            );
+        }
+    }
+    let file = File::new("mode", b"secret\r\n", 0o600);
+    assert!(
+        options(&["--password-file", file.as_str()])
+            .warnings
+            .is_empty()
+    );
+    let file = File::new("mode", b"secret", 0o644);
+    let warnings = options(&["--password-file", file.as_str()]).warnings;
+    assert!(
+        matches!(&warnings[..], [one] if one.contains("chmod 600")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn redis_needs_its_feature_and_excludes_data() {
+    let url = "redis://:secret@localhost";
+    for error in [
+        error(&["--redis", url, "--data", "x"], &[]),
+        error(&["--data", "x"], &[("CHATROOM_REDIS", url)]),
+        #[cfg(not(feature = "redis"))]
+        error(&["--redis", url], &[]),
+        #[cfg(not(feature = "redis"))]
+        error(&[], &[("CHATROOM_REDIS", url)]),
+    ] {
+        let expected = if cfg!(feature = "redis") {
+            "--data"
+        } else {
+            "feature redis"
+        };
+        assert!(
+            error.contains(expected) && !error.contains("secret"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn help_lists_every_option_with_its_default() {
+    let printed = |arguments: &[&str]| match parsed(arguments, &[]) {
+        Ok(Command::Print(text)) => text,
+        _ => panic!("{arguments:?} prints nothing"),
+    };
+    let help = printed(&["--help", "--nonsense"]);
+    for spec in TABLE {
+        assert!(
+            help.contains(&format!("--{} {}", spec.name, spec.value)),
+            "{}",
+            spec.name
+        );
+        assert!(help.contains(spec.default));
+    }
+    assert!(
+        help.lines().all(|line| line.chars().count() <= 120),
+        "{help}"
+    );
+    assert_eq!(printed(&["-h"]), help);
+    assert_eq!(printed(&["-V"]), printed(&["--version"]));
+}
+
+#[test]
+fn every_default_is_the_builders_own() {
+    // The help promises what the table applies; a program that embeds a chat gets the builder's
+    // defaults. They are the same.
+    let shown = |chat: Builder| format!("{:?}", chat.clock(crate::ManualClock::at(0)));
+    assert_eq!(
+        shown(options(&["--allow-host", "x"]).chat),
+        shown(Builder::default().allow_host("x"))
+    );
+}
+
+#[test]
+fn an_exposed_server_brings_a_warning() {
+    let file = File::new("exposed", b"secret\n", 0o600);
+    let password = ["--password-file", file.as_str()];
+    let open = ["--listen", "0.0.0.0:80"];
+    let warnings = |parts: &[&[&str]]| options(&parts.concat()).warnings.join("\n");
+    assert_eq!(warnings(&[&password]), "");
+    assert_eq!(warnings(&[&["--listen", "[::1]:80"]]), "");
+    assert!(warnings(&[&open]).contains("without a password"));
+    assert!(warnings(&[&open, &password]).contains("unencrypted"));
+    let proxy = ["--trusted-proxy", "10.0.0.1"];
+    assert_eq!(warnings(&[&open, &password, &proxy]), "");
+}

@@ -1,0 +1,124 @@
+//! Answers, as JSON or as content with a tag, and how a refusal is rendered.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use hyper::body::Bytes;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH,
+    RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use hyper::{Response, StatusCode};
+use serde_json::Value;
+
+use super::body::Body;
+use crate::refusal::Refusal;
+
+/// A status without content.
+pub(crate) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
+/// JSON that no cache may store.
+pub(crate) fn json(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
+    text(status, "application/json", json)
+}
+
+/// Text of any type that no cache may store.
+pub(crate) fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    text: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Body::whole(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Content that a cache may store but has to ask about: 304 if the client already has it.
+pub(crate) fn tagged(
+    request: &HeaderMap,
+    content_type: &'static str,
+    etag: &HeaderValue,
+    content: impl FnOnce() -> Result<Body, Refusal>,
+) -> Result<Response<Body>, Refusal> {
+    let mut known = request.get_all(IF_NONE_MATCH).iter();
+    let mut response = if known.any(|tags| matches(tags, etag)) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut response = Response::new(content()?);
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    };
+    let headers = response.headers_mut();
+    headers.insert(ETAG, etag.clone());
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(response)
+}
+
+/// The weak comparison of RFC 9110, section 13.1.2.
+fn matches(tags: &HeaderValue, etag: &HeaderValue) -> bool {
+    let tags = tags.to_str().unwrap_or_default();
+    tags.split(',')
+        .map(|tag| tag.trim().trim_start_matches("W/"))
+        .any(|tag| tag == "*" || tag.as_bytes() == etag.as_bytes())
+}
+
+/// A tag that changes with what is hashed.
+pub(crate) fn etag(content: impl Hash) -> HeaderValue {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    let tag = format!("\"{:016x}\"", hasher.finish());
+    HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+/// Renders a refusal. A browser that navigates gets `as_page` a small page to read.
+pub(crate) fn refused(refusal: &Refusal, as_page: bool) -> Response<Body> {
+    let (status, code, advice) = refusal.parts();
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = if as_page {
+        let page = format!(
+            "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+             <title>chatroom</title><h1>{}</h1><p>{advice}</p><p>Reload this page to try again.</p></html>",
+            status.canonical_reason().unwrap_or(code)
+        );
+        text(status, "text/html; charset=utf-8", page)
+    } else {
+        let room = match refusal {
+            Refusal::NameTaken { room } => format!(",\"room\":{}", Value::from(room.as_str())),
+            _ => String::new(),
+        };
+        let advice = Value::from(advice);
+        json(
+            status,
+            format!(r#"{{"error":"{code}","message":{advice}{room}}}"#),
+        )
+    };
+    let headers = response.headers_mut();
+    match refusal {
+        Refusal::MethodNotAllowed { allow } => {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        Refusal::PasswordRequired => {
+            let challenge = HeaderValue::from_static("Basic realm=\"chatroom\", charset=\"UTF-8\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        // What is left of the body would be taken for the next request.
+        Refusal::TooLarge | Refusal::Timeout => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    if let Some(wait) = refusal.retry_after() {
+        // Whole seconds, rounded up: a client that waits that long is let in.
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}

@@ -1,0 +1,181 @@
+//! One chat with everything that its requests need.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::address::ClientAddress;
+use super::guard::{Guard, Policy, Visitor};
+use super::limits::{Shares, TokenBuckets};
+use super::moderation::Moderation;
+use super::session::Sessions;
+use crate::counters::Counters;
+use crate::refusal::Refusal;
+use crate::report::Reporter;
+use crate::rooms::author::{Author, AuthorKey};
+use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::members::SessionId;
+use crate::rooms::message::Draft;
+use crate::rooms::names::RoomName;
+use crate::store::Store;
+
+/// Messages that a sender may post at once, as a multiple of its rate for one second.
+const MESSAGE_BURST: f64 = 10.0;
+/// What all senders of one address may post together, as a multiple of one sender's rate.
+const SENDERS_OF_ADDRESS: f64 = 10.0;
+
+/// How requests are served. `usize::MAX` means no limit.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// The path under which the chat answers: empty, or with a leading slash and none at its end.
+    pub(crate) prefix: String,
+    /// The rooms on offer; if there are none, any.
+    pub(crate) offered_rooms: Vec<RoomName>,
+    /// The room of a path that names none.
+    pub(crate) default_room: RoomName,
+    pub(crate) max_streams: usize,
+    pub(crate) max_streams_per_ip: usize,
+    /// Bytes of one text, at most.
+    pub(crate) max_message: usize,
+    /// Messages per second that a sender may keep up; 0 means no limit.
+    pub(crate) message_rate: f64,
+    pub(crate) policy: Policy,
+}
+
+/// A chat as its requests see it.
+pub(crate) struct Site {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: Settings,
+    pub(crate) guard: Guard,
+    pub(crate) shares: Arc<Shares>,
+    pub(crate) sessions: Sessions,
+    pub(crate) moderation: Moderation,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) report: Reporter,
+    pub(crate) store: Store,
+    authors: AuthorKey,
+    senders: Option<Senders>,
+    draining: AtomicBool,
+}
+
+/// Who pays for a message: a session that is in the room pays for itself, everybody else of an
+/// address pays together; and the address pays for all of them.
+///
+/// A session alone would not do, since anybody can make up a new one for every message.
+struct Senders {
+    sessions: TokenBuckets<SessionId>,
+    others: TokenBuckets<ClientAddress>,
+    addresses: TokenBuckets<ClientAddress>,
+}
+
+impl Site {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        store: Store,
+        authors: AuthorKey,
+        moderation: Moderation,
+        settings: Settings,
+        counters: Arc<Counters>,
+        report: Reporter,
+    ) -> Site {
+        let rate = settings.message_rate;
+        let shares = Shares::new(settings.max_streams, settings.max_streams_per_ip);
+        Site {
+            hub,
+            guard: Guard::new(settings.policy.clone(), report.clone()),
+            shares: Arc::new(shares),
+            sessions: Sessions::new(),
+            moderation,
+            counters,
+            report,
+            store,
+            authors,
+            senders: (rate > 0.0).then(|| Senders::new(rate)),
+            draining: AtomicBool::new(false),
+            settings,
+        }
+    }
+
+    /// Checks that the room is on offer.
+    pub(crate) fn offered(&self, room: RoomName) -> Result<RoomName, Refusal> {
+        let rooms = &self.settings.offered_rooms;
+        if rooms.is_empty() || rooms.contains(&room) {
+            Ok(room)
+        } else {
+            Err(Refusal::RoomNotOffered)
+        }
+    }
+
+    /// Who a session is to others.
+    pub(crate) fn author(&self, session: SessionId) -> Author {
+        self.authors.author(session)
+    }
+
+    /// Spends one of the visitor's messages.
+    pub(crate) fn spend_message(&self, visitor: Visitor, room: &RoomName) -> Result<(), Refusal> {
+        let Some(senders) = &self.senders else {
+            return Ok(());
+        };
+        let now = self.hub.clock().now();
+        let member = visitor
+            .session
+            .filter(|session| self.hub.includes(room, *session));
+        let own = match member {
+            Some(session) => senders.sessions.take(session, now),
+            None => senders.others.take(visitor.address, now),
+        };
+        own.and_then(|()| senders.addresses.take(visitor.address, now))
+            .map_err(|retry_after| Refusal::TooManyMessages { retry_after })
+    }
+
+    /// Commits a draft to a room. When this returns, every client's queue has the entry.
+    pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::Draining);
+        }
+        self.hub.open(room)?;
+        self.store.append(room, draft).await
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Takes no new streams and messages, commits the messages in flight, then ends all streams with
+    /// a goodbye.
+    pub(crate) async fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.store.close().await;
+        self.hub.close();
+    }
+
+    /// Sends heartbeats where they are due.
+    pub(crate) fn beat(&self) {
+        self.hub.beat();
+    }
+
+    /// The work of once a second.
+    pub(crate) fn tick(&self) {
+        if self.hub.tick() {
+            self.store.shorten();
+        }
+        let now = self.hub.clock().now();
+        self.guard.forget_idle(now);
+        self.shares.forget_idle(now);
+        if let Some(senders) = &self.senders {
+            senders.sessions.forget_idle(now);
+            senders.others.forget_idle(now);
+            senders.addresses.forget_idle(now);
+        }
+    }
+}
+
+impl Senders {
+    fn new(rate: f64) -> Senders {
+        let of_address = rate * SENDERS_OF_ADDRESS;
+        Senders {
+            sessions: TokenBuckets::new(rate, rate * MESSAGE_BURST),
+            others: TokenBuckets::new(rate, rate * MESSAGE_BURST),
+            addresses: TokenBuckets::new(of_address, of_address * MESSAGE_BURST),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The reasons for which something is refused. There is one list for the whole chat, from the rooms
+//! to the requests; how a refusal is rendered as an answer is the business of `http`.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::rooms::names::RoomName;
+
+/// Why something was refused.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's code and advice are in `parts`")]
+pub enum Refusal {
+    BadRequest(&'static str),
+    BadRoom,
+    BadName,
+    EmptyText,
+    NotUtf8,
+    NameRequired,
+    PasswordRequired,
+    CrossOrigin,
+    UnknownHost,
+    RoomNotOffered,
+    NotYours,
+    NotModerator,
+    WrongPassword,
+    Banned { retry_after: Duration },
+    NotFound,
+    NoSuchMessage,
+    MethodNotAllowed { allow: &'static str },
+    NotAcceptable,
+    Timeout,
+    NameTaken { room: RoomName },
+    KeyReused,
+    TooManyBans,
+    Removed,
+    TooLarge,
+    UnsupportedMediaType,
+    TooManyMessages { retry_after: Duration },
+    TooManyStreamsOfAddress { retry_after: Duration },
+    TooManyAttempts { retry_after: Duration },
+    TooManyStreams,
+    TooManyRooms,
+    Draining,
+    StorageFailed,
+    StorageFull,
+    StoreUnreachable,
+}
+
+/// How long to wait before trying again what failed for lack of space: people leave, disks are
+/// cleared.
+pub(crate) const RETRY_SOON: Duration = Duration::from_secs(10);
+
+impl Refusal {
+    /// The code, as the answer to a request has it in `error`: `bad-name`, `name-taken` and so on.
+    pub fn code(&self) -> &'static str {
+        self.parts().1
+    }
+
+    /// The HTTP status, the code, and what to do, for a person.
+    #[rustfmt::skip]
+    pub(crate) fn parts(&self) -> (u16, &'static str, &'static str) {
+        use Refusal as R;
+        match self {
+            R::BadRequest(advice) => (400, "bad-request", advice),
+            R::BadRoom => (400, "bad-room", "A room's name is 1 to 64 letters, digits, '-', '_' or '.' (not first), percent-encoded as UTF-8."),
+            R::BadName => (400, "bad-name", "A name is 1 to 32 visible characters without white space around it: choose another."),
+            R::EmptyText => (400, "bad-text", "Write something: the text is empty."),
+            R::NotUtf8 => (400, "bad-text", "Send the text as UTF-8."),
+            R::NameRequired => (400, "name-required", "Say who is speaking: give a name."),
+            R::PasswordRequired => (401, "password-required", "This server asks for a password: send it by HTTP Basic, with any user name."),
+            R::CrossOrigin => (403, "cross-origin", "This page may not do that here: the server's owner can allow its origin."),
+            R::UnknownHost => (403, "unknown-host", "The server does not answer under this host name: its owner can allow it."),
+            R::RoomNotOffered => (403, "room-not-offered", "This server does not offer that room: see the list of rooms."),
+            R::NotYours => (403, "not-yours", "Somebody else wrote that message: its author or a moderator can remove it."),
+            R::NotModerator => (403, "not-moderator", "Only moderators may do that: log in as one."),
+            R::WrongPassword => (403, "wrong-password", "That is not the moderators' password."),
+            R::Banned { .. } => (403, "banned", "You may read here, but not take part, until the time that Retry-After says."),
+            R::NotFound => (404, "not-found", "There is nothing here: check the path."),
+            R::NoSuchMessage => (404, "not-found", "That message does not exist, or is no longer retained."),
+            R::MethodNotAllowed { .. } => (405, "method-not-allowed", "This path takes other methods: see the Allow header."),
+            R::NotAcceptable => (406, "not-acceptable", "This is an event stream: accept text/event-stream, by that name to take part under a name."),
+            R::Timeout => (408, "timeout", "The request took too long to arrive: send it again."),
+            R::NameTaken { .. } => (409, "name-taken", "Somebody else uses that name here: choose another."),
+            R::KeyReused => (409, "key-reused", "That Idempotency-Key was already used for a different message: use a new one."),
+            R::TooManyBans => (409, "too-many-bans", "There are as many bans as the server keeps: lift one first."),
+            R::Removed => (410, "removed", "That message was sent before, and has been removed."),
+            R::TooLarge => (413, "too-large", "That is too long: send less at once."),
+            R::UnsupportedMediaType => (415, "unsupported-media-type", "Send application/json or text/plain, in UTF-8."),
+            R::TooManyMessages { .. } => (429, "too-many-messages", "Too many messages: wait as long as Retry-After says."),
+            R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many streams or answers open: close some."),
+            R::TooManyAttempts { .. } => (429, "too-many-attempts", "Too many wrong passwords: wait as long as Retry-After says."),
+            R::TooManyStreams => (503, "too-many-streams", "The server is full: try again soon."),
+            R::TooManyRooms => (503, "too-many-rooms", "The server has as many rooms as it may: use an existing one."),
+            R::Draining => (503, "draining", "The server is shutting down: try again soon."),
+            R::StorageFailed => (503, "storage-failed", "The server cannot store messages: its owner has to check the disk."),
+            R::StoreUnreachable => (503, "store-unreachable", "The server cannot reach its message store: try again soon."),
+            R::StorageFull => (507, "storage-full", "The server's disk is full: try again later."),
+        }
+    }
+
+    /// How long to wait before trying again, where that may help.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        use Refusal as R;
+        match self {
+            R::TooManyMessages { retry_after }
+            | R::TooManyStreamsOfAddress { retry_after }
+            | R::TooManyAttempts { retry_after }
+            | R::Banned { retry_after } => Some(*retry_after),
+            R::TooManyStreams
+            | R::TooManyRooms
+            | R::Draining
+            | R::StoreUnreachable
+            | R::StorageFull => Some(RETRY_SOON),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, code, advice) = self.parts();
+        write!(f, "{code}: {advice}")
+    }
+}
+
+impl std::error::Error for Refusal {}

@@ -1,0 +1,86 @@
+//! Where the time comes from: the system, or a test that sets it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A point in a [`Clock`]'s monotonic time, counted from when the clock was made.
+pub(crate) type Moment = Duration;
+
+/// The two times that a chat needs: the date, which may jump, and a monotonic time, which may not.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System { started: Instant },
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The machine's own clock.
+    pub fn system() -> Clock {
+        Clock(Source::System {
+            started: Instant::now(),
+        })
+    }
+
+    /// Milliseconds since the Unix epoch; 0 for a clock that is set before it.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        match &self.0 {
+            Source::System { .. } => {
+                let since_epoch = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+            }
+            Source::Manual(manual) => manual.unix_ms.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The monotonic time.
+    pub(crate) fn now(&self) -> Moment {
+        match &self.0 {
+            Source::System { started } => started.elapsed(),
+            Source::Manual(manual) => {
+                Duration::from_millis(manual.steady_ms.load(Ordering::Relaxed))
+            }
+        }
+    }
+}
+
+/// A clock that stands still until it is set or advanced, for tests.
+///
+/// Ids, names, limits and heartbeats follow it; time limits on sockets stay real.
+#[derive(Clone, Debug, Default)]
+pub struct ManualClock {
+    unix_ms: Arc<AtomicU64>,
+    steady_ms: Arc<AtomicU64>,
+}
+
+impl ManualClock {
+    /// A clock that shows `unix_ms` milliseconds since the Unix epoch.
+    pub fn at(unix_ms: u64) -> ManualClock {
+        let clock = ManualClock::default();
+        clock.set_date(unix_ms);
+        clock
+    }
+
+    /// Sets the date, forwards or backwards, in milliseconds since the Unix epoch.
+    pub fn set_date(&self, unix_ms: u64) {
+        self.unix_ms.store(unix_ms, Ordering::Relaxed);
+    }
+
+    /// Advances both the date and the monotonic time.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.unix_ms.fetch_add(ms, Ordering::Relaxed);
+        self.steady_ms.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl From<ManualClock> for Clock {
+    fn from(manual: ManualClock) -> Clock {
+        Clock(Source::Manual(manual))
+    }
+}

@@ -1,0 +1,195 @@
+use proptest::prelude::*;
+
+use super::super::message::{Draft, RemovedBy};
+use super::super::names::{MemberName, MessageText, RoomName};
+use super::*;
+
+const START: EventId = EventId {
+    milliseconds: 100,
+    sequence: 0,
+};
+
+fn id(n: u64) -> EventId {
+    EventId {
+        milliseconds: 100 + n,
+        sequence: 0,
+    }
+}
+
+fn key(n: u64) -> IdempotencyKey {
+    IdempotencyKey::parse(&format!("k{n}")).expect("a key")
+}
+
+fn room() -> RoomName {
+    RoomName::parse("r").expect("a room")
+}
+
+fn message(n: u64, key: Option<IdempotencyKey>) -> Entry {
+    let draft = Draft::Message {
+        name: MemberName::parse("n").expect("a name"),
+        author: None,
+        member: true,
+        text: MessageText::parse("t", 1).expect("a text"),
+        key,
+    };
+    draft.into_entry(&room(), id(n), 0)
+}
+
+fn removal(n: u64, of: u64) -> Entry {
+    let draft = Draft::Removal {
+        removed: id(of),
+        by: RemovedBy::Author,
+    };
+    draft.into_entry(&room(), id(n), 0)
+}
+
+fn limits(history: usize, history_bytes: usize) -> Limits {
+    Limits {
+        history,
+        history_bytes,
+        history_age: None,
+        rooms: 1,
+        permanent_rooms: Vec::new(),
+        room_ttl: None,
+        heartbeat: None,
+    }
+}
+
+fn history(limits: &Limits, messages: u64) -> History {
+    let mut history = History::new(START);
+    for n in 1..=messages {
+        history.push(message(n, Some(key(n))), limits);
+    }
+    history
+}
+
+fn retained(history: &History) -> Vec<EventId> {
+    history.after(START).map(|entry| entry.id).collect()
+}
+
+#[test]
+fn retains_no_more_than_its_limits() {
+    let by_count = history(&limits(3, usize::MAX), 10);
+    assert_eq!(retained(&by_count), [id(8), id(9), id(10)]);
+    assert_eq!(by_count.evicted_up_to(), id(7));
+    assert_eq!(by_count.by_key.len(), 3);
+
+    let one = message(1, None).frame.bytes().len();
+    let by_bytes = history(&limits(usize::MAX, one * 2 + 1), 10);
+    assert_eq!(retained(&by_bytes), [id(9), id(10)]);
+    assert_eq!(by_bytes.bytes(), one * 2);
+
+    let none = history(&limits(usize::MAX, one - 1), 2);
+    assert!(none.entries.is_empty());
+    assert_eq!(
+        (none.newest(), none.oldest(), none.bytes()),
+        (id(2), None, 0)
+    );
+}
+
+#[test]
+fn evicts_by_age() {
+    let mut history = history(&limits(9, usize::MAX), 5);
+    assert!(!history.evict_before(id(1).milliseconds));
+    assert!(history.evict_before(id(3).milliseconds));
+    assert_eq!(retained(&history), [id(3), id(4), id(5)]);
+    assert_eq!(history.evicted_up_to(), id(2));
+}
+
+#[test]
+fn a_key_is_known_as_long_as_its_message() {
+    let history = history(&limits(3, usize::MAX), 10);
+    assert!(history.by_key(&key(7)).is_none());
+    assert_eq!(history.by_key(&key(8)).map(|entry| entry.id), Some(id(8)));
+}
+
+/// As after a restart with larger limits, where an evicted message comes back before its repeat.
+#[test]
+fn evicting_a_message_forgets_no_other_messages_key() {
+    let mut history = History::new(START);
+    let limits = limits(2, usize::MAX);
+    history.push(message(1, Some(key(1))), &limits);
+    history.push(message(2, Some(key(1))), &limits);
+    history.push(message(3, None), &limits);
+    assert_eq!(retained(&history), [id(2), id(3)]);
+    assert_eq!(history.by_key(&key(1)).map(|entry| entry.id), Some(id(2)));
+}
+
+#[test]
+fn a_removal_takes_the_place_and_the_key_of_its_message() {
+    let limits = limits(4, usize::MAX);
+    let mut history = history(&limits, 3);
+    history.push(removal(4, 2), &limits);
+    assert_eq!(retained(&history), [id(1), id(3), id(4)]);
+    let by_key = history.by_key(&key(2)).expect("the key is known");
+    assert_eq!((by_key.id, by_key.removes), (id(4), Some(id(2))));
+    assert_eq!(history.fate_of(id(2)).map(|entry| entry.id), Some(id(4)));
+    assert_eq!(history.fate_of(id(3)).map(|entry| entry.id), Some(id(3)));
+    assert!(history.fate_of(id(4)).is_none(), "a removal is no message");
+    assert!(history.fate_of(id(9)).is_none());
+    let bytes: usize = history.after(START).map(|e| e.frame.bytes().len()).sum();
+    assert_eq!(history.bytes(), bytes);
+    // Not counted as a message to begin with, but not skipped either.
+    assert_eq!(history.before_latest(1), id(1));
+    for n in 5..=8 {
+        history.push(message(n, None), &limits);
+    }
+    assert!(
+        history.by_key(&key(2)).is_none(),
+        "evicted with the removal"
+    );
+    assert!(history.fate_of(id(2)).is_none());
+}
+
+#[test]
+fn positions() {
+    let history = history(&limits(3, usize::MAX), 10);
+    let missed = |n| history.missed_after(id(n), true);
+    assert_eq!(missed(9), None);
+    assert_eq!(
+        missed(7),
+        None,
+        "nothing after the last evicted one is missing"
+    );
+    assert_eq!(missed(6), Some(MissedReason::Expired));
+    assert_eq!(
+        history.missed_after(id(9), false),
+        Some(MissedReason::Unknown)
+    );
+    assert_eq!(history.before_latest(2), id(8));
+    assert_eq!(history.before_latest(9), id(7));
+    assert_eq!(history.before_latest(0), id(10));
+}
+
+#[test]
+fn pages() {
+    let history = history(&limits(5, usize::MAX), 10);
+    let before = |n, limit| -> Vec<EventId> {
+        let messages = history.messages_before(id(n), limit);
+        messages.iter().map(|entry| entry.id).collect()
+    };
+    assert_eq!(before(9, 2), [id(7), id(8)]);
+    assert_eq!(before(7, 9), [id(6)]);
+    assert_eq!(before(1, 9), []);
+}
+
+proptest! {
+    /// Against a plain list of everything that was said: a client that resumes gets all that
+    /// follows its position, or is told that it does not, and never both.
+    #[test]
+    fn resuming_is_whole_or_says_so(bound in 1_usize..20, said in 0_u64..60, asked in 0_u64..80) {
+        let history = history(&limits(bound, usize::MAX), said);
+        let missed = history.missed_after(id(asked), id(asked) <= history.newest());
+        let from = if missed.is_some() { history.evicted_up_to() } else { id(asked) };
+        let given: Vec<EventId> = history.after(from).map(|entry| entry.id).collect();
+        let followed: Vec<EventId> = (1..=said).filter(|n| *n > asked).map(id).collect();
+        let whole = asked <= said && followed.len() <= bound;
+        prop_assert_eq!(missed.is_none(), whole);
+        if whole {
+            prop_assert_eq!(given, followed);
+        } else {
+            let kept = (said.saturating_sub(bound as u64) + 1..=said).map(id).collect::<Vec<_>>();
+            prop_assert_eq!(given, kept);
+        }
+    }
+}

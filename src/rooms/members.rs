@@ -1,0 +1,315 @@
+//! Who is in a room: names, the sessions that own them, and what has changed since the room was
+//! last told.
+//!
+//! The rules of names:
+//! - A name belongs to one session at a time. Several streams of one session under one name are one
+//!   member.
+//! - When its last stream ends, a name stays reserved for its session for [`NAME_GRACE`], and
+//!   nobody sees the absence. The session takes it over again by connecting.
+//! - A session that connects under a new name gives up its old one as soon as no stream uses it.
+//! - A session without a stream here may post under any name that is free.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::author::Author;
+use super::clock::Moment;
+use super::frame::{Census, Frame};
+use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
+use super::names::{FoldedName, MemberName};
+
+/// The secret that a browser is known by. It is compared and hashed, and never shown.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) struct SessionId(pub(crate) u128);
+
+/// A name together with the session that claims it.
+#[derive(Clone)]
+pub(crate) struct Claim {
+    pub(crate) name: MemberName,
+    pub(crate) session: SessionId,
+    /// Who the session is to others; `None` for the program itself.
+    pub(crate) author: Option<Author>,
+    /// Where the stream comes from, as far as bans are concerned.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// The members and listeners of one room.
+#[derive(Default)]
+pub(super) struct Members {
+    /// Sorted, so that the first names of a crowd are found without looking at all of it.
+    by_name: BTreeMap<FoldedName, Member>,
+    by_session: HashMap<SessionId, Vec<FoldedName>>,
+    listeners: usize,
+    /// Names without a stream, in the order in which they may become free. An entry counts only if
+    /// its member still has that time.
+    grace: VecDeque<(Moment, FoldedName)>,
+    in_grace: usize,
+    joins: u64,
+    changes: PendingChanges,
+    /// The encoded roster, until it changes.
+    roster: Option<Arc<Frame>>,
+}
+
+struct Member {
+    name: MemberName,
+    session: SessionId,
+    streams: usize,
+    /// The number of its latest join in this room: tells an old name of a session from a new one.
+    join: u64,
+    /// When the name becomes free; set while there are no streams.
+    free_at: Option<Moment>,
+}
+
+/// What the room has not been told yet.
+#[derive(Default)]
+struct PendingChanges {
+    /// Names that joined, left or were respelt, oldest first. A name may occur more than once.
+    names: VecDeque<MemberName>,
+    counts: bool,
+    /// More changed than [`PENDING_CHANGES`].
+    too_many: bool,
+}
+
+/// What has changed in a room. Applied in the order `left`, `joined`, it turns any roster seen since
+/// the changes before into the present one (of a crowd, once the last of its changes is told).
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Changes {
+    Names {
+        joined: Vec<MemberName>,
+        left: Vec<MemberName>,
+    },
+    /// Too many to tell: the roster is to be replaced.
+    Roster,
+}
+
+impl Members {
+    /// Whether a stream under this name may join.
+    pub(super) fn admits(&mut self, claim: &Claim, now: Moment) -> bool {
+        self.expire(now);
+        self.by_name
+            .get(&claim.name.folded())
+            .is_none_or(|member| member.session == claim.session)
+    }
+
+    /// Adds one stream, under a name that was admitted or under none.
+    pub(super) fn join(&mut self, claim: Option<&Claim>) {
+        let Some(Claim { name, session, .. }) = claim else {
+            self.listeners += 1;
+            self.changes.counts = true;
+            return;
+        };
+        let folded = name.folded();
+        self.joins += 1;
+        match self.by_name.get_mut(&folded) {
+            Some(member) => {
+                member.streams += 1;
+                member.join = self.joins;
+                if member.free_at.take().is_some() {
+                    self.in_grace -= 1;
+                }
+                if member.name != *name {
+                    let old = std::mem::replace(&mut member.name, name.clone());
+                    self.note_change(old);
+                    self.note_change(name.clone());
+                }
+            }
+            None => {
+                let member = Member {
+                    name: name.clone(),
+                    session: *session,
+                    streams: 1,
+                    join: self.joins,
+                    free_at: None,
+                };
+                self.by_name.insert(folded.clone(), member);
+                let names = self.by_session.entry(*session).or_default();
+                names.push(folded.clone());
+                self.note_change(name.clone());
+            }
+        }
+        self.give_up_old_names(*session, &folded);
+    }
+
+    /// Removes one stream. The name of the last one stays reserved for [`NAME_GRACE`], unless its
+    /// owner is already here under a newer one.
+    pub(super) fn leave(&mut self, claim: Option<&Claim>, now: Moment) {
+        let Some(Claim { name, session, .. }) = claim else {
+            self.listeners = self.listeners.saturating_sub(1);
+            self.changes.counts = true;
+            return;
+        };
+        let folded = name.folded();
+        let Some(member) = self
+            .by_name
+            .get_mut(&folded)
+            .filter(|member| member.session == *session)
+        else {
+            return;
+        };
+        member.streams = member.streams.saturating_sub(1);
+        if member.streams > 0 || member.free_at.is_some() {
+            return;
+        }
+        let (join, free_at) = (member.join, now + NAME_GRACE);
+        member.free_at = Some(free_at);
+        self.in_grace += 1;
+        let renamed = self
+            .names_of(*session)
+            .any(|other| other.join > join && other.streams > 0);
+        if renamed {
+            self.remove(&folded);
+        } else {
+            self.grace.push_back((free_at, folded));
+        }
+    }
+
+    /// Frees the names whose grace is over.
+    pub(super) fn expire(&mut self, now: Moment) {
+        let is_over = |(free_at, _): &(Moment, FoldedName)| *free_at <= now;
+        while self.grace.front().is_some_and(is_over)
+            && let Some((free_at, folded)) = self.grace.pop_front()
+        {
+            let member = self.by_name.get(&folded);
+            if member.is_some_and(|member| member.free_at == Some(free_at)) {
+                self.remove(&folded);
+            }
+        }
+    }
+
+    /// Frees a name at once, whether it has streams or not.
+    pub(super) fn evict(&mut self, claim: &Claim) {
+        let folded = claim.name.folded();
+        let member = self.by_name.get(&folded);
+        if member.is_some_and(|member| member.session == claim.session) {
+            self.remove(&folded);
+        }
+    }
+
+    /// The member that this name belongs to, as its owner spells it, and whether `session` is the
+    /// owner.
+    pub(super) fn owner(
+        &self,
+        name: &MemberName,
+        session: Option<SessionId>,
+    ) -> Option<(&MemberName, bool)> {
+        let member = self.by_name.get(&name.folded())?;
+        Some((&member.name, Some(member.session) == session))
+    }
+
+    /// The name of a session that has exactly one here.
+    pub(super) fn only_name(&self, session: SessionId) -> Option<&MemberName> {
+        let mut names = self.names_of(session);
+        names
+            .next()
+            .filter(|_| names.next().is_none())
+            .map(|member| &member.name)
+    }
+
+    /// Whether the session has a name here.
+    pub(super) fn includes(&self, session: SessionId) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
+    pub(super) fn census(&self) -> Census {
+        Census {
+            members: self.by_name.len(),
+            listeners: self.listeners,
+        }
+    }
+
+    /// Whether any stream is here, rather than only names in their grace.
+    pub(super) fn has_streams(&self) -> bool {
+        self.listeners > 0 || self.by_name.len() > self.in_grace
+    }
+
+    /// All names, in the order in which they are compared.
+    pub(super) fn names(&self) -> impl Iterator<Item = &MemberName> {
+        self.by_name.values().map(|member| &member.name)
+    }
+
+    /// The first [`ROSTER_NAMES`] names, encoded.
+    pub(super) fn roster(&mut self) -> Arc<Frame> {
+        let names = self.by_name.values().map(|member| &member.name);
+        let encode = || Arc::new(Frame::roster(names.take(ROSTER_NAMES)));
+        self.roster.get_or_insert_with(encode).clone()
+    }
+
+    /// Takes the oldest changes, as many as one event carries; `None` if nothing has changed.
+    pub(super) fn take_changes(&mut self) -> Option<Changes> {
+        let pending = &mut self.changes;
+        if std::mem::take(&mut pending.too_many) {
+            pending.counts = false;
+            return Some(Changes::Roster);
+        }
+        if !std::mem::take(&mut pending.counts) && pending.names.is_empty() {
+            return None;
+        }
+        let told = pending.names.len().min(ROSTER_NAMES);
+        let (mut joined, mut left) = (BTreeSet::new(), BTreeSet::new());
+        for name in pending.names.drain(..told) {
+            let present = self.by_name.get(&name.folded()).map(|member| &member.name);
+            // Also where another spelling is present: that one may have been told before.
+            joined.extend(present.cloned());
+            if present != Some(&name) {
+                left.insert(name);
+            }
+        }
+        if pending.names.is_empty() {
+            pending.names = VecDeque::new();
+        }
+        Some(Changes::Names {
+            joined: joined.into_iter().collect(),
+            left: left.into_iter().collect(),
+        })
+    }
+
+    fn names_of(&self, session: SessionId) -> impl Iterator<Item = &Member> {
+        let names = self.by_session.get(&session).into_iter().flatten();
+        names.filter_map(|folded| self.by_name.get(folded))
+    }
+
+    fn give_up_old_names(&mut self, session: SessionId, current: &FoldedName) {
+        let names = self.by_session.get(&session);
+        let Some(names) = names.filter(|names| names.len() > 1) else {
+            return;
+        };
+        let old = |folded: &&FoldedName| {
+            *folded != current && self.by_name.get(*folded).is_some_and(|m| m.streams == 0)
+        };
+        for folded in names.iter().filter(old).cloned().collect::<Vec<_>>() {
+            self.remove(&folded);
+        }
+    }
+
+    fn remove(&mut self, folded: &FoldedName) {
+        let Some(member) = self.by_name.remove(folded) else {
+            return;
+        };
+        if member.free_at.is_some() {
+            self.in_grace -= 1;
+        }
+        if let Some(names) = self.by_session.get_mut(&member.session) {
+            names.retain(|name| name != folded);
+            if names.is_empty() {
+                self.by_session.remove(&member.session);
+            }
+        }
+        self.note_change(member.name);
+    }
+
+    fn note_change(&mut self, name: MemberName) {
+        self.roster = None;
+        let pending = &mut self.changes;
+        pending.counts = true;
+        if pending.too_many || pending.names.len() >= PENDING_CHANGES {
+            pending.too_many = true;
+            pending.names = VecDeque::new();
+        } else {
+            pending.names.push_back(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! The rooms: who is in them, what was said, and the frames that say it.
+//!
+//! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
+//! checked types ([`id`], [`names`], [`author`]); what is said ([`message`]) and how it is encoded
+//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]); the
+//! registry of all rooms under one lock ([`hub`]); and the place of one client in it ([`stream`]).
+//!
+//! Every queue and table here is bounded: see [`limits`].
+
+pub(crate) mod author;
+pub(crate) mod clock;
+pub(crate) mod id;
+pub(crate) mod names;
+mod unicode;
+
+pub(crate) mod frame;
+pub(crate) mod message;
+
+pub(crate) mod history;
+pub(crate) mod limits;
+pub(crate) mod members;
+mod queue;
+mod room;
+
+pub(crate) mod hub;
+pub(crate) mod stream;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex even after a thread panicked while holding it: every change under our locks leaves
+/// valid state at each step, and one failed request must not close a room to everyone.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

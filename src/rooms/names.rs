@@ -1,0 +1,365 @@
+//! What people may be called, what rooms may be called, and what may be said.
+//!
+//! A value of these types has been checked: behind this file, a name with a line break in it
+//! cannot exist.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::unicode::{is_deceptive, is_ignorable, is_mark};
+
+/// The most characters in a room's name.
+pub const ROOM_NAME_CHARS: usize = 64;
+/// The most characters in a member's name.
+pub const MEMBER_NAME_CHARS: usize = 32;
+/// The most characters in an idempotency key.
+pub const KEY_CHARS: usize = 64;
+
+/// The name of a room: 1 to 64 letters, combining marks, digits, `-`, `_` and `.`. It begins with
+/// neither a mark nor a dot.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct RoomName(Arc<str>);
+
+/// The name of a person or bot as it is shown: 1 to 32 visible characters.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MemberName(Arc<str>);
+
+/// A member's name as it is compared: without case, and without what cannot be seen.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FoldedName(Box<str>);
+
+/// What is said: not empty, without white space at its end, within the server's limit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MessageText(Box<str>);
+
+/// What a poster marks a message with so that a repeat of it is recognized: 1 to 64 visible ASCII
+/// characters.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct IdempotencyKey(Arc<str>);
+
+/// The text breaks the rule of its type.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too long, empty, or with characters that are not allowed")
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// Why a text cannot be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum BadText {
+    /// It is empty, or white space only.
+    Empty,
+    /// It has more bytes than the server accepts.
+    TooLong,
+}
+
+impl fmt::Display for BadText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadText::Empty => "the text is empty",
+            BadText::TooLong => "the text is too long",
+        })
+    }
+}
+
+impl std::error::Error for BadText {}
+
+impl RoomName {
+    /// Checks a room's name.
+    pub fn parse(text: &str) -> Result<RoomName, Malformed> {
+        let letter = |c: char| c.is_alphanumeric() && !is_ignorable(c);
+        let allowed = |c| letter(c) || is_mark(c) || matches!(c, '-' | '_' | '.');
+        if text.starts_with('.') || text.starts_with(is_mark) {
+            return Err(Malformed);
+        }
+        checked(text, ROOM_NAME_CHARS, allowed).map(RoomName)
+    }
+}
+
+impl MemberName {
+    /// Checks a member's name.
+    pub fn parse(text: &str) -> Result<MemberName, Malformed> {
+        let visible = visible(text);
+        if visible.is_empty() || visible.trim() != visible {
+            return Err(Malformed);
+        }
+        checked(text, MEMBER_NAME_CHARS, |c| !is_deceptive(c)).map(MemberName)
+    }
+
+    /// The name as it is compared.
+    pub(crate) fn folded(&self) -> FoldedName {
+        // Twice, as some letters lead to the others of their kind only in two steps: ẞ, ß, SS.
+        FoldedName(fold(&fold(&visible(&self.0))).into())
+    }
+}
+
+impl MessageText {
+    /// Removes the white space at the end and checks what is left against `max_bytes`.
+    pub fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {
+        match text.trim_end() {
+            "" => Err(BadText::Empty),
+            text if text.len() > max_bytes => Err(BadText::TooLong),
+            text => Ok(MessageText(text.into())),
+        }
+    }
+}
+
+impl IdempotencyKey {
+    /// Checks a key.
+    pub fn parse(text: &str) -> Result<IdempotencyKey, Malformed> {
+        checked(text, KEY_CHARS, |c| c.is_ascii_graphic()).map(IdempotencyKey)
+    }
+}
+
+/// The text, if it has 1 to `max_chars` characters, all of them allowed.
+fn checked(
+    text: &str,
+    max_chars: usize,
+    allowed: impl Fn(char) -> bool,
+) -> Result<Arc<str>, Malformed> {
+    let fits = !text.is_empty() && text.chars().nth(max_chars).is_none();
+    if fits && text.chars().all(allowed) {
+        Ok(text.into())
+    } else {
+        Err(Malformed)
+    }
+}
+
+/// The text without the characters that leave no mark on the screen.
+fn visible(text: &str) -> String {
+    text.chars().filter(|&c| !is_ignorable(c)).collect()
+}
+
+/// Upper case first, so that letters with two lower cases (final sigma, long s) meet.
+fn fold(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+macro_rules! texts {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+texts!(RoomName, MemberName, MessageText, IdempotencyKey);
+
+macro_rules! stored {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// A name that an earlier version stored, whose rule may have been wider.
+            pub(crate) fn stored(text: &str) -> Result<$name, Malformed> {
+                checked(text, usize::MAX, |c| !c.is_control()).map($name)
+            }
+        }
+    )+};
+}
+
+stored!(RoomName, MemberName);
+
+macro_rules! from_str {
+    ($($name:ident),+) => {$(
+        impl FromStr for $name {
+            type Err = Malformed;
+
+            fn from_str(text: &str) -> Result<$name, Malformed> {
+                $name::parse(text)
+            }
+        }
+    )+};
+}
+
+from_str!(RoomName, MemberName, IdempotencyKey);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rooms() {
+        for good in [
+            "lobby",
+            "a",
+            "Café-3_x.y",
+            "聊天室",
+            &"x".repeat(64),
+            "٣",
+            "हिन्दी",
+            "தமிழ்",
+            "ภาษาไทย",
+            "Cafe\u{301}",
+            "กั้ง-\u{31}\u{301}",
+        ] {
+            assert!(RoomName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ".",
+            ".x",
+            "a b",
+            "a/b",
+            "a\nb",
+            "a\u{200b}b",
+            "💬",
+            &"x".repeat(65),
+            "a%b",
+            "a\0",
+            "\u{301}a",
+            "\u{93f}a",
+            "a\u{fe0f}",
+            "a\u{3164}",
+        ] {
+            assert!(RoomName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn members() {
+        for good in [
+            "bob",
+            "Alice B.",
+            "爱丽丝",
+            "مريم",
+            "🦀",
+            &"x".repeat(32),
+            "<img>",
+            "e\u{301}",
+            "❤\u{fe0f}",
+            "葛\u{e0100}",
+            "ខ\u{17b4}",
+        ] {
+            assert!(MemberName::parse(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "   ",
+            " bob",
+            "bob ",
+            "bo\tb",
+            "bo\nb",
+            "b\u{200b}ob",
+            "\u{202e}bob",
+            "b\0b",
+            "\u{3164}",
+            "b\u{2028}b",
+            "\u{2800}",
+            "\u{1d159}",
+            "\u{fe0f}",
+            "\u{17b5}",
+            "\u{180c}",
+            "\u{fff0}",
+            "\u{e0080}",
+            "\u{e0101}\u{fe00}",
+            "\u{fe0f} \u{fe0f}",
+            "\u{fe0f} bob",
+            &"x".repeat(33),
+        ] {
+            assert!(MemberName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_compared_without_case() {
+        let folded = |name: &str| MemberName::parse(name).expect("a name").folded();
+        assert_eq!(folded("ÀLICE"), folded("àlice"));
+        assert_eq!(folded("ΟΔΟΣ"), folded("οδος"));
+        assert_eq!(folded("STRASSE"), folded("straße"));
+        assert_eq!(folded("Straße"), folded("STRAẞE"));
+        assert_ne!(folded("alice"), folded("álice"));
+    }
+
+    #[test]
+    fn every_case_of_a_letter_is_one_name() {
+        for letter in ('\0'..=char::MAX).filter(|c| c.is_alphabetic()) {
+            let folded = |cased: String| fold(&fold(&cased));
+            let same = folded(letter.to_string());
+            assert_eq!(folded(letter.to_uppercase().collect()), same, "{letter}");
+            assert_eq!(folded(letter.to_lowercase().collect()), same, "{letter}");
+            assert_eq!(fold(&same), same, "{letter}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_does_not_tell_names_apart() {
+        let folded = |name: &str| MemberName::parse(name).expect("a name").folded();
+        for unseen in "\u{17b4}\u{180b}\u{180f}\u{fe00}\u{fe0f}\u{fff0}\u{e0080}\u{e0100}".chars() {
+            assert_eq!(
+                folded(&format!("{unseen}a{unseen}nn{unseen}")),
+                folded("Ann")
+            );
+        }
+    }
+
+    #[test]
+    fn texts() {
+        let text = |s: &str| MessageText::parse(s, 8).map(|t| t.as_str().to_owned());
+        assert_eq!(text(" a\n b \r\n\n"), Ok(" a\n b".into()));
+        assert_eq!(text(" \n\u{2003}"), Err(BadText::Empty));
+        assert_eq!(text(""), Err(BadText::Empty));
+        assert_eq!(text("12345678   "), Ok("12345678".into()));
+        assert_eq!(text("123456789"), Err(BadText::TooLong));
+        assert_eq!(text("\0"), Ok("\0".into()));
+    }
+
+    #[test]
+    fn keys() {
+        assert!(IdempotencyKey::parse("a!~-Z").is_ok());
+        for bad in ["", " ", "a b", "é", "a\n", &"k".repeat(65)] {
+            assert!(IdempotencyKey::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn rooms_of_all_scripts(name in r"[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,63}") {
+            let seen = !name.contains(is_ignorable);
+            prop_assert_eq!(RoomName::parse(&name).is_ok(), seen);
+        }
+
+        #[test]
+        fn no_room_begins_with_a_mark(name in r"\p{M}[\p{L}\p{M}]{0,9}") {
+            prop_assert_eq!(RoomName::parse(&name), Err(Malformed));
+        }
+
+        #[test]
+        fn whatever_is_sent_never_panics(text in ".*") {
+            let _ = RoomName::parse(&text);
+            let _ = IdempotencyKey::parse(&text);
+            let _ = text.parse::<super::super::id::EventId>();
+            let _ = MessageText::parse(&text, 10);
+            if let Ok(name) = MemberName::parse(&text) {
+                let breaks = ['\n', '\r', '\u{2028}', '\u{200b}'];
+                prop_assert!(!name.as_str().contains(breaks));
+                prop_assert_eq!(name.folded(), name.folded());
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Wake;
+
+use super::super::id::EventId;
+use super::*;
+
+const NOW: Moment = Moment::from_secs(1);
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Wakes>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Wakes {
+    fn so_far(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn count() -> (Arc<Wakes>, Waker) {
+    let wakes = Arc::new(Wakes::default());
+    (wakes.clone(), wakes.into())
+}
+
+fn frame(data: &str) -> Arc<Frame> {
+    Arc::new(Frame::new(Some(EventId::ZERO), "e", data))
+}
+
+fn live() -> Queue {
+    let queue = Queue::new(NOW);
+    assert!(queue.refill(NOW, || None));
+    queue
+}
+
+fn take(queue: &Queue, waker: &Waker) -> Poll<Next> {
+    queue.poll_next(&Context::from_waker(waker))
+}
+
+#[test]
+fn frames_come_in_order_and_one_wake_brings_all_that_wait() {
+    let queue = live();
+    let (wakes, waker) = count();
+    assert!(take(&queue, &waker).is_pending());
+    for _ in 0..3 {
+        let sent: Vec<_> = (0..5).map(|n| frame(&n.to_string())).collect();
+        let before = wakes.so_far();
+        for frame in &sent {
+            assert!(queue.send(frame, NOW));
+            assert_eq!(wakes.so_far(), before + 1);
+        }
+        for frame in sent {
+            let Poll::Ready(Next::Frame(taken)) = take(&queue, &waker) else {
+                panic!("a frame is missing");
+            };
+            assert!(Arc::ptr_eq(&taken, &frame));
+        }
+        assert!(take(&queue, &waker).is_pending());
+    }
+}
+
+#[test]
+fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
+    for (data, fits) in [
+        ("{}".to_owned(), QUEUE_FRAMES),
+        ("x".repeat(QUEUE_BYTES / 4), 3),
+        ("x".repeat(QUEUE_BYTES * 2), 1),
+    ] {
+        let queue = live();
+        let (wakes, waker) = count();
+        let frame = frame(&data);
+        for n in 0..fits {
+            assert!(queue.send(&frame, NOW), "frame {n} of {}", data.len());
+        }
+        assert!(!queue.send(&frame, NOW));
+        for _ in 0..fits {
+            assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
+        }
+        assert!(!queue.send(&frame, NOW), "there is room, but a gap");
+        assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+        assert_eq!(wakes.so_far(), 0);
+        let kept = lock(&queue.0).frames.capacity();
+        assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
+        assert!(queue.refill(NOW, || None));
+        assert!(queue.send(&frame, NOW));
+    }
+}
+
+#[test]
+fn catching_up_stops_at_a_full_queue_and_goes_on() {
+    let queue = Queue::new(NOW);
+    let (_, waker) = count();
+    let mut given = 0;
+    let total = QUEUE_FRAMES * 2 + 1;
+    let mut left = total;
+    loop {
+        let live = queue.refill(NOW, || {
+            left = left.checked_sub(1)?;
+            Some(frame("{}"))
+        });
+        while let Poll::Ready(Next::Frame(_)) = take(&queue, &waker) {
+            given += 1;
+        }
+        if live {
+            break;
+        }
+    }
+    assert_eq!(given, total);
+    assert!(take(&queue, &waker).is_pending());
+}
+
+#[test]
+fn a_roster_that_was_dropped_is_told() {
+    let queue = Queue::new(NOW);
+    assert!(!queue.send(&frame("{}"), NOW));
+    assert!(!queue.take_lost_roster(), "messages are in the history");
+    assert!(!queue.send(&Arc::new(Frame::heartbeat(1)), NOW));
+    assert!(queue.take_lost_roster());
+    assert!(!queue.take_lost_roster());
+}
+
+#[test]
+fn the_end_wakes_the_task_that_asked_last_and_is_final() {
+    let queue = live();
+    let ((first_wakes, first), (wakes, waker)) = (count(), count());
+    assert!(take(&queue, &first).is_pending());
+    assert!(take(&queue, &waker).is_pending());
+    queue.end();
+    assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
+    queue.interrupt();
+    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
+    assert!(!queue.send(&frame("{}"), NOW));
+}
+
+#[test]
+fn an_interrupted_client_takes_what_is_queued_first() {
+    let queue = live();
+    let (wakes, waker) = count();
+    assert!(take(&queue, &waker).is_pending());
+    assert!(queue.send(&frame("{}"), NOW));
+    queue.interrupt();
+    assert_eq!(wakes.so_far(), 2);
+    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
+    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+}

@@ -1,0 +1,99 @@
+//! One room: its history, its members and its clients. The hub holds it under its lock.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::clock::Moment;
+use super::frame::Frame;
+use super::history::History;
+use super::id::EventId;
+use super::limits::Limits;
+use super::members::{Changes, Members};
+use super::message::Entry;
+use super::names::RoomName;
+use super::queue::Queue;
+use crate::counters::Counters;
+use crate::slab::Slab;
+
+/// A room.
+pub(super) struct Room {
+    pub(super) history: History,
+    pub(super) members: Members,
+    pub(super) clients: Slab<Arc<Queue>>,
+    /// Wakes those who wait for an entry without a stream.
+    pub(super) arrivals: Arc<Notify>,
+    /// When somebody last spoke or left.
+    pub(super) active_at: Moment,
+}
+
+impl Room {
+    pub(super) fn new(evicted_up_to: EventId, now: Moment) -> Room {
+        Room {
+            history: History::new(evicted_up_to),
+            members: Members::default(),
+            clients: Slab::default(),
+            arrivals: Arc::default(),
+            active_at: now,
+        }
+    }
+
+    /// Retains an entry and queues it for every client.
+    pub(super) fn publish(
+        &mut self,
+        entry: Entry,
+        limits: &Limits,
+        now: Moment,
+        counters: &Counters,
+    ) {
+        let frame = entry.frame.clone();
+        self.history.push(entry, limits);
+        self.active_at = now;
+        self.deliver(&frame, now, counters);
+        self.arrivals.notify_waiters();
+    }
+
+    /// Tells the clients what has changed among the members since this was last called.
+    pub(super) fn tell_changes(&mut self, name: &RoomName, now: Moment, counters: &Counters) {
+        self.members.expire(now);
+        let frame = match self.members.take_changes() {
+            None => return,
+            Some(Changes::Names { joined, left }) => {
+                let census = self.members.census();
+                Frame::members_changed(name, joined.iter(), left.iter(), census)
+            }
+            Some(Changes::Roster) => self.whole_roster(name),
+        };
+        self.deliver(&Arc::new(frame), now, counters);
+    }
+
+    /// The event that replaces a client's roster.
+    pub(super) fn whole_roster(&mut self, name: &RoomName) -> Frame {
+        let roster = self.members.roster();
+        Frame::members_replaced(name, &roster, self.members.census())
+    }
+
+    fn deliver(&mut self, frame: &Arc<Frame>, now: Moment, counters: &Counters) {
+        let queued = self.clients.iter().filter(|queue| queue.send(frame, now));
+        let queued = queued.count() as u64;
+        counters.deliveries.fetch_add(queued, Ordering::Relaxed);
+    }
+
+    /// Whether the room has nothing to lose: no stream, and no entry, or none within `ttl`. Names
+    /// in their grace keep a room only if `grace_counts`.
+    pub(super) fn is_expendable(
+        &self,
+        now: Moment,
+        ttl: Option<Duration>,
+        grace_counts: bool,
+    ) -> bool {
+        let idle = now.saturating_sub(self.active_at);
+        let in_use = self.members.has_streams()
+            || (grace_counts && self.members.census().members > 0)
+            // A waiting request holds the other reference.
+            || Arc::strong_count(&self.arrivals) > 1;
+        !in_use && (self.history.is_unused() || ttl.is_some_and(|ttl| idle >= ttl))
+    }
+}

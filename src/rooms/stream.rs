@@ -1,0 +1,458 @@
+//! The stream of one client, through all of its rooms: joining, catching up, going on, leaving.
+//!
+//! A client is *behind* when it joins, and again after its queue was full. It then takes entries
+//! from the histories of its rooms, merged by id, a queue's worth at a time, so that a client which
+//! does not read pins little. When nothing is left, it is *live* in the same step, and its rooms
+//! queue what follows.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::author::Author;
+use super::clock::Moment;
+use super::frame::{Frame, Greeting, MissedReason};
+use super::hub::{Hub, State};
+use super::id::EventId;
+use super::members::Claim;
+use super::names::RoomName;
+use super::queue::{Next, Queue};
+use super::room::Room;
+use crate::counters::{Counters, count};
+use crate::refusal::Refusal;
+
+/// Where a stream asks to begin.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    /// The last event that the client has, as it sent it.
+    pub(crate) after: Option<String>,
+    /// Messages of each room to begin with if there is no such event.
+    pub(crate) history: usize,
+    /// Rooms that did not belong to the stream before: they begin with `history` all the same.
+    pub(crate) new: Vec<RoomName>,
+}
+
+type Rooms = HashMap<RoomName, Room>;
+
+/// A client's stream. It leaves its rooms when it is dropped.
+pub(crate) struct Stream {
+    hub: Arc<Hub>,
+    client: usize,
+    queue: Arc<Queue>,
+    /// The position that the client has reached.
+    position: EventId,
+}
+
+/// A client, as the hub knows it.
+pub(super) struct Client {
+    queue: Arc<Queue>,
+    /// In a box, because most streams of a large room are listeners and have none.
+    claim: Option<Box<Claim>>,
+    memberships: Box<[Membership]>,
+    /// What is left to give; `None` while the client is live.
+    backlog: Option<Box<Backlog>>,
+    /// Nothing was sent to it before this time, as far as the hub has looked.
+    quiet_since: Moment,
+}
+
+/// A client's place in one room.
+struct Membership {
+    room: RoomName,
+    place: usize,
+}
+
+/// What a client that is behind gets before it is live.
+#[derive(Default)]
+struct Backlog {
+    /// Rooms that have been greeted, in the order of the memberships.
+    greeted: usize,
+    /// For each room: where its entries begin, and whether the client has missed some.
+    starts: Vec<(EventId, Option<MissedReason>)>,
+    /// What the client asked for.
+    after: Option<String>,
+    /// The position from which the stream begins.
+    position: EventId,
+    /// Greetings and entries up to `position` do not move the client's `Last-Event-ID`.
+    keeps_position: bool,
+    /// Events to give next.
+    pending: VecDeque<Arc<Frame>>,
+    /// Who the client is to others.
+    author: Option<Author>,
+    /// The server's goodbye has been given.
+    said_goodbye: bool,
+    /// The roster may have changed unseen.
+    lost_roster: bool,
+    /// The histories still reach back far enough: nothing is evicted while the hub is locked.
+    is_checked: bool,
+}
+
+impl Hub {
+    /// Joins rooms, under a name or as a listener, in one step. `author` is who is told so in the
+    /// greeting.
+    ///
+    /// # Errors
+    /// The name is taken in one of the rooms, there are too many rooms, or the chat is closed.
+    pub(crate) fn subscribe(
+        self: &Arc<Hub>,
+        rooms: &[RoomName],
+        claim: Option<Claim>,
+        author: Option<Author>,
+        start: Start,
+    ) -> Result<Stream, Refusal> {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        if state.closed {
+            return Err(Refusal::Draining);
+        }
+        for name in rooms {
+            let room = self.open_locked(state, name)?;
+            if claim
+                .as_ref()
+                .is_some_and(|claim| !room.members.admits(claim, now))
+            {
+                let room = name.clone();
+                rooms
+                    .iter()
+                    .for_each(|name| state.forget_if_unused(name, now));
+                return Err(Refusal::NameTaken { room });
+            }
+        }
+        let mut backlog = self.backlog(state, rooms, start);
+        backlog.author = author;
+        let queue = Arc::new(Queue::new(now));
+        let join = |name: &RoomName| {
+            let room = state.room_or_insert(name, now);
+            room.members.join(claim.as_ref());
+            Membership {
+                room: name.clone(),
+                place: room.clients.insert(queue.clone()),
+            }
+        };
+        let memberships = rooms.iter().map(join).collect();
+        let first = backlog.starts.iter().map(|(start, _)| *start).min();
+        let mut stream = Stream {
+            hub: self.clone(),
+            client: state.clients.insert(Client {
+                queue: queue.clone(),
+                claim: claim.map(Box::new),
+                memberships,
+                backlog: Some(Box::new(backlog)),
+                quiet_since: now,
+            }),
+            queue,
+            position: first.unwrap_or(state.newest),
+        };
+        self.catch_up(state, stream.client, &mut stream.position);
+        Ok(stream)
+    }
+
+    /// Finds where a stream begins in each of its rooms.
+    fn backlog(&self, state: &mut State, rooms: &[RoomName], start: Start) -> Backlog {
+        let now = self.clock().now();
+        let newest = state.newest;
+        let Start {
+            after,
+            history: messages,
+            new,
+        } = start;
+        // If no room belonged to the stream before, there is nothing to resume.
+        let after = after.filter(|_| rooms.iter().any(|room| !new.contains(room)));
+        let asked: Option<EventId> = after.as_deref().and_then(|after| after.parse().ok());
+        let mut position = None;
+        let mut oldest = None;
+        let mut starts = Vec::with_capacity(rooms.len());
+        for name in rooms {
+            let history = &state.room_or_insert(name, now).history;
+            if after.is_none() || new.contains(name) {
+                let from = history.before_latest(messages);
+                let first = history.after(from).next().map(|entry| entry.id);
+                oldest = oldest.into_iter().chain(first).min();
+                starts.push((from, None));
+                continue;
+            }
+            let known = asked.filter(|asked| self.is_known(*asked, newest));
+            let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
+            let from = match (reason, known) {
+                (None, Some(known)) => known,
+                _ => history.evicted_up_to(),
+            };
+            position = Some(position.map_or(from, |position: EventId| position.min(from)));
+            starts.push((from, reason));
+        }
+        let resumed = starts.iter().all(|(_, reason)| reason.is_none());
+        if after.is_some() && resumed {
+            count(&self.counters.resumes);
+        }
+        let position = position.unwrap_or_else(|| begin_before(oldest, &starts, newest));
+        Backlog {
+            starts,
+            position,
+            keeps_position: after.is_some() && !new.is_empty(),
+            after,
+            ..Backlog::default()
+        }
+    }
+
+    /// Queues what a client that is behind gets next. `position` is the one that it has reached.
+    fn catch_up(&self, state: &mut State, place: usize, position: &mut EventId) {
+        let now = self.clock().now();
+        let Some(client) = state.clients.get_mut(place) else {
+            return;
+        };
+        let mut backlog = client.backlog.take().unwrap_or_else(|| {
+            count(&self.counters.catch_ups);
+            Box::new(Backlog {
+                greeted: client.memberships.len(),
+                after: Some(position.to_string()),
+                ..Backlog::default()
+            })
+        });
+        backlog.lost_roster |= client.queue.take_lost_roster();
+        backlog.is_checked = false;
+        let (memberships, claim) = (&client.memberships, client.claim.as_deref());
+        let mut given = 0_u64;
+        let is_live = client.queue.refill(now, || {
+            let next = self.next_of(&mut backlog, &mut state.rooms, memberships, claim, position);
+            let says_goodbye = next.is_none() && state.closed && !backlog.said_goodbye;
+            backlog.said_goodbye |= says_goodbye;
+            let next = next.or_else(|| says_goodbye.then(|| Arc::new(Frame::server_closing())));
+            given += u64::from(next.is_some());
+            next
+        });
+        self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
+        if !is_live {
+            client.backlog = Some(backlog);
+        } else if state.closed {
+            client.queue.end();
+        } else {
+            *position = state.newest;
+        }
+    }
+
+    /// The next event for a client that is behind: greetings, then what was missed, then the entries
+    /// of all rooms by rising id, then rosters that may have changed unseen.
+    fn next_of(
+        &self,
+        backlog: &mut Backlog,
+        rooms: &mut Rooms,
+        memberships: &[Membership],
+        claim: Option<&Claim>,
+        position: &mut EventId,
+    ) -> Option<Arc<Frame>> {
+        loop {
+            if let Some(frame) = backlog.pending.pop_front() {
+                return Some(frame);
+            }
+            if let Some(membership) = memberships.get(backlog.greeted) {
+                self.greet(backlog, rooms, &membership.room, claim);
+                continue;
+            }
+            if !std::mem::replace(&mut backlog.is_checked, true) {
+                self.tell_gaps(backlog, rooms, memberships, *position);
+                continue;
+            }
+            let next = memberships.iter().zip(&backlog.starts);
+            let next = next.filter_map(|(membership, (start, _))| {
+                let from = (*position).max(*start);
+                rooms.get(&membership.room)?.history.after(from).next()
+            });
+            if let Some(entry) = next.min_by_key(|entry| entry.id) {
+                *position = entry.id;
+                let bare = backlog.keeps_position && entry.id <= backlog.position;
+                return Some(if bare {
+                    Arc::new(entry.frame.without_id_line())
+                } else {
+                    entry.frame.clone()
+                });
+            }
+            if !std::mem::take(&mut backlog.lost_roster) {
+                return None;
+            }
+            for Membership { room: name, .. } in memberships {
+                let roster = rooms.get_mut(name).map(|room| room.whole_roster(name));
+                backlog.pending.extend(roster.map(Arc::new));
+            }
+        }
+    }
+
+    fn greet(
+        &self,
+        backlog: &mut Backlog,
+        rooms: &mut Rooms,
+        name: &RoomName,
+        claim: Option<&Claim>,
+    ) {
+        let n = backlog.greeted;
+        backlog.greeted += 1;
+        let Some(room) = rooms.get_mut(name) else {
+            return;
+        };
+        let greeting = Greeting {
+            position: backlog.position,
+            sets_position: !backlog.keeps_position,
+            is_first: n == 0,
+            room: name,
+            name: claim.map(|claim| &claim.name),
+            author: backlog.author,
+            census: room.members.census(),
+            heartbeat: self.limits.heartbeat.unwrap_or(Duration::ZERO),
+        };
+        let parts = Frame::connected(&greeting, &room.members.roster());
+        backlog.pending.extend(parts);
+        if let Some((_, Some(reason))) = backlog.starts.get(n) {
+            let frame = self.missed(backlog, name, *reason, room.history.oldest());
+            backlog.pending.push_back(frame);
+        }
+    }
+
+    /// Queues a notice for each room whose history no longer reaches back to the client's position.
+    fn tell_gaps(
+        &self,
+        backlog: &mut Backlog,
+        rooms: &Rooms,
+        memberships: &[Membership],
+        position: EventId,
+    ) {
+        let mut gaps = Vec::new();
+        backlog
+            .starts
+            .resize(memberships.len(), (EventId::ZERO, None));
+        for (membership, (start, _)) in memberships.iter().zip(&mut backlog.starts) {
+            let name = &membership.room;
+            let Some(history) = rooms.get(name).map(|room| &room.history) else {
+                continue;
+            };
+            *start = position.max(*start);
+            if history.evicted_up_to() > *start {
+                *start = history.evicted_up_to();
+                gaps.push((name, history.oldest()));
+            }
+        }
+        if gaps.is_empty() {
+            return;
+        }
+        let first = backlog.starts.iter().map(|(start, _)| *start).min();
+        backlog.position = first.unwrap_or(position);
+        for (name, oldest) in gaps {
+            let frame = self.missed(backlog, name, MissedReason::Expired, oldest);
+            backlog.pending.push_back(frame);
+        }
+    }
+
+    fn missed(
+        &self,
+        backlog: &Backlog,
+        room: &RoomName,
+        reason: MissedReason,
+        oldest: Option<EventId>,
+    ) -> Arc<Frame> {
+        count(&self.counters.gaps_told);
+        let position = (!backlog.keeps_position).then_some(backlog.position);
+        let after = backlog.after.as_deref();
+        Arc::new(Frame::missed(room, reason, after, oldest, position))
+    }
+
+    fn leave(&self, place: usize) {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        let Some(client) = state.clients.remove(place) else {
+            return;
+        };
+        for membership in &client.memberships {
+            if let Some(room) = state.rooms.get_mut(&membership.room) {
+                room.clients.remove(membership.place);
+                room.members.leave(client.claim.as_deref(), now);
+                room.active_at = now;
+                state.forget_if_unused(&membership.room, now);
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// The next frame; `None` when the stream ends.
+    ///
+    /// A client whose queue was full catches up here, in place, and nobody outside notices.
+    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
+        loop {
+            match self.queue.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Next::End) => return Poll::Ready(None),
+                Poll::Ready(Next::CatchUp) => {
+                    let state = &mut *self.hub.lock();
+                    self.hub.catch_up(state, self.client, &mut self.position);
+                }
+                Poll::Ready(Next::Frame(frame)) => {
+                    // Where the hub has reached further, nothing in between is this client's.
+                    self.position = frame.id().unwrap_or(self.position).max(self.position);
+                    return Poll::Ready(Some(frame));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.hub.leave(self.client);
+    }
+}
+
+impl Client {
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_deref()
+    }
+
+    pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
+        self.memberships.iter().map(|membership| &membership.room)
+    }
+
+    /// Ends the stream once the client has taken what is queued.
+    pub(super) fn end(&self) {
+        self.queue.end();
+    }
+
+    /// Makes the client catch up, to find that the hub is closed.
+    pub(super) fn interrupt(&self) {
+        self.queue.interrupt();
+    }
+
+    /// Queues a heartbeat if nothing was queued for `period`. The queue itself is looked at about
+    /// once in a period.
+    pub(super) fn beat(
+        &mut self,
+        heartbeat: &Arc<Frame>,
+        period: Duration,
+        now: Moment,
+        counters: &Counters,
+    ) {
+        let is_due = |since: Moment| now.saturating_sub(since) >= period;
+        if is_due(self.quiet_since) {
+            self.quiet_since = self.queue.sent_at();
+            if is_due(self.quiet_since) && self.queue.send(heartbeat, now) {
+                self.quiet_since = now;
+                count(&counters.deliveries);
+            }
+        }
+    }
+}
+
+/// The position before `oldest`, the first event of a stream that resumes nothing: the nearest id
+/// below it that its rooms know, so that a client that is cut right there is told of no gap.
+fn begin_before(
+    oldest: Option<EventId>,
+    starts: &[(EventId, Option<MissedReason>)],
+    newest: EventId,
+) -> EventId {
+    let Some(oldest) = oldest else { return newest };
+    let starts = starts.iter().map(|(start, _)| *start);
+    starts
+        .filter(|start| *start < oldest)
+        .max()
+        .unwrap_or(newest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::*;
+
+/// A task's waker that counts how often it was woken.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Wakes>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket as the server has it, and the client at its other end.
+async fn pair() -> (Socket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("it is bound");
+    let client = TcpStream::connect(address).await.expect("it listens");
+    let (stream, _) = listener.accept().await.expect("the client is there");
+    let socket = Socket {
+        io: TokioIo::new(stream),
+        gate: WriteGate::default(),
+        write_timeout: None,
+        blocked: None,
+        input: Input::Unknown,
+    };
+    (socket, client)
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future)
+        .await
+        .expect("it comes to an end")
+}
+
+#[tokio::test]
+async fn the_gate_closes_while_the_socket_is_full_and_opening_wakes_a_refused_body() {
+    let (mut socket, mut client) = pair().await;
+    let gate = socket.gate.clone();
+    let bytes = [0; 8 * 1024];
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut unread = 0;
+    while let Poll::Ready(written) = Pin::new(&mut socket).poll_write(&mut cx, &bytes) {
+        assert!(gate.admits() || written.as_ref().is_ok_and(|count| *count < bytes.len()));
+        unread += written.expect("the client is there");
+    }
+    assert!(!gate.admits(), "a body is refused");
+    let before = wakes.0.load(Ordering::Relaxed);
+    within(async {
+        let writing = poll_fn(|outer| {
+            // The client's reads wake the test; the socket has the waker that counts.
+            let written = Pin::new(&mut socket).poll_write(&mut cx, &bytes[..1]);
+            outer.waker().wake_by_ref();
+            written
+        });
+        let reading = async {
+            let mut sink = vec![0; unread];
+            client.read_exact(&mut sink).await
+        };
+        let (written, read) = tokio::join!(writing, reading);
+        assert_eq!(written.expect("there is room"), 1);
+        read.expect("all was sent");
+    })
+    .await;
+    assert!(gate.admits());
+    assert!(wakes.0.load(Ordering::Relaxed) > before, "the body's turn");
+}
+
+/// Spends a task's budget up to a rest, and says how much that was.
+fn spend(cx: &mut Context<'_>, most: usize) -> usize {
+    let mut spent = 0;
+    while spent < most
+        && let Poll::Ready(unit) = coop::poll_proceed(cx)
+    {
+        unit.made_progress();
+        spent += 1;
+    }
+    spent
+}
+
+/// With one unit of budget left, tokio finds that there is nothing to read, and then returns pending
+/// without leaving a waker. A client that leaves after that has to be noticed all the same.
+#[tokio::test]
+async fn a_departure_is_noticed_though_the_socket_was_asked_with_the_last_of_the_budget() {
+    let (mut socket, client) = pair().await;
+    socket.gate.lasts_until_departure();
+    let (asked, waits) = tokio::sync::oneshot::channel();
+    let mut asked = Some(asked);
+    let mut budget = None;
+    let mut polls = 0;
+    let watching = tokio::spawn(poll_fn(move |cx| {
+        polls += 1;
+        match budget {
+            // The task is woken at once, with a new budget.
+            None => {
+                budget = Some(spend(cx, usize::MAX));
+                return Poll::Pending;
+            }
+            Some(whole) if polls == 2 => {
+                spend(cx, whole - 1);
+            }
+            Some(_) => drop(asked.take().map(|asked| asked.send(()))),
+        }
+        match Pin::new(&mut socket).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error.kind()),
+            _ => Poll::Pending,
+        }
+    }));
+    within(waits).await.expect("it is asked again");
+    drop(client);
+    let noticed = within(watching).await.expect("no panic");
+    assert_eq!(noticed, io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn the_kernels_timeout_is_not_ours() {
+    const ETIMEDOUT: i32 = 110;
+    let kernel = io::Error::from_raw_os_error(ETIMEDOUT);
+    assert_eq!(kernel.kind(), io::ErrorKind::TimedOut);
+    assert!(!is_write_timeout(&kernel));
+    assert!(is_write_timeout(&io::Error::from(io::ErrorKind::TimedOut)));
+}

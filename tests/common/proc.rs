@@ -1,0 +1,43 @@
+//! What Linux says about a process, read from `/proc`.
+
+use std::fs;
+use std::str::FromStr;
+
+/// Resident memory in bytes.
+pub(crate) fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    field::<u64>(&status, "VmRSS:") * 1024
+}
+
+/// How many file descriptors are open.
+pub(crate) fn open_files(pid: u32) -> usize {
+    let files = fs::read_dir(format!("/proc/{pid}/fd"));
+    files.expect("the process runs").count()
+}
+
+/// How many file descriptors this process may open.
+pub(crate) fn open_files_limit() -> usize {
+    let limits = fs::read_to_string("/proc/self/limits").expect("this process runs");
+    field(&limits, "Max open files")
+}
+
+/// CPU time used so far, in user mode and in the kernel, in ticks of a hundredth of a second.
+pub(crate) fn cpu_ticks(pid: u32) -> [u64; 2] {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The second field, a name in parentheses, may itself contain blanks and parentheses.
+    let (_, fields) = stat.rsplit_once(") ").expect("a name in parentheses");
+    let mut fields = fields.split(' ').skip(11);
+    [(); 2].map(|()| {
+        let ticks = fields.next().and_then(|ticks| ticks.parse().ok());
+        ticks.expect("utime and stime are numbers")
+    })
+}
+
+/// The first word behind a name that a line begins with.
+fn field<T: FromStr>(lines: &str, name: &str) -> T {
+    lines
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.split_whitespace().next())
+        .and_then(|word| word.parse().ok())
+        .unwrap_or_else(|| panic!("no {name} in {lines}"))
+}

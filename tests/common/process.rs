@@ -1,0 +1,226 @@
+//! The binary, run as its users run it, and folders for its files.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::{proc, within};
+
+/// The path of the binary.
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_chatroom");
+
+/// A running server. Dropping it kills it.
+pub(crate) struct Process {
+    child: Child,
+    address: SocketAddr,
+    stderr: Arc<Mutex<String>>,
+}
+
+/// The outcome of a run of the binary that ended by itself.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Process {
+    /// Starts the binary, on a free port of the loopback address unless the arguments say where.
+    pub(crate) async fn start(arguments: &[&str]) -> Process {
+        Process::start_with(arguments, &[]).await
+    }
+
+    /// Starts the binary with more environment variables.
+    pub(crate) async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Process {
+        let mut command = command(arguments, environment);
+        if !arguments.iter().any(|one| one.starts_with("--listen")) {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        Process::launch(command).await
+    }
+
+    /// Starts the binary through another program that executes it in its place, on a free port of
+    /// the loopback address.
+    pub(crate) async fn start_under(wrapper: &[&str], arguments: &[&str]) -> Process {
+        let mut command = under(wrapper, arguments, &[]);
+        command.args(["--listen", "127.0.0.1:0"]);
+        Process::launch(command).await
+    }
+
+    /// Starts a server, and waits until it says where it listens.
+    pub(crate) async fn launch(mut command: Command) -> Process {
+        let program = command.as_std().get_program().to_owned();
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} is needed: {error}", program.display()));
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
+        let collected = stderr.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = errors.next_line().await {
+                collected
+                    .lock()
+                    .expect("nobody panics with the lock")
+                    .extend([line.as_str(), "\n"]);
+            }
+        });
+        let mut lines = BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines();
+        let first = within("the first line on stdout", lines.next_line())
+            .await
+            .expect("stdout can be read")
+            .unwrap_or_else(|| panic!("the server does not listen: {}", read(&stderr)));
+        let address = first
+            .strip_prefix("chatroom listening on http://")
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("not the documented first line: {first}"));
+        // Reads on, so that the server never writes to a full or closed pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Process {
+            child,
+            address,
+            stderr,
+        }
+    }
+
+    /// Runs the binary until it ends, with options that it refuses or that only print.
+    pub(crate) async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+        let output = within("the binary's end", command(arguments, environment).output())
+            .await
+            .expect("the binary starts");
+        Ended {
+            status: output.status,
+            stdout: String::from_utf8(output.stdout).expect("stdout is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("stderr is UTF-8"),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the process was not reaped yet")
+    }
+
+    /// The server's output on stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        read(&self.stderr)
+    }
+
+    /// Sends a signal by its name: `TERM`, `INT`, `KILL`, `STOP`, `CONT`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .await
+            .expect("the program kill exists");
+        assert!(sent.success(), "kill -{name} failed");
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) async fn exited(&mut self) -> ExitStatus {
+        within("the server's exit", self.child.wait())
+            .await
+            .expect("a child can be waited for")
+    }
+
+    /// Kills the server, and waits until it has ended.
+    pub(crate) async fn kill(mut self) {
+        self.signal("KILL").await;
+        self.exited().await;
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        proc::resident_bytes(self.pid())
+    }
+
+    /// How many file descriptors are open.
+    pub(crate) fn open_files(&self) -> usize {
+        proc::open_files(self.pid())
+    }
+
+    /// CPU time used so far, in ticks of a hundredth of a second.
+    pub(crate) fn cpu_ticks(&self) -> u64 {
+        proc::cpu_ticks(self.pid()).iter().sum()
+    }
+}
+
+fn read(text: &Mutex<String>) -> String {
+    text.lock().expect("nobody panics with the lock").clone()
+}
+
+/// The binary with these arguments and more environment variables.
+pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    under(&[], arguments, environment)
+}
+
+/// A program (`strace …`, `sh -c "…; exec $0"`) whose last arguments are the binary and its own.
+pub(crate) fn under(wrapper: &[&str], arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+    let mut command = prepared(&[wrapper, &[BINARY], arguments].concat());
+    command.envs(environment.iter().copied());
+    command
+}
+
+/// A program and its arguments. The environment's options for chatroom are removed.
+pub(crate) fn prepared<T: AsRef<OsStr>>(words: &[T]) -> Command {
+    let mut command = Command::new(&words[0]);
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"CHATROOM_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A temporary folder, removed when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = format!(
+            "test-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("the target folder can be written");
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The path as a command line argument.
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.to_str().expect("the target folder's path is UTF-8")
+    }
+
+    /// Writes a file into the folder. Returns its path.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.0.join(name);
+        std::fs::write(&path, content).expect("the folder can be written");
+        path.to_str().expect("the path is UTF-8").to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed now goes with the target folder.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,164 @@
+//! Connections: how many one address may hold, and what their ends mean.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::time::Duration;
+
+use chatroom::{Builder, Fsync};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::Instant;
+
+use crate::common::figure;
+use crate::common::{
+    Client, EventStream, Folder, Request, Response, Server, ask, eventually, get, within,
+};
+
+/// Streams that one address may hold in these tests, and the connections beside them.
+const STREAMS: usize = 8;
+const CONNECTIONS: usize = STREAMS + 32;
+
+async fn bounded(change: impl FnOnce(Builder) -> Builder) -> Server {
+    Server::with(|chat| change(chat.max_streams(10).max_streams_per_ip(STREAMS))).await
+}
+
+async fn idle(server: &Server, count: usize) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        clients.push(Client::connect(server.address()).await);
+    }
+    clients
+}
+
+/// Connects from another address of loopback, and asks for the server's health.
+async fn health_from(local: [u8; 4], server: SocketAddr) -> Response {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind((IpAddr::from(local), 0).into())
+        .expect("all of 127.0.0.0/8 is this machine");
+    let socket = within("connecting", socket.connect(server)).await;
+    let mut client = Client::from(socket.expect("the server accepts"));
+    client.ask(&Request::get("/healthz")).await
+}
+
+#[tokio::test]
+async fn one_address_cannot_keep_the_others_waiting() {
+    let server = bounded(|chat| chat).await;
+    // As many as there may be in all.
+    let _idle = idle(&server, 10 + 1_024).await;
+    let began = Instant::now();
+    health_from([127, 0, 0, 2], server.address())
+        .await
+        .expect(200, "");
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "before they time out"
+    );
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_answered_and_closed() {
+    let server = bounded(|chat| chat).await;
+    let mut idle = idle(&server, CONNECTIONS).await;
+    for asks in [false, true] {
+        let mut client = Client::connect(server.address()).await;
+        if asks {
+            client.send(&Request::get("/healthz").to_bytes()).await;
+        }
+        let refused = client.response("GET").await;
+        assert_eq!(refused.header("retry-after"), Some("10"));
+        refused.expect(429, "too-many-streams");
+    }
+    // Those that were there are served, and a place that is given up can be taken.
+    let mut last = idle.pop().expect("there are many");
+    last.ask(&Request::get("/healthz")).await.expect(200, "");
+    drop(last);
+    eventually("a place", async || {
+        get(server.address(), "/healthz").await.status == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn trusted_proxies_and_servers_without_the_limit_count_no_connections() {
+    for server in [
+        bounded(|chat| chat.trusted_proxy(Ipv4Addr::LOCALHOST.into())).await,
+        bounded(|chat| chat.max_streams_per_ip(0)).await,
+    ] {
+        let _idle = idle(&server, CONNECTIONS + 1).await;
+        get(server.address(), "/healthz").await.expect(200, "");
+    }
+}
+
+/// What a request gets whose client ends its side of the connection behind it, as `nc -N` does. The
+/// server, which shares this thread, sees all of that at once.
+async fn half_closed(server: &Server, request: &Request) -> Response {
+    let mut socket = std::net::TcpStream::connect(server.address()).expect("a connection");
+    socket.write_all(&request.to_bytes()).expect("it is short");
+    socket.shutdown(Shutdown::Write).expect("a socket");
+    socket.set_nonblocking(true).expect("a socket");
+    let mut client = Client::from(TcpStream::from_std(socket).expect("a socket"));
+    let answer = client.response(request.method()).await;
+    assert!(client.rest().await.is_empty(), "the server ends it too");
+    answer
+}
+
+#[tokio::test]
+async fn a_whole_request_is_answered_behind_which_the_client_ends_its_side() {
+    let folder = Folder::new();
+    let server = Server::with(|chat| chat.data(folder.path()).fsync(Fsync::Always)).await;
+    half_closed(&server, &Request::get("/healthz"))
+        .await
+        .expect(200, "");
+    half_closed(&server, &Request::post_text("/chat?name=a", "hello"))
+        .await
+        .expect(201, "");
+    let chunked = Request::post_text("/chat?name=a", "5\r\nhello\r\n0\r\n\r\n")
+        .header("Transfer-Encoding", "chunked");
+    half_closed(&server, &chunked).await.expect(201, "");
+    let page = half_closed(&server, &Request::get("/chat.css")).await;
+    assert_eq!(
+        page.body.len().to_string(),
+        page.header("content-length").unwrap_or_default()
+    );
+}
+
+/// The heartbeat of this server is too far away for a failing write to show who left.
+#[tokio::test]
+async fn who_leaves_a_stream_or_a_wait_gives_its_place_up_at_once() {
+    let server = Server::with(|chat| chat.heartbeat(Duration::from_secs(60))).await;
+    let address = server.address();
+    let streams = async |count| {
+        eventually("the streams", async || {
+            figure(address, "chatroom_streams").await == count
+        })
+        .await;
+    };
+    for half in [true, false] {
+        let mut stream = EventStream::open(address, &format!("/chat?name=a{half}")).await;
+        stream.telling().await;
+        // A message is written before the client leaves, and one connection has had two requests.
+        ask(address, Request::post_text("/chat?name=b", "hello"))
+            .await
+            .expect(201, "");
+        stream.message().await;
+        let mut waiting = Client::connect(address).await;
+        waiting.ask(&Request::get("/healthz")).await.expect(200, "");
+        let after = get(address, "/chat/lobby/messages").await.json()["next"].clone();
+        let after = after.as_str().expect("an id").to_owned();
+        let wait = Request::get(&format!("/chat/lobby/messages?wait=50&after={after}"));
+        waiting.send(&wait.to_bytes()).await;
+        streams(2).await;
+        let mut silent = Client::connect(address).await;
+        silent.send(&Request::get("/chat").to_bytes()).await;
+        silent.head().await.expect("a stream begins");
+        streams(3).await;
+        if half {
+            silent.socket().shutdown().await.expect("a socket");
+            waiting.socket().shutdown().await.expect("a socket");
+            streams(1).await;
+        }
+        drop((stream, silent, waiting));
+        streams(0).await;
+    }
+}
