@@ -5,8 +5,7 @@ import {
   LIMITS, addOlder, adoptSnapshot, applyEvent, applyOpened, applyRoster, arrive, compareIds, followNewest, getRoom, knownOf, leave, markRead, moveView,
   newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf,
 } from '../../www/js/state.js';
-import { applyAnswer, newPending, settlePending } from '../../www/js/outbox.js';
-import { backoffMillis, judgeAnswer, streamUrl } from '../../www/js/network.js';
+import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
 import { completionsAt, hueOf, isRoomName, mentions, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
 import { WORDS, wordsFor } from '../../www/js/words.js';
 
@@ -244,7 +243,7 @@ test('a stored message that fell into a gap, or was removed before its answer ca
 });
 
 test('answers: stored, later with the time the server asks for, or failed', () => {
-  assert.deepEqual(judgeAnswer(200, { eventId: '1-0' }), { kind: 'done', eventId: '1-0' });
+  assert.deepEqual(judgeAnswer(200, { eventId: '1-0' }), { kind: 'done', eventId: '1-0', body: { eventId: '1-0' } });
   assert.equal(judgeAnswer(0).kind, 'later');
   for (const status of [408, 429, 502, 503, 504]) assert.equal(judgeAnswer(status, null).kind, 'later');
   for (const status of [400, 401, 403, 404, 409, 413, 500, 507]) assert.equal(judgeAnswer(status, null).kind, 'failed');
@@ -311,19 +310,19 @@ test('the tokens of a text hold all of it', () => {
     assert.equal(tokensOf(text).map((token) => token.text).join(''), text);
   }
   assert.deepEqual(tokensOf('run `ls -l`:\n```\na\nb\n```').map(({ kind, text }) => [kind, text]), [
-    ['text', 'run '], ['code', 'ls -l'], ['text', ':\n'], ['block', 'a\nb'],
+    ['text', 'run '], ['code', 'ls -l'], ['text', ':\n'], ['pre', 'a\nb'],
   ]);
 });
 
 test('quotations, bold, italic, and the language of a block', () => {
   const shape = (text) => tokensOf(text).map((token) => [token.kind, token.text]);
-  assert.deepEqual(shape('> one\n> two\nthree'), [['quote', 'one\ntwo'], ['text', 'three']]);
-  assert.deepEqual(shape('a > b\n>c'), [['text', 'a > b\n'], ['quote', 'c']]);
-  assert.deepEqual(shape('**one** and *two* and _three_'), [['bold', 'one'], ['text', ' and '], ['italic', 'two'], ['text', ' and '], ['italic', 'three']]);
-  assert.deepEqual(shape('这是**重点**。'), [['text', '这是'], ['bold', '重点'], ['text', '。']]);
+  assert.deepEqual(shape('> one\n> two\nthree'), [['blockquote', 'one\ntwo'], ['text', 'three']]);
+  assert.deepEqual(shape('a > b\n>c'), [['text', 'a > b\n'], ['blockquote', 'c']]);
+  assert.deepEqual(shape('**one** and *two* and _three_'), [['strong', 'one'], ['text', ' and '], ['em', 'two'], ['text', ' and '], ['em', 'three']]);
+  assert.deepEqual(shape('这是**重点**。'), [['text', '这是'], ['strong', '重点'], ['text', '。']]);
   for (const text of ['2*3*4', 'snake_case_name', '2 ** 3 ** 4', '* a * b', '**', 'https://a.example/_b_']) assert.ok(tokensOf(text).every(({ kind }) => kind === 'text' || kind === 'link'), text);
-  assert.deepEqual(tokensOf('**a *b* `c`**')[0].tokens.map(({ kind }) => kind), ['text', 'italic', 'text', 'code']);
-  assert.deepEqual(tokensOf('```rust\nfn a() {}\n```\nnext').map(({ kind, text, language }) => [kind, text, language]), [['block', 'fn a() {}', 'rust'], ['text', 'next', undefined]]);
+  assert.deepEqual(tokensOf('**a *b* `c`**')[0].tokens.map(({ kind }) => kind), ['text', 'em', 'text', 'code']);
+  assert.deepEqual(tokensOf('```rust\nfn a() {}\n```\nnext').map(({ kind, text, language }) => [kind, text, language]), [['pre', 'fn a() {}', 'rust'], ['text', 'next', undefined]]);
   for (const text of ['*'.repeat(4096), '_*'.repeat(2048), '> '.repeat(2048), '`'.repeat(4096), '*a '.repeat(1365)]) {
     const start = performance.now();
     tokensOf(text);

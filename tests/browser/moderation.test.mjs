@@ -25,7 +25,7 @@ const openMenu = async (page, text) => {
   await message.getByRole('button', { name: 'Message actions' }).click();
 };
 const items = () => [...document.querySelectorAll('#menu-of-message [role=menuitem]')].map((node) => node.textContent);
-const rows = () => [...document.querySelectorAll('#log .text, #log .gap')].map((node) => node.textContent);
+const rows = () => [...document.querySelectorAll('#log .text, #log .removed')].map((node) => node.textContent);
 
 async function moderator(room, name = 'mod') {
   const page = await person(browser, server.url, name, { room });

@@ -1,18 +1,17 @@
 // Writing: the message field, and the form in which one chooses a name.
 
-import { $, setText } from './dom.js';
-import { PENDING_MOST } from './outbox.js';
-import { isRoomName, completionsAt } from './text.js';
+import { completionsAt, isRoomName } from './text.js';
+import { PENDING_MOST } from './network.js';
+import { $, setText } from './browser.js';
 
 const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
-const COUNTER_BYTES = 3600; // From here on the composer shows how much is left.
+const COUNTED_BYTES = 500; // With so many left the composer shows how many.
 
-// Where the keyboard is on the screen it has no Shift+Enter: there Enter starts a line, and the button sends.
-const touch = matchMedia('(pointer: coarse)');
-const mouse = matchMedia('(any-pointer: fine)');
+// The keyboard on a screen has no Shift+Enter: there Enter starts a line, and the button sends.
+const [touch, mouse] = ['(pointer: coarse)', '(any-pointer: fine)'].map((query) => matchMedia(query));
 export const typesOnScreen = () => touch.matches && !mouse.matches;
 
-export const focusWriting = () => ($('composer').hidden || !$('join').hidden ? $('name') : $('text')).focus();
+export const focusWriting = () => ($('join').hidden ? $('text') : $('name')).focus();
 
 export function drawComposer({ chat, say, naming, nameError }) {
 	const usable = isRoomName(chat.open);
@@ -30,55 +29,44 @@ export function drawComposer({ chat, say, naming, nameError }) {
 	const left = TEXT_BYTES - new TextEncoder().encode(text.value.trimEnd()).length;
 	$('send').disabled = left < 0 || !text.value.trim() || !chat.name || chat.pending.length >= PENDING_MOST;
 	const counter = left < 0 ? say('over', { n: -left }) : say('left', { n: left });
-	const help = typesOnScreen() ? '' : say('composerHelp');
-	setText($('composer-help'), left < TEXT_BYTES - COUNTER_BYTES ? counter : help);
+	setText($('composer-help'), left < COUNTED_BYTES ? counter : typesOnScreen() ? '' : say('composerHelp'));
 	$('composer-help').classList.toggle('problem', left < 0);
 }
 
-/** Puts text at the caret, as typing would, so that it can be undone. */
-export function insert(text, { from = $('text').selectionStart, to = $('text').selectionEnd } = {}) {
+/** Puts text where the caret is, or in the place of what is between `from` and it. `after` is what has to stand before. */
+export function insert(text, { from = $('text').selectionStart, after = /$/ } = {}) {
 	const field = $('text');
 	field.focus();
-	field.setSelectionRange(from, to);
+	const before = field.value.slice(0, from);
+	field.setSelectionRange(from, field.selectionEnd);
 	// The old command is the only way that keeps the browser's undo.
-	if (!document.execCommand('insertText', false, text)) field.setRangeText(text, from, to, 'end');
-	field.dispatchEvent(new Event('input'));
-}
-
-export function insertName(name) {
-	const before = $('text').value.slice(0, $('text').selectionStart);
-	insert(`${before && !/\s$/.test(before) ? ' ' : ''}@${name} `);
-}
-
-export function insertQuote(quote) {
-	const before = $('text').value.slice(0, $('text').selectionStart);
-	insert(`${before && !before.endsWith('\n') ? '\n' : ''}${quote}`);
+	document.execCommand('insertText', false, (!before || after.test(before) ? '' : text.startsWith('>') ? '\n' : ' ') + text);
 }
 
 /** Handles the keys of the message field. `names` gives the names that Tab completes, the likeliest first. */
-export function listenToText({ send, names }) {
+export function listenToText(send, names) {
 	const field = $('text');
 	/** @type {any} */
-	let cycle = null; // The completion that the next Tab replaces by another.
+	let last = null; // The completion that another Tab replaces.
 
 	function complete() {
 		const caret = field.selectionStart;
-		if (cycle && (cycle.end !== caret || cycle.value !== field.value)) cycle = null;
-		const found = cycle ?? { ...completionsAt(field.value, caret, names()), at: -1 };
-		if (!found.names.length || (cycle && found.names.length === 1)) return false;
+		const again = last?.value === field.value && last.end === caret;
+		const found = again ? last : { ...completionsAt(field.value, caret, names()), at: -1 };
+		if (found.names.length <= Number(again)) return false;
 		const at = (found.at + 1) % found.names.length;
-		insert(`${found.names[at]} `, { from: found.from, to: caret });
-		cycle = { ...found, at, end: field.selectionStart, value: field.value };
+		insert(`${found.names[at]} `, { from: found.from });
+		last = { ...found, at, end: field.selectionStart, value: field.value };
 		return true;
 	}
 
 	field.addEventListener('keydown', (event) => {
 		const { key, shiftKey, ctrlKey, metaKey, altKey, isComposing, keyCode } = event;
 		// While an input method composes, Enter takes its suggestion; Safari ends the composition before it tells of that Enter.
-		if (isComposing || keyCode === 229) return;
-		const sends = key === 'Enter' && !shiftKey && (ctrlKey || metaKey || !typesOnScreen());
-		const completes = key === 'Tab' && !shiftKey && !ctrlKey && !metaKey && !altKey && complete();
-		if (sends || completes) event.preventDefault();
+		if (isComposing || keyCode === 229 || shiftKey || altKey) return;
+		const modified = ctrlKey || metaKey;
+		const sends = key === 'Enter' && (modified || !typesOnScreen());
+		if (sends || (key === 'Tab' && !modified && complete())) event.preventDefault();
 		if (sends) send();
 	});
 }

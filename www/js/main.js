@@ -1,29 +1,27 @@
 // The page: what happens when somebody acts or the stream tells something. The views bring the document in line with it.
 
 import {
-	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, compareIds, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
+	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isAfter, isOwn, leave, LIMITS,
 	newChat, openIn, readUpTo, renameIn, setConnection, setRefused, startReading,
 } from './state.js';
-import { addPending, dropPending, newPending, openOutbox, restorePending, settlePending } from './outbox.js';
-import { drawComposer, focusWriting, insertName, insertQuote, listenToText, typesOnScreen } from './composer.js';
-import { askModeration, askPassword, moveFocus, openMenu, showBans, stopModerating } from './menu.js';
+import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
+import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
 import { fragmentOf, isRoomName, mentions, quoteOf, roomOfFragment } from './text.js';
-import { $, copyText, setText, translate } from './dom.js';
-import { drawConnection, drawPanel } from './panel.js';
-import { randomKey, request, roomPath } from './network.js';
-import { allowed, beep, notify } from './notify.js';
+import { $, beep, copyText, notify, openStorage, setText, translate } from './browser.js';
+import { askPassword, moveFocus, openMenu, showBans } from './menu.js';
+import { drawPanel } from './panel.js';
 import { openFeed } from './feed.js';
-import { openLog } from './log.js';
-import { openStorage } from './storage.js';
 import { wordsFor } from './words.js';
+import { openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
+const NOTIFIED_CHARACTERS = 200; // Of a message.
 const SAVE_MILLIS = 500; // How far one has read is written down that late.
 
 const prefix = `chatroom ${location.pathname} `; // Another chat may live under another path of this host.
-const say = wordsFor(navigator.languages ?? [navigator.language]);
-const local = openStorage(() => localStorage, prefix);
-const tab = openStorage(() => sessionStorage, prefix);
+const say = wordsFor(navigator.languages);
+const local = openStorage('localStorage', prefix);
+const tab = openStorage('sessionStorage', prefix);
 const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
 
 // Of each room that this browser follows: up to where it was read, and the name under which it is followed.
@@ -33,15 +31,15 @@ const followed = () => Object.keys(follows()).filter((room) => follows()[room].n
 const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
 /** @type {any} */
 const page = {
-	say, local, chat, followed, leaveRoom, reply, listed: [], naming: false, nameError: null, moderation: { available: false, moderator: false },
-	moderate: () => askPassword(say, refreshModeration), showBans: () => showBans(say), stopModerating: () => stopModerating().then(refreshModeration),
+	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
+	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
+	moderate: () => askPassword(say, askModeration), showBans: () => showBans(say),
+	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
 };
 const current = () => getRoom(chat, chat.open);
-const outbox = openOutbox(chat, () => {
-	tab.set('pending', chat.pending);
-	changed();
-});
-const log = openLog({ loadOlder, changed, shown: () => ({ state: current() }) });
+const savePending = () => tab.set('pending', chat.pending);
+const outbox = openOutbox(chat, () => (savePending(), changed()));
+const log = openLog({ loadOlder, changed, current });
 /** @type {ReturnType<typeof openFeed>} */
 let feed;
 let toFollow = ''; // The room just opened, until it is heard.
@@ -63,9 +61,9 @@ function openFragment() {
 function openRoom(room) {
 	toFollow = room;
 	if (chat.open === room) return;
-	if (chat.open) leave(current());
+	const state = openIn(chat, room);
 	saveReads();
-	attend(openIn(chat, room));
+	attend(state);
 	$('text').value = local.get(`draft ${room}`) ?? '';
 	page.naming = false;
 	const { code, name } = page.nameError ?? {};
@@ -118,26 +116,16 @@ function askName(asking) {
 	focusWriting();
 }
 
-function follow(room) {
+function setFollowed(room, entry) {
 	const rooms = follows();
-	const names = Object.keys(rooms).filter((name) => name !== room);
-	const [oldest] = names.sort((a, b) => compareIds(rooms[a].read || '0-0', rooms[b].read || '0-0'));
-	if (names.length >= LIMITS.rooms) delete rooms[oldest];
-	startReading(current(), chat.position);
-	rooms[room] = { read: current().read, name: chat.name };
+	if (entry) rooms[room] = entry;
+	else delete rooms[room];
 	local.set('followed', rooms);
-	feed.followedChanged();
-}
-
-function unfollow(room) {
-	const rooms = follows();
-	delete rooms[room];
-	local.set('followed', rooms);
-	feed.followedChanged();
+	feed.moved();
 }
 
 function leaveRoom(room) {
-	unfollow(room);
+	setFollowed(room, null);
 	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
 	changed();
 }
@@ -146,11 +134,9 @@ function saveReads() {
 	clearTimeout(saving);
 	saving = 0;
 	const rooms = follows();
-	const before = JSON.stringify(rooms);
-	for (const [room, { read }] of chat.rooms) {
-		if (room in rooms && read && (!rooms[room].read || compareIds(read, rooms[room].read) > 0)) rooms[room].read = read;
-	}
-	if (JSON.stringify(rooms) !== before) local.set('followed', rooms);
+	const stale = [...chat.rooms.values()].filter(({ room, read }) => read && rooms[room] && isAfter(read, rooms[room].read));
+	for (const { room, read } of stale) rooms[room].read = read;
+	if (stale.length) local.set('followed', rooms);
 }
 
 /** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
@@ -189,10 +175,11 @@ function adopt(snapshot) {
 function afterApply(before) {
 	if (before !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
-		refreshModeration();
+		askModeration();
 	}
 	if (toFollow && current().greeted) {
-		if (toFollow === chat.open && !followed().includes(toFollow)) follow(toFollow);
+		startReading(current(), chat.position);
+		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}
 	changed();
@@ -200,7 +187,7 @@ function afterApply(before) {
 
 function applyRefused({ room, problem }) {
 	setRefused(chat, room, problem);
-	if (['room-not-offered', 'bad-room'].includes(problem?.code) && room in follows()) unfollow(room);
+	if (['room-not-offered', 'bad-room'].includes(problem?.code) && follows()[room]) setFollowed(room, null);
 	if (room !== chat.open || !problem) return;
 	if (problem.code === 'name-taken') goNameless(problem);
 	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
@@ -213,8 +200,17 @@ function noteFresh(messages) {
 		const seen = message.room === chat.open && !document.hidden;
 		if (seen) log.speak(message);
 		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
-		if (wanted && !seen && feed.notifies(message.room)) notify(message, local.get('sound'));
+		if (wanted && !seen && feed.notifies(message.room)) ring(message);
 	}
+}
+
+function ring({ room, name, text, eventId }) {
+	if (local.get('sound')) beep();
+	// Under one tag the browser shows it once, also where each tab has a stream of its own.
+	notify(`${name} · #${room}`, text.slice(0, NOTIFIED_CHARACTERS), eventId, () => {
+		window.focus();
+		location.hash = fragmentOf(room);
+	});
 }
 
 async function loadOlder(state) {
@@ -230,13 +226,15 @@ async function loadOlder(state) {
 
 async function askRooms() {
 	if (document.hidden) return;
-	const answer = await request('rooms');
-	if (answer.kind === 'done') page.listed = answer.body.rooms;
+	const { body } = await request('rooms');
+	if (body) page.listed = body.rooms;
 	changed();
 }
 
-async function refreshModeration() {
-	page.moderation = await askModeration();
+/** Whether this server has moderators, and this session is one. */
+async function askModeration() {
+	const { body } = await request('moderator');
+	page.moderation = body ?? {};
 	changed();
 }
 
@@ -245,17 +243,13 @@ async function refreshModeration() {
 function send() {
 	drawComposer(page);
 	if ($('send').disabled) return;
-	addPending(chat, newPending(randomKey(), chat.open, chat.name, $('text').value.trimEnd()));
+	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $('text').value.trimEnd()));
 	$('text').value = '';
 	local.set(`draft ${chat.open}`, '');
 	followNewest(current());
 	forgetMarker(current());
 	outbox.flush();
 	changed();
-}
-
-function reply({ name, text }) {
-	insertQuote(quoteOf(name, text));
 }
 
 /** The names that may be meant: who spoke last comes first. */
@@ -287,13 +281,13 @@ function handlePending({ action, key }) {
 	if (!item || !action) return;
 	if (action === 'discard') dropPending(chat, item);
 	else outbox.retry(item);
-	tab.set('pending', chat.pending);
+	savePending();
 	update();
 	focusWriting();
 }
 
 function onLogClick({ target }) {
-	if (target.dataset.insert && chat.name) return insertName(target.dataset.insert);
+	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
 	if (target.className === 'more' && entry) openMenu(page, target, entry);
@@ -342,10 +336,9 @@ function changed() {
 
 function update() {
 	const state = current();
-	drawConnection(page);
 	drawComposer(page);
 	log.draw(page, state);
-	drawPanel(page);
+	drawPanel(page, state);
 	setText($('room-title'), chat.open);
 	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
@@ -359,7 +352,7 @@ function listenToControls() {
 		if (type === 'submit') event.preventDefault();
 		handler(event);
 	});
-	listenToText({ send, names: likelyNames });
+	listenToText(send, likelyNames);
 	on('composer', 'submit', send);
 	on('text', 'input', () => {
 		local.set(`draft ${chat.open}`, $('text').value);
@@ -369,7 +362,11 @@ function listenToControls() {
 	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
 	on('join-cancel', 'click', () => askName(false));
 	on('rename', 'click', () => askName(true));
-	on('notify', 'change', async () => (local.set('notify', await allowed($('notify').value)), changed()));
+	on('notify', 'change', async ({ target: { value } }) => {
+		const granted = value === 'off' || (await globalThis.Notification?.requestPermission()) === 'granted';
+		local.set('notify', granted ? value : 'off');
+		changed();
+	});
 	on('sound', 'change', () => (local.set('sound', $('sound').checked), $('sound').checked && beep()));
 	on('room-form', 'submit', goToRoom);
 	on('room-input', 'input', () => $('room-input').setCustomValidity(''));
@@ -411,7 +408,7 @@ function listenToBrowser() {
 	addEventListener('storage', ({ key }) => {
 		if (key !== `${prefix}followed`) return;
 		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
-		feed.followedChanged();
+		feed.moved();
 		changed();
 	});
 	addEventListener('hashchange', openFragment);

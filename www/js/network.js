@@ -1,34 +1,28 @@
-// Requests, what their answers mean, and the event stream.
+// Requests and what their answers mean, the event stream, and messages on their way.
 
-/**
- * A refusal, or a request that got no answer (status 0).
- * @typedef {{ status: number, code?: string, message?: string, room?: string, until?: number, name?: string }} Problem
- * @typedef {{ kind: 'done' | 'later' | 'failed', millis?: number, eventId?: string, body?: any } & Partial<Problem>} Answer
- */
+import { compareIds } from './state.js';
 
+/** @typedef {{ kind: 'done' | 'later' | 'failed', status?: number, code?: string, message?: string, room?: string, millis?: number, until?: number, eventId?: string, body?: any }} Answer */
+
+export const PENDING_MOST = 50; // Messages that may wait to be sent.
 const ANSWER_MILLIS = 15_000; // Without an answer by then a request has failed.
-const HISTORY_IN_ALL = 200; // Messages that a stream begins with, in all its rooms,
-const HISTORY_MOST = 50; // in a single room,
-const HISTORY_LEAST = 10; // and in each of many.
+const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with: in all its rooms, in each.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
 
-/** Waiting before a try, the first being 0: spread at random, so that a server that comes back is not overrun. */
-export function backoffMillis(attempt, random = Math.random()) {
-	return Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
-}
+/** Spread at random, so that a server that comes back is not overrun. */
+export const backoffMillis = (attempt, random = Math.random()) => Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
 
 /**
- * What an answer means: `done`, worth trying again `later`, or `failed` until a person does something.
+ * `later` is worth trying again, `failed` waits until a person does something.
  * @param {any} body
  * @returns {Answer}
  */
 export function judgeAnswer(status, body = null, retryAfter = '') {
-	if (status >= 200 && status < 300) return { kind: 'done', eventId: body?.eventId };
-	const millis = Number(retryAfter) > 0 ? Number(retryAfter) * 1000 : undefined;
-	const problem = { status, code: body?.error, message: body?.message, room: body?.room, millis };
-	const passing = [0, 408, 429, 502, 503, 504].includes(status);
-	return { kind: passing && problem.code !== 'storage-failed' ? 'later' : 'failed', ...problem };
+	if (status >= 200 && status < 300) return { kind: 'done', eventId: body?.eventId, body };
+	const { error: code, message, room } = body ?? {};
+	const kind = [0, 408, 429, 502, 503, 504].includes(status) && code !== 'storage-failed' ? 'later' : 'failed';
+	return { kind, status, code, message, room, millis: Number(retryAfter) * 1000 || undefined };
 }
 
 // `crypto.randomUUID` is missing where a page came by plain http.
@@ -36,12 +30,8 @@ export const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(
 
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
-/**
- * @param {string} url
- * @param {{ method?: string, headers?: Record<string, string>, json?: any }} options
- * @returns {Promise<Answer>}
- */
-export async function request(url, { method = 'GET', headers = {}, json } = {}) {
+/** @returns {Promise<Answer>} */
+export async function request(url, { method = 'GET', headers, json } = /** @type {any} */ ({})) {
 	const abort = new AbortController();
 	const timer = setTimeout(() => abort.abort(), ANSWER_MILLIS);
 	try {
@@ -50,8 +40,7 @@ export async function request(url, { method = 'GET', headers = {}, json } = {}) 
 		// Of an event stream only the status is wanted, since its body does not end.
 		const body = answer.status !== 204 && /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
 		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
-		const until = meaning.code === 'banned' && meaning.millis ? Date.now() + meaning.millis : undefined;
-		return { ...meaning, body, until };
+		return { ...meaning, until: Date.now() + (meaning.millis ?? 0) };
 	} catch {
 		return judgeAnswer(0);
 	} finally {
@@ -60,29 +49,24 @@ export async function request(url, { method = 'GET', headers = {}, json } = {}) 
 	}
 }
 
-/** Asks for a stream only to read the status, which EventSource hides. */
+/** EventSource hides the status of a refusal. */
 export const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
 
-/** The address of the stream of these rooms. Rooms that are not `settled` begin with their history, the others at `position`. */
+// ---- The stream
+
+/** Rooms that are not `settled` begin with their history, the others at `position`. */
 export function streamUrl({ name, asked, settled, position }) {
-	const query = new URLSearchParams(asked.map((room) => ['room', room]));
-	if (name) query.set('name', name);
-	const history = Math.floor(HISTORY_IN_ALL / asked.length);
-	query.set('history', String(Math.max(HISTORY_LEAST, Math.min(HISTORY_MOST, history))));
-	if (position) {
-		query.set('lastEventId', position);
-		for (const room of asked) if (!settled.has(room)) query.append('new', room);
-	}
-	return `chat?${query}`;
+	const history = Math.max(HISTORY.least, Math.min(HISTORY.most, Math.floor(HISTORY.inAll / asked.length)));
+	const query = [...asked.map((room) => ['room', room]), ['history', history]];
+	if (name) query.push(['name', name]);
+	if (position) query.push(['lastEventId', position], ...asked.filter((room) => !settled.has(room)).map((room) => ['new', room]));
+	return `chat?${new URLSearchParams(query)}`;
 }
 
 /** A stream silent for longer has died; a server without heartbeats leaves that open. */
 export const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
-/**
- * The event stream, connected again and again. EventSource's own reconnect gives up on any status but 200, and does not tell when
- * it tries. A refusal that another try would only repeat ends this one.
- */
+/** Connects again and again: EventSource by itself gives up on any status but 200. `refuse` is told what another try would only repeat. */
 export function openStream({ chat, quiet, deliver, report, refuse }) {
 	/** @type {EventSource | null} */
 	let source = null;
@@ -129,13 +113,85 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 	return {
 		/** Notices a connection that died without a word: heartbeats should have come. */
 		tick: () => source && Date.now() - heardAt > patience && lose(false),
-		/** Comes back at once after sleep or when the network is there again. */
 		wake: (anyway) => (anyway || !source || Date.now() - heardAt > silenceMillis(chat) / 2) && connect(),
 		close() {
 			closed = true;
 			clearTimeout(timer);
 			source?.close();
-			source = null;
+		},
+	};
+}
+
+// ---- Messages on their way
+
+/** @returns {any} */
+export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0 });
+
+/** What was on its way when the page was left goes again. */
+export function restorePending(chat, items) {
+	chat.pending = items.map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));
+}
+
+export function dropPending(chat, item) {
+	chat.pending = chat.pending.filter((other) => other !== item);
+}
+
+export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = '', millis, ...problem }, now = Date.now()) {
+	if (kind === 'failed' || problem.status) delete item.seenAs;
+	if (kind === 'done') {
+		Object.assign(item, { status: 'stored', eventId });
+		if (chat.position && compareIds(eventId, chat.position) <= 0) dropPending(chat, item);
+	} else if (kind === 'later') {
+		const retryAt = now + (millis ?? backoffMillis(item.tries));
+		Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt, error: problem.status ? problem : undefined });
+	} else if (problem.code === 'removed') {
+		dropPending(chat, item); // It was stored, and has been removed since.
+	} else {
+		Object.assign(item, { status: 'failed', error: problem });
+	}
+}
+
+/** The stream may tell of a message before its answer comes: the pending one is hidden until then. */
+export function settlePending(chat, { eventId, room, name, text }) {
+	chat.pending = chat.pending.filter((item) => !item.eventId || compareIds(item.eventId, eventId) > 0);
+	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs && item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
+	if (twin) twin.seenAs = eventId;
+}
+
+/** Sends one message after the other, so that they keep their order, and again under the same key until an answer comes. */
+export function openOutbox(chat, changed) {
+	let busy = false;
+	let timer;
+
+	async function flush() {
+		clearTimeout(timer);
+		const item = chat.pending.find(({ status }) => status === 'queued');
+		if (busy || !item) return;
+		const wait = item.retryAt - Date.now();
+		if (wait > 0) return void (timer = setTimeout(flush, wait));
+		busy = true;
+		item.status = 'sending';
+		changed();
+		const { key, room, name, text } = item;
+		const answer = await request(roomPath(room), { method: 'POST', headers: { 'Idempotency-Key': key }, json: { name, text } });
+		busy = false;
+		applyAnswer(chat, item, answer);
+		changed();
+		flush();
+	}
+
+	return {
+		flush,
+		/** What waits for the connection goes now, but not what the server asked to wait. */
+		wake() {
+			for (const item of chat.pending) if (item.status === 'queued' && !item.error) item.retryAt = 0;
+			flush();
+		},
+		retry(item) {
+			// Under another name than the refused one it is another message to the server.
+			if (item.status === 'failed' && chat.name && item.name !== chat.name) Object.assign(item, { name: chat.name, key: randomKey() });
+			Object.assign(item, { status: 'queued', tries: 0, retryAt: 0, error: undefined });
+			flush();
 		},
 	};
 }

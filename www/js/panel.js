@@ -1,95 +1,86 @@
 // The side panel: rooms, people, oneself. And the line at the top that tells of the connection.
 
-import { $, avatarOf, buttonOf, element, paint, setText, syncList } from './dom.js';
-import { lastAtOf } from './state.js';
+import { $, avatarOf, buttonOf, element, paint, setText, syncList } from './browser.js';
 import { fragmentOf, hueOf, isRoomName, sameName } from './text.js';
+import { lastOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
 
-export function drawPanel(page) {
+export function drawPanel(page, state) {
+	drawConnection(page, state);
 	drawRooms(page);
-	drawPeople(page);
+	drawPeople(page, state);
 	drawYou(page);
 }
 
-/** What keeps the room that is shown from being heard. */
-function problemOf({ refused, open, connection }, say) {
-	return isRoomName(open) ? refused.get(open) ?? connection.problem : { message: say('badRoom'), final: true };
-}
-
-function phaseOf({ refused, open, connection, rooms }) {
-	if (refused.has(open) || !isRoomName(open)) return 'refused';
-	return connection.phase === 'connected' && !rooms.get(open)?.greeted ? 'connecting' : connection.phase;
-}
-
-/** Trouble is told at once, with the seconds outside of the live region, which would read out each of them. */
-export function drawConnection({ chat, say, naming }) {
-	const { until = 0 } = chat.connection;
-	const phase = phaseOf(chat);
-	const problem = problemOf(chat, say);
+function drawConnection({ chat, say, naming }, { greeted, memberCount }) {
+	const { connection, open } = chat;
+	const bad = !isRoomName(open);
+	const { until = 0 } = connection;
+	const problem = bad ? { message: say('badRoom') } : chat.refused.get(open) ?? connection.problem;
+	const phase = bad || chat.refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
 	$('status-dot').className = `dot ${phase}`;
 	setText($('status'), say(phase));
+	// That all is well is only read out.
 	$('status').classList.toggle('unseen', phase === 'connected');
 	$('here').hidden = phase !== 'connected';
-	setText($('here'), say('here', { n: chat.rooms.get(chat.open)?.memberCount ?? 0 }));
+	setText($('here'), say('here', { n: memberCount }));
+	// Outside of the live region, which would read out each second.
 	setText($('countdown'), until > Date.now() ? say('inSeconds', { n: Math.ceil((until - Date.now()) / 1000) }) : '');
-	$('notice').hidden = !problem || Boolean(naming);
+	$('notice').hidden = !problem || naming;
 	setText($('notice-text'), problem ? say.error(problem) : '');
-	$('try-again').hidden = Boolean(problem?.final);
+	$('try-again').hidden = bad;
 }
 
 function drawRooms({ chat, say, listed, followed, leaveRoom }) {
-	const known = new Map(listed.map((summary) => [summary.room, summary]));
-	const mine = [...new Set([...chat.asked, ...followed(), chat.open])].map((room) => {
-		const { unread = 0, mentioned = 0 } = chat.rooms.get(room) ?? {};
-		const at = (chat.rooms.has(room) && lastAtOf(chat.rooms.get(room))) || known.get(room)?.lastMessageAt || 0;
-		return { room, unread, mentioned, at };
-	});
-	const others = listed.filter(({ room }) => !mine.some((own) => own.room === room)).map((summary) => ({ ...summary, at: summary.lastMessageAt ?? 0 }));
-	for (const rooms of [mine, others]) rooms.sort((a, b) => b.at - a.at || a.room.localeCompare(b.room));
-	const link = (room) => element('a', { dir: 'auto', href: fragmentOf(room), textContent: room });
-	const build = ({ room }) => {
-		const leave = element('button', { type: 'button', className: 'leave', ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
-		return element('li', {}, link(room), element('span', { className: 'badge', ariaHidden: 'true' }), leave);
+	const rowOf = (room) => {
+		const { memberCount, lastMessageAt } = listed.find((other) => other.room === room) ?? {};
+		const state = chat.rooms.get(room);
+		return { room, memberCount, unread: state?.unread, mentioned: state?.mentioned, at: (state && lastOf(state).sentAt) || lastMessageAt || 0 };
 	};
-	syncList($('rooms'), mine, ({ room }) => room, build, (item, { room, unread, mentioned }) => {
-		const [anchor, badge, leave] = item.children;
-		anchor.ariaCurrent = room === chat.open ? 'page' : null;
-		anchor.ariaLabel = unread ? [room, say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })].filter(Boolean).join(', ') : null;
-		anchor.classList.toggle('unread', unread > 0);
-		setText(badge, mentioned ? `@${mentioned}` : unread || '');
+	const sorted = (rooms) => rooms.map(rowOf).sort((a, b) => b.at - a.at || a.room.localeCompare(b.room));
+	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
+	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
+	const show = (id, rooms, leave) => syncList($(id), sorted(rooms), ({ room }) => room, ({ room }) => {
+		const link = element('a', { dir: 'auto', href: fragmentOf(room), textContent: room });
+		const button = element('button', { type: 'button', className: 'leave', ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
+		return element('li', {}, link, element('span', { className: 'badge', ariaHidden: 'true' }), button);
+	}, ({ children: [link, badge, button] }, { room, memberCount, unread, mentioned }) => {
+		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })];
+		link.ariaCurrent = room === chat.open ? 'page' : null;
+		link.ariaLabel = unread ? words.filter(Boolean).join(', ') : null;
+		link.classList.toggle('unread', unread > 0);
 		badge.classList.toggle('mentioned', mentioned > 0);
-		leave.hidden = mine.length < 2;
+		setText(badge, mentioned ? `@${mentioned}` : unread || (!leave && memberCount) || '');
+		button.hidden = !leave;
 	});
-	$('others').hidden = others.length === 0;
-	syncList($('other-rooms'), others, ({ room }) => room, ({ room }) => element('li', {}, link(room), element('span', { className: 'badge quiet' })), (item, { memberCount }) => setText(item.lastChild, memberCount || ''));
+	show('rooms', own, own.length > 1);
+	show('other-rooms', others, false);
+	$('others').hidden = !others.length;
 }
 
-function drawPeople({ chat, say, local }) {
-	const state = chat.rooms.get(chat.open);
-	const hue = (name) => hueOf(state.authors.get(name.toLowerCase()) ?? name);
-	const names = [...state.members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
-	const build = (name) => {
+function drawPeople({ chat, say }, { members, authors, memberCount, listenerCount }) {
+	const hue = (name) => hueOf(authors.get(name.toLowerCase()) ?? name);
+	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
+	syncList($('people'), names, (name) => name, (name) => {
 		const person = element('button', { type: 'button', dir: 'auto', className: 'person', tabIndex: -1, textContent: name, dataset: { insert: name } });
 		return element('li', {}, avatarOf(name, hue(name)), person);
-	};
-	syncList($('people'), names, (name) => name, build, (item, name) => {
+	}, (item, name) => {
 		item.classList.toggle('self', sameName(name, chat.name));
 		paint(item.firstChild, name, hue(name));
 	});
-	setText($('member-count'), state.memberCount || '');
-	const rest = [[state.memberCount - names.length, 'andMore'], [state.listenerCount, 'listening']];
+	setText($('member-count'), memberCount || '');
+	const rest = [[memberCount - names.length, 'andMore'], [listenerCount, 'listening']];
 	setText($('listeners'), rest.filter(([n]) => n > 0).map(([n, key]) => say(key, { n })).join(' · '));
-	$('notify').value = local.get('notify') ?? 'off';
-	$('sound').checked = Boolean(local.get('sound'));
 }
 
-function drawYou({ chat, say, moderation, moderate, stopModerating, showBans }) {
+function drawYou({ chat, say, local, moderation: { available, moderator }, moderate, stopModerating, showBans }) {
 	$('own').hidden = !chat.name;
 	setText($('own-name'), chat.name);
 	paint($('own-avatar'), chat.name, hueOf([...chat.authors].at(-1) ?? chat.name));
-	const { available, moderator } = moderation;
-	const actions = available && !moderator ? [['moderate', moderate]] : moderator ? [['bans', showBans], ['logOut', stopModerating]] : [];
+	$('notify').value = local.get('notify') ?? 'off';
+	$('sound').checked = Boolean(local.get('sound'));
+	const actions = moderator ? [['bans', showBans], ['logOut', stopModerating]] : [['moderate', moderate]];
 	$('moderation').hidden = !available;
 	$('moderator').hidden = !moderator;
 	syncList($('moderation-actions'), actions, ([key]) => key, ([key, act]) => buttonOf(say(key), act));

@@ -1,12 +1,11 @@
-// What the page knows of its rooms. The functions here are the only ones that change it, the views read it.
+// What the page knows of its rooms. Only the functions here change it, the views read it.
 
 import { mentions, sameName } from './text.js';
 
 /**
+ * A message, or a gap between messages.
  * @typedef {{ eventId: string, sentAt: number, name: string, author: string | null, member: boolean, text: string,
- *   gap?: boolean, reason?: string, removed?: boolean, changed?: boolean }} Entry A message, or a gap between messages.
- * @typedef {ReturnType<typeof newChat>} Chat
- * @typedef {ReturnType<typeof newRoom>} Room
+ *   gap?: boolean, reason?: string, removed?: boolean, changed?: boolean }} Entry
  */
 
 export const LIMITS = {
@@ -19,38 +18,37 @@ export const LIMITS = {
 	backlogMillis: 1000, // What comes that soon after a room was joined is its history.
 };
 
-/** Everything that the tabs under one name share. `readOf` gives the position up to which a room was read before. */
+/** What all tabs under one name share. `readOf` gives the position up to which a room was read before. */
 export function newChat(name = '', readOf = (_) => '') {
 	return {
 		name, readOf, open: '', heartbeatSeconds: 15,
-		position: '', // The last event id, for all rooms: where a stream resumes.
+		position: '', // The last event id, in all rooms: where a stream resumes.
 		/** @type {string[]} */ asked: [], // Rooms of the present stream,
-		/** @type {Set<string>} */ settled: new Set(), // and those of them whose history up to `position` has come.
-		/** @type {{ phase: string, until?: number, problem?: any }} */ connection: { phase: 'connecting' },
+		/** @type {Set<string>} */ settled: new Set(), // and those whose history up to `position` has come.
+		/** @type {any} */ connection: { phase: 'connecting' },
 		/** @type {Map<string, any>} */ refused: new Map(), // Rooms left out of the stream, and why.
 		/** @type {Set<string>} */ authors: new Set(), // One's own: a server that keeps no data gives a new one at each start.
 		/** @type {Map<string, any>} */ rooms: new Map(),
-		/** @type {import('./outbox.js').Pending[]} */ pending: [],
+		/** @type {any[]} */ pending: [],
 	};
 }
 
 export function newRoom(room, read = '') {
 	return {
 		room, greeted: false, backlogUntil: 0,
-		/** @type {Entry[]} */ entries: [], // In the order of the stream, older ones put before them.
+		/** @type {Entry[]} */ entries: [],
 		/** @type {Set<string>} */ ids: new Set(), // Of the entries: what is here already is not added again.
-		/** @type {Set<string>} */ removed: new Set(), // Ids: a history asked for earlier may still bring the text.
+		/** @type {Set<string>} */ removed: new Set(), // A history asked for earlier may still bring the text.
 		/** @type {Map<string, string>} */ authors: new Map(), // Of each name, the last one.
 		oldestReached: false, view: { from: 0, to: 0, following: true },
-		/** @type {{ id: string, offset: number } | null} */ anchor: null, // Where the reader is, unless at the newest.
+		/** @type {any} */ anchor: null, // Where the reader is, unless at the newest.
 		/** @type {Map<string, string>} */ members: new Map(), memberCount: 0, listenerCount: 0,
-		known: Boolean(read), read, marker: read, // Whether it was read before, the position up to which it was read, and the one at which reading stopped last time.
+		known: Boolean(read), read, marker: read, // Was it read before, up to where, and where did reading stop last time?
 		attended: false, seeking: Boolean(read), // In sight of the reader, who has still to be shown the marker.
 		unread: 0, mentioned: 0, below: 0,
 	};
 }
 
-/** @returns {Room} */
 export function getRoom(chat, room) {
 	if (!chat.rooms.has(room)) chat.rooms.set(room, newRoom(room, chat.readOf(room)));
 	return chat.rooms.get(room);
@@ -63,27 +61,14 @@ export function compareIds(a, b) {
 	return aMillis - bMillis || aSequence - bSequence;
 }
 
-const isAfter = (id, other) => !other || compareIds(id, other) > 0;
+export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
 
-export const lastIdOf = (state) => state.entries.findLast((entry) => !entry.gap)?.eventId ?? '';
-
-export const lastAtOf = (state) => state.entries.findLast((entry) => !entry.gap)?.sentAt ?? 0;
+export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?? { eventId: '', sentAt: 0 };
 
 export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(author);
 
-// ---- Changes that are not events
-
-/** Shows another room. */
-export function openIn(chat, room) {
-	chat.open = room;
-	return getRoom(chat, room);
-}
-
-/** Takes part under another name; what is known of the rooms stays. */
 export function renameIn(chat, name) {
-	chat.name = name;
-	chat.refused = new Map();
-	chat.connection = { phase: 'connecting' };
+	Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
 }
 
 export function setConnection(chat, connection) {
@@ -98,7 +83,7 @@ export function setRefused(chat, room, problem) {
 
 // ---- Events
 
-/** A stream of these rooms was opened: what is known of others is dropped, since they will not be kept up to date. */
+/** Rooms that are not in the new stream are dropped, since they will not be kept up to date. */
 export function applyOpened(chat, rooms) {
 	chat.asked = rooms;
 	chat.settled = new Set(rooms.filter((room) => chat.settled.has(room)));
@@ -106,16 +91,16 @@ export function applyOpened(chat, rooms) {
 }
 
 /**
- * Applies one event of the stream; gives the messages that were new. Applying it twice changes nothing more.
- * An event without an `id` precedes `position`: it belongs to the history of a room that joined the stream.
+ * Gives the messages that were new; applying an event twice changes nothing more. An event without an `id` precedes `position`:
+ * it belongs to the history of a room that joined the stream.
  */
 export function applyEvent(chat, { event, id, data }, now = Date.now()) {
-	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
+	setConnection(chat, { phase: event === 'server-closing' ? 'closing' : 'connected' });
 	if (id) {
 		chat.position = id;
 		chat.settled = new Set(chat.asked);
 	}
-	if (!data.room || !(chat.asked.includes(data.room) || chat.rooms.has(data.room))) return [];
+	if (!chat.asked.includes(data.room) && !chat.rooms.has(data.room)) return [];
 	const state = getRoom(chat, data.room);
 	switch (event) {
 		case 'chat-room-connected':
@@ -141,13 +126,20 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	return [];
 }
 
-/** Adds messages at the end and notes what that means to the reader; gives those that are news. */
-export function addMessages(chat, state, messages, backlog) {
-	const last = lastIdOf(state);
-	const fresh = addEntries(state, messages);
+/** `members` replaces the roster, then `left` goes and `joined` comes: in this order any repeat ends with the same names. */
+export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
+	if (members) state.members = new Map();
+	for (const name of left) state.members.delete(name.toLowerCase());
+	for (const name of [...(members ?? []), ...joined]) state.members.set(name.toLowerCase(), name);
+	Object.assign(state, { memberCount, listenerCount });
+}
+
+function addMessages(chat, state, messages, backlog) {
+	const { eventId } = lastOf(state);
+	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
-	for (const entry of fresh) if (!entry.gap) noteMessage(chat, state, entry, backlog, last);
-	return backlog ? [] : fresh.filter((entry) => !entry.gap);
+	for (const entry of fresh) noteMessage(chat, state, entry, backlog, eventId);
+	return backlog ? [] : fresh;
 }
 
 function noteMessage(chat, state, entry, backlog, last) {
@@ -169,17 +161,9 @@ function countUnread(chat, state, entry) {
 	if (mentions(entry.text, chat.name)) state.mentioned += 1;
 }
 
-/** `members` replaces the roster, then `left` goes and `joined` comes: in this order any repeat ends with the same names. */
-export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
-	if (members) state.members = new Map();
-	for (const name of left) state.members.delete(name.toLowerCase());
-	for (const name of [...(members ?? []), ...joined]) state.members.set(name.toLowerCase(), name);
-	Object.assign(state, { memberCount, listenerCount });
-}
-
 // ---- Entries
 
-/** Appends what is not here yet. A reader who stays with the newest keeps seeing the end. */
+/** A reader who stays with the newest keeps seeing the end. */
 export function addEntries(state, entries) {
 	const fresh = entries.filter((entry) => !state.ids.has(entry.eventId));
 	const { view } = state;
@@ -187,13 +171,14 @@ export function addEntries(state, entries) {
 		state.ids.add(entry.eventId);
 		state.entries.push(entry);
 		noteAuthor(state, entry);
-		if (view.following) view.to = state.entries.length;
 	}
-	if (view.following) view.from = Math.max(view.from, view.to - LIMITS.rendered);
+	if (!view.following) return fresh;
+	view.to = state.entries.length;
+	view.from = Math.max(view.from, view.to - LIMITS.rendered);
 	return fresh;
 }
 
-/** Puts older messages before the ones held; the rendered part stays on the same messages. */
+/** The rendered part stays on the same messages. */
 export function addOlder(state, messages, asked) {
 	const fresh = messages.filter((message) => !state.ids.has(message.eventId));
 	for (const message of fresh) state.ids.add(message.eventId);
@@ -212,28 +197,26 @@ function noteAuthor(state, entry) {
 	if (entry.gap) return;
 	if (state.removed.has(entry.eventId)) blank(entry);
 	const key = entry.name.toLowerCase();
-	const known = state.authors.get(key);
-	entry.changed = known !== undefined && known !== entry.author;
+	entry.changed = state.authors.has(key) && state.authors.get(key) !== entry.author;
 	if (entry.author) state.authors.set(key, entry.author);
 }
 
 const blank = (entry) => Object.assign(entry, { removed: true, text: '' });
 
-/** A removed message keeps its place, without its text. */
-export function removeEntry(state, id) {
+function removeEntry(state, id) {
 	state.removed.add(id);
 	const entry = state.entries.find(({ eventId }) => eventId === id);
 	if (entry) blank(entry);
 }
 
 /** Drops the oldest, but not what is rendered, unless a whole memory's worth went by below it. */
-export function trimEntries(state, held = LIMITS.held) {
+function trimEntries(state, held) {
 	if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
 	const excess = Math.min(state.entries.length - held, state.view.from);
 	if (excess <= 0) return;
-	for (const entry of state.entries.splice(0, excess)) {
-		state.ids.delete(entry.eventId);
-		state.removed.delete(entry.eventId);
+	for (const { eventId } of state.entries.splice(0, excess)) {
+		state.ids.delete(eventId);
+		state.removed.delete(eventId);
 	}
 	state.view.from -= excess;
 	state.view.to -= excess;
@@ -241,8 +224,7 @@ export function trimEntries(state, held = LIMITS.held) {
 }
 
 /** Moves the rendered part up (negative) or down; it never has more than its limit. */
-export function moveView(state, rows) {
-	const { view, entries } = state;
+export function moveView({ view, entries }, rows) {
 	if (rows < 0) {
 		view.from = Math.max(0, view.from + rows);
 		view.to = Math.min(view.to, view.from + LIMITS.rendered);
@@ -254,12 +236,9 @@ export function moveView(state, rows) {
 
 export function followNewest(state) {
 	const to = state.entries.length;
-	state.view = { from: Math.max(0, to - LIMITS.rendered), to, following: true };
-	state.below = 0;
-	state.anchor = null;
+	Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, below: 0, anchor: null });
 }
 
-/** The reader moved away from the newest messages, or back to them. */
 export function setFollowing(state, following) {
 	if (following) followNewest(state);
 	state.view.following = following;
@@ -271,14 +250,13 @@ export function setAnchor(state, anchor) {
 
 // ---- Reading
 
-/** A room that was empty so far is read up to this position. */
+/** A room that was empty so far counts as read up to this position. */
 export function startReading(state, position) {
 	state.read ||= position;
 }
 
-/** The reader looks at the newest messages: all is read. */
 export function markRead(state) {
-	state.read = lastIdOf(state) || state.read;
+	state.read = lastOf(state).eventId || state.read;
 	state.unread = state.mentioned = 0;
 }
 
@@ -302,49 +280,49 @@ export function arrive(state) {
 
 /** The reader goes: here reading will go on. */
 export function leave(state) {
-	if (!state.attended) return;
-	state.attended = false;
-	state.seeking = false;
-	state.marker = state.read;
+	if (state.attended) Object.assign(state, { attended: false, seeking: false, marker: state.read });
 }
 
-/** The marker has been shown, or is no longer wanted. */
+export function openIn(chat, room) {
+	if (chat.open) leave(getRoom(chat, chat.open));
+	chat.open = room;
+	return getRoom(chat, room);
+}
+
+/** The marker has been shown. */
 export function endSeeking(state) {
 	state.seeking = false;
 }
 
 export function forgetMarker(state) {
-	state.marker = '';
-	state.seeking = false;
+	Object.assign(state, { marker: '', seeking: false });
 }
 
 // ---- Snapshots
 
-/** The last message of each room that this tab has: all later ones it lacks. */
-export const knownOf = (chat) => Object.fromEntries([...chat.rooms.values()].filter(({ greeted }) => greeted).map((state) => [state.room, lastIdOf(state)]));
+const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greeted);
 
-/** What another tab needs: all, or in each room all after the message that it has. */
+/** The last message of each room that this tab has: all later ones it lacks. */
+export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
+
 export function snapshotOf(chat, known) {
 	const { position, asked, settled, connection, heartbeatSeconds, authors, refused } = chat;
-	const rooms = [...chat.rooms.values()].filter(({ greeted }) => greeted).map((state) => {
-		const { room, entries, removed, members, memberCount, listenerCount } = state;
-		const at = entries.findIndex((entry) => entry.eventId === known[room]);
-		return { room, entries: entries.slice(at + 1), removed, members, memberCount, listenerCount };
+	const rooms = greeted(chat).map(({ room, entries, removed, members, memberCount, listenerCount }) => {
+		const lacking = entries.slice(entries.findIndex((entry) => entry.eventId === known[room]) + 1);
+		return { room, entries: lacking, removed, rest: { members, memberCount, listenerCount } };
 	});
 	return { rest: { position, asked, settled, connection, heartbeatSeconds, authors, refused }, rooms };
 }
 
-/** Takes over what a snapshot has; gives the messages that are news. */
+/** Gives the messages that are news. */
 export function adoptSnapshot(chat, { rest, rooms }) {
 	Object.assign(chat, rest, { position: rest.position || chat.position });
 	applyOpened(chat, rest.asked);
-	chat.settled = rest.settled;
-	return rooms.flatMap(({ room, entries, removed, members, memberCount, listenerCount }) => {
+	return rooms.flatMap(({ room, entries, removed, rest }) => {
 		const state = getRoom(chat, room);
 		const backlog = !state.greeted;
-		state.greeted = true;
 		for (const id of removed) removeEntry(state, id);
-		Object.assign(state, { members, memberCount, listenerCount });
+		Object.assign(state, rest, { greeted: true });
 		return addMessages(chat, state, entries, backlog);
 	});
 }
@@ -358,12 +336,11 @@ export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
-	const above = entries[view.from - 1];
 	/** @type {any} */
 	let before = null;
 	let day = '';
-	// Where reading stopped further up, out of what is held or rendered, there is no line to draw here.
-	const first = above ?? (state.oldestReached ? undefined : entries[0]);
+	// Where reading stopped above what is rendered or held, there is no line to draw.
+	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {
 		if (!entry.gap && !marked && isAfter(entry.eventId, marker)) {
@@ -379,9 +356,8 @@ export function rowsOf(chat, state) {
 		else if (!entry.removed) {
 			rows.push(messageRow(chat, entry, before));
 			before = entry;
-		} else if (rows.at(-1)?.kind === 'removed') {
-			rows.at(-1).n += 1;
-		} else line('removed', entry);
+		} else if (rows.at(-1)?.kind === 'removed') rows.at(-1).n += 1;
+		else line('removed', entry);
 	}
 	return rows;
 }
@@ -392,5 +368,5 @@ function messageRow(chat, entry, before) {
 	const own = isOwn(chat, entry);
 	const mention = !own && !sameName(entry.name, chat.name) && mentions(entry.text, chat.name);
 	const timed = head || minuteOf(entry) !== minuteOf(before);
-	return { kind: 'message', key: `${entry.eventId} ${head} ${own} ${mention} ${timed} ${entry.changed}`, entry, head, own, mention, timed };
+	return { kind: 'message', key: [entry.eventId, head, own, mention, timed, entry.changed].join(' '), entry, head, own, mention, timed };
 }

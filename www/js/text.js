@@ -1,7 +1,7 @@
 // Message texts, names and room names: how they are parsed, compared and completed.
 
 /**
- * A piece of a message. `tokens` are the pieces inside of a quotation, bold or italic text.
+ * A piece of a message: plain text, or what is shown by the element that `kind` names; `tokens` are the pieces in it.
  * @typedef {{ kind: string, text: string, language?: string, tokens?: Token[] }} Token
  */
 
@@ -26,7 +26,7 @@ export function tokensOf(text) {
 	let end = 0;
 	for (const match of text.matchAll(FENCE)) {
 		addLines(tokens, text.slice(end, match.index));
-		tokens.push({ kind: 'block', text: match[2], ...(match[1] && { language: match[1] }) });
+		tokens.push({ kind: 'pre', text: match[2], ...(match[1] && { language: match[1] }) });
 		end = match.index + match[0].length;
 		if (text[end] === '\n') end += 1; // The block already ends its line.
 	}
@@ -39,7 +39,7 @@ function addLines(tokens, text) {
 		if (index % 2 === 0) tokens.push(...inlineOf(part, NESTING));
 		else {
 			const quoted = part.replace(/^> ?/gm, '').replace(/\n$/, '');
-			tokens.push({ kind: 'quote', text: quoted, tokens: inlineOf(quoted, NESTING) });
+			tokens.push({ kind: 'blockquote', text: quoted, tokens: inlineOf(quoted, NESTING) });
 		}
 	}
 }
@@ -58,7 +58,7 @@ function inlineOf(text, nesting) {
 			const link = linkOf(address);
 			if (link) add(index, link.length, { kind: 'link', text: link });
 		}
-		if (sign && nesting) add(index, whole.length, { kind: sign === '**' ? 'bold' : 'italic', text: inner, tokens: inlineOf(inner, nesting - 1) });
+		if (sign && nesting) add(index, whole.length, { kind: sign === '**' ? 'strong' : 'em', text: inner, tokens: inlineOf(inner, nesting - 1) });
 	}
 	add(text.length, 0);
 	return tokens;
