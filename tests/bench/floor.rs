@@ -1,8 +1,8 @@
-//! The least that a chat server can do: a posted body becomes one event and goes to
-//! every stream that was opened on the same path with one `write` each. It has no queues,
-//! ids or checks, and loses what a full socket does not take. Its cost is what the kernel asks for.
+//! The least that a chat server can do: a posted body becomes one event, which goes to every
+//! stream that was opened for its room with one `write` each. It has no queues, ids or checks, and
+//! loses what a full socket does not take. What it costs is what the kernel costs.
 
-use crate::{ACCEPT_QUEUE, Fallible};
+use crate::Fallible;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -14,21 +14,24 @@ use std::task::ready;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// Room for the largest request of a run; each is expected to arrive in one read.
+/// Connections that may wait to be accepted: the kernel's usual upper limit.
+const ACCEPT_QUEUE: u32 = 4_096;
+/// Bytes for the largest request of a run; each is expected to arrive in one read.
 const REQUEST_BYTES: usize = 128 * 1024;
 const STREAM_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
     cache-control: no-cache\r\n\r\nretry: 1000\n\n";
 const ACCEPTED: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+const EMPTY_PAGE: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 
 thread_local! {
     static REQUEST: RefCell<Vec<u8>> = RefCell::new(vec![0; REQUEST_BYTES]);
 }
 
-/// The open streams of each path. They leave the runtime once they are here, so that a
+/// The open streams by the path of their room. They are taken out of the runtime, so that a
 /// delivery is the system call alone.
 #[derive(Default)]
 struct Audience {
-    streams: HashMap<Vec<u8>, Vec<std::net::TcpStream>>,
+    streams: HashMap<String, Vec<std::net::TcpStream>>,
     frame: Vec<u8>,
 }
 
@@ -37,8 +40,8 @@ pub(crate) fn serve() -> Fallible<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
-    // The outermost future gets its turn before the connections' tasks: accepting
-    // comes first, so that the accept queue stays short when all clients come at once.
+    // The outermost future runs before the connections' tasks: accepting comes first, so that the
+    // accept queue stays short when all clients connect at once.
     runtime.block_on(tokio::task::unconstrained(accept()))
 }
 
@@ -46,7 +49,8 @@ async fn accept() -> Fallible<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let listener = socket.listen(ACCEPT_QUEUE)?;
-    println!("floor listening on http://{}", listener.local_addr()?);
+    // The same line as chatroom's, so that one launcher serves both.
+    println!("chatroom listening on http://{}", listener.local_addr()?);
     let audience = Arc::new(Mutex::new(Audience::default()));
     loop {
         let (stream, _) = listener.accept().await?;
@@ -55,40 +59,39 @@ async fn accept() -> Fallible<()> {
     }
 }
 
-/// Answers the requests of one connection until it asks for the stream or ends.
+/// Answers the requests of one connection until it asks for a stream or closes.
 async fn attend(mut stream: TcpStream, audience: Arc<Mutex<Audience>>) {
     while let Ok(Some(request)) = next_request(&mut stream).await {
         let mut audience = audience.lock().expect("no holder panics");
-        match request.body {
-            Some(text) => {
-                audience.deliver(&request.path, &text);
-                if stream.try_write(ACCEPTED).is_err() {
-                    return;
-                }
+        let response = match request {
+            Request::Post(path, text) => {
+                audience.deliver(&path, &text);
+                ACCEPTED
             }
-            None => {
-                if let Ok(mut stream) = stream.into_std()
-                    && stream.write_all(STREAM_HEAD).is_ok()
-                {
-                    audience
-                        .streams
-                        .entry(request.path)
-                        .or_default()
-                        .push(stream);
+            Request::Page => EMPTY_PAGE,
+            Request::Stream(paths) => {
+                if let Ok(stream) = stream.into_std() {
+                    audience.admit(stream, &paths);
                 }
                 return;
             }
+        };
+        if stream.try_write(response).is_err() {
+            return;
         }
     }
 }
 
-struct Request {
-    path: Vec<u8>,
-    /// What a POST says; a GET asks for the stream.
-    body: Option<Vec<u8>>,
+enum Request {
+    /// A text for the room with that path.
+    Post(String, Vec<u8>),
+    /// A stream of the rooms with these paths.
+    Stream(Vec<String>),
+    /// Anything else, such as the page or a history.
+    Page,
 }
 
-/// None at the end of the connection, and for what is no request.
+/// None at the end of the connection, and for what is not a request.
 async fn next_request(stream: &mut TcpStream) -> std::io::Result<Option<Request>> {
     poll_fn(|context| {
         REQUEST.with_borrow_mut(|buffer| {
@@ -101,20 +104,41 @@ async fn next_request(stream: &mut TcpStream) -> std::io::Result<Option<Request>
 }
 
 fn parse(request: &[u8]) -> Option<Request> {
-    let mut words = request.split(|&byte| byte == b' ' || byte == b'?');
-    let (method, path) = (words.next()?, words.next()?.to_vec());
-    let body = match method {
-        b"POST" => {
-            let end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
-            Some(request[end + 4..].to_vec())
-        }
-        _ => None,
-    };
-    Some(Request { path, body })
+    let mut words = request.split(|&byte| byte == b' ');
+    let (method, target) = (words.next()?, std::str::from_utf8(words.next()?).ok()?);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if method == b"POST" {
+        let end = request.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+        return Some(Request::Post(path.to_owned(), request[end + 4..].to_vec()));
+    }
+    if !path.starts_with("/chat") || path.ends_with("/messages") {
+        return Some(Request::Page);
+    }
+    let rooms = query
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("room="));
+    let mut paths: Vec<String> = rooms.map(|room| format!("{path}/{room}")).collect();
+    if paths.is_empty() {
+        paths.push(path.to_owned());
+    }
+    Some(Request::Stream(paths))
 }
 
 impl Audience {
-    fn deliver(&mut self, path: &[u8], text: &[u8]) {
+    fn admit(&mut self, mut stream: std::net::TcpStream, paths: &[String]) {
+        if stream.write_all(STREAM_HEAD).is_err() {
+            return;
+        }
+        for path in &paths[1..] {
+            if let Ok(stream) = stream.try_clone() {
+                self.streams.entry(path.clone()).or_default().push(stream);
+            }
+        }
+        let first = self.streams.entry(paths[0].clone()).or_default();
+        first.push(stream);
+    }
+
+    fn deliver(&mut self, path: &str, text: &[u8]) {
         let Some(streams) = self.streams.get_mut(path) else {
             return;
         };

@@ -1,37 +1,46 @@
 //! Benchmark of the chatroom server: `cargo bench`, or `cargo bench -- --help`.
 //!
-//! The server runs in a process of its own, the load in this one, each on a core of its
-//! own where the machine has two. Beside it runs a floor that makes one `write` per client
-//! and message and nothing else: the ratio to it is the figure that travels between machines.
+//! The server runs in a process of its own and the load in this one, each on its own core if the
+//! machine has two. Beside it runs a floor, which makes one `write` per client and message and
+//! does nothing else: the ratio between the two is the figure that travels between machines.
 
-mod floor;
-mod listener;
-mod load;
-mod marker;
-mod measure;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+#[path = "../common/mod.rs"]
+mod common;
+
 mod options;
-mod poster;
 mod scenario;
-mod server;
+
+mod measure;
 mod stalled;
 mod storm;
 mod syscalls;
+
+mod listener;
+mod load;
+
+mod floor;
+mod server;
 mod system;
 mod table;
 
-use load::Joining;
 use options::Options;
-use scenario::Scenario;
+use scenario::{Case, Scenario};
+use server::{Peer, Server};
 use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::sync::Arc;
 use std::time::Instant;
+use table::{Column, Table};
 
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Connections that may wait to be accepted: the kernel's usual upper limit.
-pub(crate) const ACCEPT_QUEUE: u32 = 4_096;
-/// Set for the second start of this program, to the server's core where there is one.
+/// In the environment of the second start of this program: the server's core, if it has one.
 const SERVER_CORE: &str = "BENCH_SERVER_CORE";
 
 fn main() -> ExitCode {
@@ -42,7 +51,7 @@ fn main() -> ExitCode {
     }
     let outcome = match arguments.first().map(String::as_str) {
         Some(server::FLOOR_ARGUMENT) => floor::serve(),
-        _ => measure_all(arguments),
+        _ => measure_all(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -53,108 +62,126 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure_all(arguments: Vec<String>) -> Fallible<()> {
-    let Some(options) = options::parse(arguments.clone())? else {
+fn measure_all(arguments: &[String]) -> Fallible<()> {
+    let Some(options) = options::parse(arguments)? else {
         print!("{}", options::HELP);
         return Ok(());
     };
     let Some(server_core) = std::env::var_os(SERVER_CORE) else {
-        return Err(start_again(&arguments));
+        return Err(start_again(arguments)?.into());
     };
-    let server_core = server_core.to_str().and_then(|core| core.parse().ok());
+    let server_core = server_core.into_string().ok();
     let bench = Bench {
         options,
-        server_core,
+        server_core: server_core.filter(|core| !core.is_empty()),
         started: Instant::now(),
     };
     if bench.server_core.is_none() {
         println!("Server and load share their cores: taskset or a second core is missing.\n");
     }
-    for &scenario in &bench.options.scenarios {
-        let table = match scenario {
-            Scenario::Storm => storm::compare(&bench),
-            Scenario::Stalled => stalled::compare(&bench),
-            Scenario::Syscalls => syscalls::compare(&bench),
-            _ => measure::compare(&bench, scenario),
-        };
-        table?.print();
+    for scenario in &bench.options.scenarios {
+        (scenario.compare)(&bench, scenario)?.print();
     }
     Ok(())
 }
 
-/// Replaces this process by one that may open as many files as it is allowed to, and that
-/// runs on one core while the server gets another. Comes back only with an error.
-fn start_again(arguments: &[String]) -> Box<dyn Error + Send + Sync> {
-    let program = match std::env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return error.into(),
-    };
-    let cores = system::allowed_cores();
-    let pinned = system::program("taskset").is_some() && cores.len() >= 2;
+/// Replaces this process with one that may open as many files as the hard limit allows, and that
+/// is pinned to one core while the server gets another. Returns only an error.
+fn start_again(arguments: &[String]) -> Fallible<std::io::Error> {
+    let program = std::env::current_exe()?;
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$@\"", "sh"]);
-    if pinned {
-        command.args(["taskset", "-c", &cores[1].to_string()]);
-    }
-    let server_core = if pinned {
-        cores[0].to_string()
-    } else {
-        String::new()
+    let server_core = match &system::allowed_cores()[..] {
+        [server, load, ..] if system::is_installed("taskset") => {
+            command.args(["taskset", "-c", &load.to_string()]);
+            server.to_string()
+        }
+        _ => String::new(),
     };
-    command
-        .arg(program)
-        .args(arguments)
-        .env(SERVER_CORE, server_core);
-    command.exec().into()
+    command.arg(program).args(arguments);
+    Ok(command.env(SERVER_CORE, server_core).exec())
 }
 
 /// What all measurements share.
 pub(crate) struct Bench {
     pub(crate) options: Options,
     /// The core that the servers run on; the load has another.
-    pub(crate) server_core: Option<usize>,
+    pub(crate) server_core: Option<String>,
     started: Instant,
 }
 
+/// One line of a comparison: a server under some condition.
+pub(crate) struct Contender<C> {
+    pub(crate) label: String,
+    pub(crate) what: C,
+    /// Which contender its ratios refer to.
+    pub(crate) base: usize,
+}
+
 impl Bench {
-    pub(crate) fn rounds(&self, scenario: Scenario) -> usize {
-        self.options.rounds.unwrap_or(scenario.rounds())
+    /// The servers, each compared with the floor.
+    pub(crate) fn contenders(&self) -> Vec<Contender<Peer>> {
+        let contender = |peer: &Peer| Contender {
+            label: peer.label().to_owned(),
+            what: peer.clone(),
+            base: 0,
+        };
+        self.options.peers.iter().map(contender).collect()
     }
 
-    pub(crate) fn joining(&self) -> Joining {
-        Joining {
-            named: self.options.named,
-            last_event_id: None,
-            first: Some(0),
-        }
-    }
-
-    /// Runs all contenders in turn, round after round, so that each meets the same weather;
-    /// gives the runs of each. What each run showed is told at once to whoever waits.
-    pub(crate) fn in_turn<C, R>(
+    /// Runs all contenders in turn, round after round, so that each meets the same conditions.
+    /// Returns the table, and all runs.
+    pub(crate) fn compare<C, R>(
         &self,
-        rounds: usize,
-        contenders: &[(String, C)],
-        run: impl Fn(&C) -> Fallible<R>,
+        scenario: &Scenario,
+        contenders: &[Contender<C>],
+        columns: &[Column<R>],
+        run: impl Fn(&C, &Arc<Case>) -> Fallible<R>,
         tell: impl Fn(&R) -> String,
-    ) -> Fallible<Vec<Vec<R>>> {
-        let mut runs: Vec<Vec<R>> = contenders.iter().map(|_| Vec::new()).collect();
-        for round in 1..=rounds {
-            for ((label, contender), runs) in contenders.iter().zip(&mut runs) {
-                let result = run(contender).map_err(|error| format!("{label}: {error}"))?;
-                let seconds = self.started.elapsed().as_secs();
-                eprintln!(
-                    "{seconds:>4} s  {label}, round {round} of {rounds}: {}",
-                    tell(&result)
-                );
-                runs.push(result);
+    ) -> Fallible<(Table, Vec<R>)> {
+        let rounds = self.options.rounds.unwrap_or(scenario.rounds);
+        let mut table = Table::new(scenario.name, rounds, columns);
+        let mut all = Vec::new();
+        for case in scenario.cases(&self.options)? {
+            let case = Arc::new(case);
+            let mut runs: Vec<Vec<R>> = contenders.iter().map(|_| Vec::new()).collect();
+            for round in 1..=rounds {
+                for (contender, runs) in contenders.iter().zip(&mut runs) {
+                    let what = format!("{}, {}", case.label, contender.label);
+                    let result = run(&contender.what, &case);
+                    let result = result.map_err(|error| format!("{what}: {error}"))?;
+                    let seconds = self.started.elapsed().as_secs();
+                    let told = tell(&result);
+                    eprintln!("{seconds:>4} s  {what}, round {round} of {rounds}: {told}");
+                    runs.push(result);
+                }
             }
+            for (contender, own) in contenders.iter().zip(&runs) {
+                let base = &runs[contender.base];
+                let cells = columns.iter().map(|(_, cell)| cell(own, base));
+                table.row(&case.label, &contender.label, cells);
+            }
+            all.extend(runs.into_iter().flatten());
         }
-        Ok(runs)
+        Ok((table, all))
+    }
+
+    /// Runs one measurement of a server that is started for it.
+    pub(crate) fn measure<T>(
+        &self,
+        peer: &Peer,
+        measurement: impl AsyncFnOnce(&Server) -> Fallible<T>,
+    ) -> Fallible<T> {
+        block_on(async {
+            let server = peer.start(self.server_core.as_deref()).await?;
+            let outcome = measurement(&server).await;
+            server.end().await;
+            outcome
+        })
     }
 }
 
-/// Runs one measurement on a runtime of its own; its clients go with it.
+/// Runs one measurement on a runtime of its own, which ends its clients.
 pub(crate) fn block_on<T>(measurement: impl Future<Output = Fallible<T>>) -> Fallible<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

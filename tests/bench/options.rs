@@ -1,16 +1,16 @@
 //! The command line.
 
 use crate::Fallible;
-use crate::scenario::{Pace, Scenario};
+use crate::common::process::BINARY;
+use crate::scenario::{Draft, Pace, SCENARIOS, Scenario};
 use crate::server::{Peer, Target};
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 pub(crate) const HELP: &str = "\
-Measures the chatroom server beside a floor, a server that does one write per client and
-message and nothing else. Both run in turn, several rounds, in the same minutes: on a shared
-machine only the ratio of the two means something. What comes out is Markdown tables.
+Measures the chatroom server beside a floor, a server that makes one write per client and
+message and does nothing else. Both run in turn, for several rounds: on a shared machine only
+the ratio between the two means something. The output is Markdown tables.
 
 Usage: cargo bench -- [OPTIONS]
 
@@ -18,196 +18,130 @@ What to measure:
   --scenario NAME    one of the following                              [default: quick]
       quick          one message at a time and 16 in flight; under a minute
       steady         one message at a time, more rounds
-      in-flight      1, 4, 16 and 64 messages on their way at once; 16 from 16 posters
+      in-flight      1, 4, 16 and 64 messages in flight; 16 from 16 posters
       clients        100, 1,000, 5,000 and 15,000 clients
       rooms          1, 10 and 250 rooms with the same number of deliveries
       sizes          100 B and 4 KiB messages
-      rates          open loop: 10 to 400 messages a second, whether or not they are kept up with
-      storm          15,000 clients come back at once after a restart, with a backlog each
+      rates          open loop: 10 to 400 messages a second, whether or not the server keeps up
+      idle           CPU time of open streams in which nothing is said
+      storm          15,000 clients come back at once after a restart, each with a backlog
       stalled        one client that never reads among 1,000
       syscalls       system calls per delivery, counted by strace
       all            all of these but quick; some twenty minutes
-  --rounds N         how often each server is measured; medians are given
+  --rounds N         how often each server is measured; the tables show medians
 
-The audience and its messages, in place of the scenario's own:
+Instead of the scenario's own clients and messages:
   --clients N        open streams
-  --messages N       messages posted in a run
+  --messages N       messages per run
   --size BYTES       bytes of a message's text
-  --in-flight N      messages that may be on their way at once
+  --in-flight N      messages that may be in flight at once
   --rate N           messages a second instead, open loop
   --posters N        connections that post, each one message at a time [default: 1; 8 with --rate]
-  --rooms N          rooms over which clients and messages are spread
-  --members          every client takes part under a name of its own
+  --rooms N          rooms among which clients and messages are spread
+  --rooms-per-client N  rooms that each client follows on its one stream
+  --members          every client joins under a name of its own
+  --browser-like     every client first fetches the page and a full history on its connection
 
 The servers:
   --data             chatroom keeps a journal, in a temporary folder
-  --server-flags S   further flags for chatroom, separated by blanks
-  --binary FILE      measure this chatroom executable, not the one just built
-  --against URL      measure also a server that runs already: GET and POST on URL/chat
+  --server-flags S   more flags for chatroom, separated by blanks
+  --binary FILE      measure this chatroom executable instead of the one just built
+  --against URL      measure a running server too: GET and POST on URL/chat
   --pid PID          a process of that server, for its CPU time and memory; repeatable
   --help             this text
 
-Latency is from a message's posting (with --rate: from when it was due) to a client's having
-read it. Memory per client is what the server's resident memory grew by for each open stream.
+Latency is the time from the posting of a message (with --rate: from when it was due) until a
+client has read it. Memory per client is the growth of the server's resident memory per stream.
 ";
 
+/// Changes a scenario's case to what a flag says.
+type Override = Box<dyn Fn(&mut Draft)>;
+
 pub(crate) struct Options {
-    pub(crate) scenarios: Vec<Scenario>,
+    pub(crate) scenarios: Vec<&'static Scenario>,
     pub(crate) rounds: Option<usize>,
-    pub(crate) shape: Shape,
-    pub(crate) named: bool,
+    pub(crate) overrides: Vec<Override>,
     pub(crate) peers: Vec<Peer>,
 }
 
-/// What the flags say about audience and messages.
-#[derive(Default)]
-pub(crate) struct Shape {
-    pub(crate) clients: Option<usize>,
-    pub(crate) messages: Option<usize>,
-    pub(crate) size: Option<usize>,
-    pub(crate) pace: Option<Pace>,
-    pub(crate) rooms: Option<usize>,
-    pub(crate) posters: Option<usize>,
-}
-
-impl Shape {
-    pub(crate) fn is_given(&self) -> bool {
-        let counts = [
-            self.clients,
-            self.messages,
-            self.size,
-            self.rooms,
-            self.posters,
-        ];
-        counts.iter().any(Option::is_some) || self.pace.is_some()
-    }
-}
-
-/// The options, or none where help was asked for.
-pub(crate) fn parse(arguments: Vec<String>) -> Fallible<Option<Options>> {
-    let mut scenarios = vec![Scenario::Quick];
-    let mut shape = Shape::default();
-    let (mut rounds, mut named, mut journal) = (None, false, false);
-    let (mut flags, mut against, mut pids) = (Vec::new(), None, Vec::new());
-    let mut binary = PathBuf::from(env!("CARGO_BIN_EXE_chatroom"));
-    let mut words = Words::new(arguments);
-    while let Some(flag) = words.next_flag() {
-        match flag.as_str() {
-            // Cargo adds this one by itself.
-            "--bench" => {}
-            "--help" | "-h" => return Ok(None),
-            "--scenario" => scenarios = named_scenarios(&words.value()?)?,
-            "--rounds" => rounds = Some(words.positive()?),
-            "--clients" => shape.clients = Some(words.positive()?),
-            "--messages" => shape.messages = Some(words.positive()?),
-            "--size" => shape.size = Some(words.positive()?),
-            "--in-flight" => shape.pace = Some(Pace::InFlight(words.positive()?)),
-            "--rate" => shape.pace = Some(Pace::Rate(words.rate()?)),
-            "--rooms" => shape.rooms = Some(words.positive()?),
-            "--posters" => shape.posters = Some(words.positive()?),
-            "--members" => named = true,
-            "--data" => journal = true,
-            "--server-flags" => {
-                flags.extend(words.value()?.split_ascii_whitespace().map(str::to_owned));
+/// The options, or none if help was asked for.
+pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
+    let mut scenarios = named("quick")?;
+    let mut rounds = None;
+    let mut overrides: Vec<Override> = Vec::new();
+    let (mut binary, mut journal, mut flags) = (BINARY.to_owned(), false, Vec::new());
+    let (mut against, mut pids) = (None, Vec::new());
+    let mut words = arguments.iter();
+    while let Some(flag) = words.next() {
+        let mut value = || {
+            let value = words.next();
+            value.ok_or_else(|| format!("{flag} needs a value"))
+        };
+        let mut number = || positive::<usize>(flag, value()?);
+        let change: Override = match flag.as_str() {
+            "--clients" => with(number()?, |draft, n| draft.clients = n),
+            "--messages" => with(number()?, |draft, n| draft.messages = Some(n)),
+            "--size" => with(number()?, |draft, n| draft.size = n),
+            "--in-flight" => with(number()?, |draft, n| draft.pace = Pace::InFlight(n)),
+            "--rate" => with(number()?, |draft, n| draft.pace = Pace::Rate(n)),
+            "--posters" => with(number()?, |draft, n| draft.posters = Some(n)),
+            "--rooms" => with(number()?, |draft, n| draft.rooms = n),
+            "--rooms-per-client" => with(number()?, |draft, n| draft.rooms_per_client = n),
+            "--members" => with(0, |draft, _| draft.named = true),
+            "--browser-like" => with(0, |draft, _| draft.browser_like = true),
+            other => {
+                match other {
+                    // Cargo adds it.
+                    "--bench" => {}
+                    "--help" | "-h" => return Ok(None),
+                    "--scenario" => scenarios = named(value()?)?,
+                    "--rounds" => rounds = Some(number()?),
+                    "--data" => journal = true,
+                    "--server-flags" => {
+                        flags.extend(value()?.split_ascii_whitespace().map(str::to_owned));
+                    }
+                    "--binary" => value()?.clone_into(&mut binary),
+                    "--against" => against = Some(Arc::new(Target::parse(value()?)?)),
+                    "--pid" => pids.push(positive(flag, value()?)?),
+                    _ => return Err(format!("unknown option {flag}; see --help").into()),
+                }
+                continue;
             }
-            "--binary" => binary = words.value()?.into(),
-            "--against" => against = Some(Arc::new(Target::parse(&words.value()?)?)),
-            "--pid" => pids.push(words.parsed()?),
-            _ => return Err(format!("there is no option {flag}; --help lists them all").into()),
-        }
-        words.end_of_flag()?;
+        };
+        overrides.push(change);
     }
-    let mut peers = vec![
-        Peer::Floor,
-        Peer::Chatroom {
-            binary,
-            flags,
-            journal,
-        },
-    ];
+    let chatroom = Peer::Chatroom {
+        binary,
+        flags,
+        journal,
+    };
+    let mut peers = vec![Peer::Floor, chatroom];
     peers.extend(against.map(|target| Peer::Other { target, pids }));
     Ok(Some(Options {
         scenarios,
         rounds,
-        shape,
-        named,
+        overrides,
         peers,
     }))
 }
 
-fn named_scenarios(name: &str) -> Fallible<Vec<Scenario>> {
-    let all = Scenario::ALL.iter().map(|(_, scenario)| *scenario);
-    if name == "all" {
-        return Ok(all
-            .filter(|scenario| *scenario != Scenario::Quick)
-            .collect());
-    }
-    let found = all
-        .filter(|scenario| scenario.name() == name)
-        .collect::<Vec<_>>();
+fn with(number: usize, change: fn(&mut Draft, usize)) -> Override {
+    Box::new(move |draft| change(draft, number))
+}
+
+fn named(name: &str) -> Fallible<Vec<&'static Scenario>> {
+    let is_wanted = |scenario: &&Scenario| match name {
+        "all" => scenario.name != "quick",
+        _ => scenario.name == name,
+    };
+    let found: Vec<_> = SCENARIOS.iter().filter(is_wanted).collect();
     if found.is_empty() {
-        return Err(format!("there is no scenario {name}; --help lists them all").into());
+        return Err(format!("unknown scenario {name}; see --help").into());
     }
     Ok(found)
 }
 
-/// The words of the command line: `--flag value` as well as `--flag=value`.
-struct Words {
-    rest: std::vec::IntoIter<String>,
-    flag: String,
-    inline: Option<String>,
-}
-
-impl Words {
-    fn new(arguments: Vec<String>) -> Self {
-        Self {
-            rest: arguments.into_iter(),
-            flag: String::new(),
-            inline: None,
-        }
-    }
-
-    fn next_flag(&mut self) -> Option<String> {
-        let word = self.rest.next()?;
-        (self.flag, self.inline) = match word.split_once('=') {
-            Some((flag, value)) => (flag.to_owned(), Some(value.to_owned())),
-            None => (word, None),
-        };
-        Some(self.flag.clone())
-    }
-
-    /// An error where a value was given to a flag that takes none.
-    fn end_of_flag(&mut self) -> Fallible<()> {
-        match self.inline.take() {
-            Some(_) => Err(format!("{} takes no value", self.flag).into()),
-            None => Ok(()),
-        }
-    }
-
-    fn value(&mut self) -> Fallible<String> {
-        let value = self.inline.take().or_else(|| self.rest.next());
-        value.ok_or_else(|| format!("{} needs a value", self.flag).into())
-    }
-
-    fn parsed<T: FromStr>(&mut self) -> Fallible<T> {
-        let value = self.value()?;
-        value
-            .parse()
-            .map_err(|_| format!("{} cannot be {value}", self.flag).into())
-    }
-
-    fn positive(&mut self) -> Fallible<usize> {
-        match self.parsed()? {
-            0 => Err(format!("{} has to be at least 1", self.flag).into()),
-            number => Ok(number),
-        }
-    }
-
-    fn rate(&mut self) -> Fallible<f64> {
-        let rate: f64 = self.parsed()?;
-        if rate.is_finite() && rate > 0.0 {
-            return Ok(rate);
-        }
-        Err(format!("{} has to be more than 0", self.flag).into())
-    }
+fn positive<T: FromStr + Default + PartialOrd>(flag: &str, value: &str) -> Fallible<T> {
+    let number = value.parse().ok().filter(|number| *number > T::default());
+    number.ok_or_else(|| format!("{flag} has to be a positive number, not {value}").into())
 }

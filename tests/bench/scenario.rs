@@ -1,259 +1,310 @@
-//! The named scenarios: which audiences, messages and paces are compared.
+//! The scenarios: which clients, messages and paces are compared.
 
-use crate::options::Shape;
-use crate::table::number;
-use crate::{Fallible, marker};
+use crate::options::Options;
+use crate::table::{Table, number};
+use crate::{Bench, Fallible, common, listener, measure, stalled, storm, syscalls};
 
-/// Deliveries of one run where the flags do not say how many messages: a second or two
-/// of the server's CPU time, against which the 10 ms steps of the kernel's account are small.
+/// Deliveries in a run without `--messages`: one or two seconds of the server's CPU time, against
+/// which the kernel's steps of 10 ms are small.
 const DELIVERIES: usize = 300_000;
-const QUICK_DELIVERIES: usize = 120_000;
-/// Under strace, which makes each system call some fifty times as long.
-const TRACED_DELIVERIES: usize = 50_000;
-/// Where few messages make all the deliveries, their number still has to make a median.
+/// The least number of messages in a run, so that there is a median even if few messages make all
+/// the deliveries.
 const LEAST_MESSAGES: usize = 20;
-/// Length of an open-loop run.
-const RATE_SECONDS: f64 = 3.0;
-/// Connections that post where the pace does not wait for deliveries: a message that is
-/// due must not wait for the answer to the one before.
+/// Length of an open-loop run, in seconds.
+const RATE_SECONDS: usize = 3;
+/// Posting connections in an open loop, in which a message that is due must not wait for the
+/// response to the one before.
 const OPEN_LOOP_POSTERS: usize = 8;
-const DEFAULT_CLIENTS: usize = 1_000;
-const DEFAULT_SIZE: usize = 100;
-/// Open files that a process needs beside its streams.
+/// Files that a process opens besides its streams.
 const SPARE_FILES: usize = 60;
+/// The most rooms that one stream can have.
+const ROOMS_PER_STREAM: usize = 32;
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Pace {
-    /// So many messages are on their way at most: the next is posted when one was delivered.
+    /// So many messages are in flight at most: the next is posted once one was delivered to all.
     InFlight(usize),
     /// So many messages a second, whether or not the server keeps up.
-    Rate(f64),
+    Rate(usize),
+}
+
+/// A named set of cases, and how they are measured.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// How often each case is measured without `--rounds`.
+    pub(crate) rounds: usize,
+    pub(crate) compare: fn(&Bench, &Scenario) -> Fallible<Table>,
+    drafts: &'static [Draft],
+}
+
+pub(crate) const SCENARIOS: [Scenario; 11] = [
+    scenario("quick", 5, measure::compare, &[QUICK, in_flight(16, QUICK)]),
+    scenario("steady", 9, measure::compare, &[BASE]),
+    scenario("in-flight", 5, measure::compare, &IN_FLIGHT),
+    scenario("clients", 3, measure::compare, &CLIENTS),
+    scenario("rooms", 3, measure::compare, &[BASE, rooms(10), rooms(250)]),
+    scenario("sizes", 3, measure::compare, &[BASE, LONG]),
+    scenario("rates", 3, measure::compare, &RATES),
+    scenario("idle", 3, measure::compare_idle, &[IDLE]),
+    scenario("storm", 3, storm::compare, &[STORM]),
+    scenario("stalled", 3, stalled::compare, &[STALLED]),
+    scenario(
+        "syscalls",
+        1,
+        syscalls::compare,
+        &[TRACED, in_flight(16, TRACED)],
+    ),
+];
+
+const fn scenario(
+    name: &'static str,
+    rounds: usize,
+    compare: fn(&Bench, &Scenario) -> Fallible<Table>,
+    drafts: &'static [Draft],
+) -> Scenario {
+    Scenario {
+        name,
+        rounds,
+        compare,
+        drafts,
+    }
+}
+
+impl Scenario {
+    /// The cases with the flags applied. Those that become the same are one.
+    pub(crate) fn cases(&self, options: &Options) -> Fallible<Vec<Case>> {
+        let mut cases = Vec::new();
+        for draft in self.drafts {
+            let mut draft = *draft;
+            for change in &options.overrides {
+                change(&mut draft);
+            }
+            cases.push(draft.case()?);
+        }
+        cases.dedup_by(|one, other| one.label == other.label);
+        Ok(cases)
+    }
+}
+
+/// A case before the number of its messages is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft {
+    pub(crate) clients: usize,
+    pub(crate) messages: Option<usize>,
+    pub(crate) size: usize,
+    pub(crate) pace: Pace,
+    pub(crate) posters: Option<usize>,
+    pub(crate) rooms: usize,
+    pub(crate) rooms_per_client: usize,
+    pub(crate) named: bool,
+    pub(crate) browser_like: bool,
+    /// How many deliveries the messages make in all, if their number is not given.
+    deliveries: usize,
+}
+
+const BASE: Draft = Draft {
+    clients: 1_000,
+    messages: None,
+    size: 100,
+    pace: Pace::InFlight(1),
+    posters: None,
+    rooms: 1,
+    rooms_per_client: 1,
+    named: false,
+    browser_like: false,
+    deliveries: DELIVERIES,
+};
+
+const QUICK: Draft = Draft {
+    deliveries: 120_000,
+    ..BASE
+};
+
+const LONG: Draft = Draft {
+    size: 4_096,
+    ..BASE
+};
+
+/// Fewer deliveries, since strace makes a system call some fifty times slower.
+const TRACED: Draft = Draft {
+    deliveries: 50_000,
+    ..BASE
+};
+
+const IDLE: Draft = Draft {
+    messages: Some(0),
+    ..clients(5_000)
+};
+
+/// Enough long messages to fill the buffers of a client that does not read.
+const STALLED: Draft = Draft {
+    deliveries: 1_000_000,
+    ..LONG
+};
+
+/// One poster keeps the messages in order, so that a client can tell whether it missed one.
+const STORM: Draft = Draft {
+    posters: Some(1),
+    pace: Pace::Rate(4),
+    ..clients(15_000)
+};
+
+const IN_FLIGHT: [Draft; 5] = [
+    BASE,
+    in_flight(4, BASE),
+    in_flight(16, BASE),
+    in_flight(64, BASE),
+    Draft {
+        posters: Some(16),
+        ..in_flight(16, BASE)
+    },
+];
+
+const CLIENTS: [Draft; 4] = [
+    clients(100),
+    clients(1_000),
+    clients(5_000),
+    clients(15_000),
+];
+
+const RATES: [Draft; 6] = [
+    rate(10),
+    rate(50),
+    rate(100),
+    rate(150),
+    rate(200),
+    rate(400),
+];
+
+const fn in_flight(messages: usize, draft: Draft) -> Draft {
+    Draft {
+        pace: Pace::InFlight(messages),
+        ..draft
+    }
+}
+
+const fn clients(clients: usize) -> Draft {
+    Draft { clients, ..BASE }
+}
+
+const fn rooms(rooms: usize) -> Draft {
+    Draft { rooms, ..BASE }
+}
+
+const fn rate(rate: usize) -> Draft {
+    Draft {
+        pace: Pace::Rate(rate),
+        ..BASE
+    }
 }
 
 /// One line of a comparison.
-#[derive(Clone)]
 pub(crate) struct Case {
-    /// What is special about it in its table.
     pub(crate) label: String,
     pub(crate) clients: usize,
     pub(crate) messages: usize,
     /// Bytes of a message's text.
     pub(crate) size: usize,
     pub(crate) pace: Pace,
-    pub(crate) rooms: usize,
     /// Connections that post.
     pub(crate) posters: usize,
+    pub(crate) rooms: usize,
+    pub(crate) rooms_per_client: usize,
+    /// Whether every client joins under a name of its own.
+    pub(crate) named: bool,
+    /// Whether every client fetches the page and a full history before its stream.
+    pub(crate) browser_like: bool,
 }
 
 impl Case {
-    /// Whether messages come to the server in the order in which they are numbered.
+    /// Whether messages reach the server in the order of their numbers.
     pub(crate) fn is_ordered(&self) -> bool {
         self.posters == 1
     }
 
-    /// An error where the case cannot be run at all.
-    pub(crate) fn checked(self) -> Fallible<Self> {
-        if self.size < marker::LENGTH {
-            return Err(format!("--size has to be at least {}", marker::LENGTH).into());
-        }
-        if self.rooms > self.clients || self.rooms == 0 {
-            return Err("--rooms has to be at least 1 and at most --clients".into());
-        }
-        Ok(self)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Scenario {
-    Quick,
-    Steady,
-    InFlight,
-    Clients,
-    Rooms,
-    Sizes,
-    Rates,
-    Storm,
-    Stalled,
-    Syscalls,
-}
-
-impl Scenario {
-    pub(crate) const ALL: [(&str, Self); 10] = [
-        ("quick", Self::Quick),
-        ("steady", Self::Steady),
-        ("in-flight", Self::InFlight),
-        ("clients", Self::Clients),
-        ("rooms", Self::Rooms),
-        ("sizes", Self::Sizes),
-        ("rates", Self::Rates),
-        ("storm", Self::Storm),
-        ("stalled", Self::Stalled),
-        ("syscalls", Self::Syscalls),
-    ];
-
-    pub(crate) fn name(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(_, scenario)| *scenario == self)
-            .map_or("", |(name, _)| name)
+    /// Whether the client of that index is in the room to which that message goes.
+    pub(crate) fn gets(&self, client: usize, message: usize) -> bool {
+        (message + self.rooms - client % self.rooms) % self.rooms < self.rooms_per_client
     }
 
-    /// Rounds where the flags do not say: the shorter ones are repeated more.
-    pub(crate) fn rounds(self) -> usize {
-        match self {
-            Self::Steady => 9,
-            Self::Quick | Self::InFlight => 5,
-            Self::Syscalls => 1,
-            _ => 3,
-        }
-    }
-
-    /// The case of a scenario that has but one, and one room.
-    pub(crate) fn only_case(self, flags: &Shape) -> Fallible<Case> {
-        let first = self.cases(flags).into_iter().next();
-        let case = first.ok_or("the scenario has no case")?.checked()?;
-        if case.rooms > 1 {
-            return Err(format!("the scenario {} has one room", self.name()).into());
-        }
-        Ok(case)
-    }
-
-    /// The cases, with what the flags set in place of the scenario's own.
-    pub(crate) fn cases(self, flags: &Shape) -> Vec<Case> {
-        let base = Draft::default();
-        let in_flight = |messages| Draft {
-            pace: Pace::InFlight(messages),
-            ..base
-        };
-        let drafts = match self {
-            Self::Quick if flags.is_given() => vec![base],
-            Self::Quick => vec![base, in_flight(16)],
-            Self::Steady => vec![base],
-            Self::InFlight => {
-                let mut drafts = [1, 4, 16, 64].map(in_flight).to_vec();
-                drafts.push(Draft {
-                    posters: Some(16),
-                    ..in_flight(16)
-                });
-                drafts
-            }
-            Self::Clients => [100, 1_000, 5_000, 15_000]
-                .map(|clients| Draft { clients, ..base })
-                .to_vec(),
-            Self::Rooms => [1, 10, 250].map(|rooms| Draft { rooms, ..base }).to_vec(),
-            Self::Sizes => [100, 4_096].map(|size| Draft { size, ..base }).to_vec(),
-            Self::Rates => [10.0, 50.0, 100.0, 150.0, 200.0, 400.0]
-                .map(|rate| Draft {
-                    pace: Pace::Rate(rate),
-                    ..base
-                })
-                .to_vec(),
-            Self::Storm => vec![Draft {
-                clients: 15_000,
-                pace: Pace::Rate(4.0),
-                // So that each client can tell whether it missed one.
-                posters: Some(1),
-                ..base
-            }],
-            // Messages large enough to fill the buffers of a client that does not read.
-            Self::Stalled => vec![Draft {
-                size: 4_096,
-                deliveries: 1_000_000,
-                ..base
-            }],
-            Self::Syscalls => [1, 16]
-                .map(|messages| Draft {
-                    deliveries: TRACED_DELIVERIES,
-                    ..in_flight(messages)
-                })
-                .to_vec(),
-        };
-        let quick = self == Self::Quick && !flags.is_given();
-        let deliveries = |own: usize| if quick { QUICK_DELIVERIES } else { own };
-        let finish = |draft: Draft| {
-            Draft {
-                deliveries: deliveries(draft.deliveries),
-                ..draft
-            }
-            .case(flags)
-        };
-        drafts.into_iter().map(finish).collect()
-    }
-}
-
-/// A case before its number of messages is known.
-#[derive(Clone, Copy)]
-struct Draft {
-    clients: usize,
-    size: usize,
-    pace: Pace,
-    rooms: usize,
-    posters: Option<usize>,
-    deliveries: usize,
-}
-
-impl Default for Draft {
-    fn default() -> Self {
-        Self {
-            clients: DEFAULT_CLIENTS,
-            size: DEFAULT_SIZE,
-            pace: Pace::InFlight(1),
-            rooms: 1,
-            posters: None,
-            deliveries: DELIVERIES,
-        }
+    /// How many clients are in a room.
+    pub(crate) fn audience(&self, room: usize) -> usize {
+        let spread = (0..self.rooms).filter(|client| self.gets(*client, room));
+        spread
+            .map(|client| self.clients.saturating_sub(client).div_ceil(self.rooms))
+            .sum()
     }
 }
 
 impl Draft {
-    fn case(self, flags: &Shape) -> Case {
-        let wanted = flags.clients.unwrap_or(self.clients);
-        let limit = crate::system::open_file_limit().unwrap_or(usize::MAX);
-        let clients = wanted.min(limit.saturating_sub(SPARE_FILES));
-        let rooms = flags.rooms.unwrap_or(self.rooms);
-        let pace = flags.pace.unwrap_or(self.pace);
-        let size = flags.size.unwrap_or(self.size);
-        let posters = flags.posters.or(self.posters).unwrap_or(match pace {
+    fn case(self) -> Fallible<Case> {
+        let rooms = self.rooms.max(self.rooms_per_client);
+        if self.size < listener::MARKER_LENGTH {
+            return Err(format!("--size has to be at least {}", listener::MARKER_LENGTH).into());
+        }
+        if rooms > self.clients || self.rooms_per_client > ROOMS_PER_STREAM {
+            return Err(format!(
+                "there are at most as many rooms as clients, and {ROOMS_PER_STREAM} per client"
+            )
+            .into());
+        }
+        let admitted = common::proc::open_files_limit().saturating_sub(SPARE_FILES);
+        let clients = self.clients.min(admitted);
+        let messages = self.messages.unwrap_or(match self.pace {
+            Pace::InFlight(_) => {
+                let deliveries = self.deliveries * rooms / self.rooms_per_client;
+                (deliveries / clients).max(LEAST_MESSAGES)
+            }
+            Pace::Rate(rate) => rate * RATE_SECONDS,
+        });
+        let posters = self.posters.unwrap_or(match self.pace {
             Pace::InFlight(_) => 1,
             Pace::Rate(_) => OPEN_LOOP_POSTERS,
         });
-        let messages = flags.messages.unwrap_or_else(|| match pace {
-            Pace::InFlight(_) => (self.deliveries * rooms / clients.max(1)).max(LEAST_MESSAGES),
-            Pace::Rate(rate) => (rate * RATE_SECONDS).ceil() as usize,
-        });
-        let reduced = if clients < wanted {
-            " (all that the limit of open files admits)"
-        } else {
-            ""
-        };
-        let rooms_label = if rooms > 1 {
-            format!(", {rooms} rooms")
-        } else {
-            String::new()
-        };
-        let posters_label = match flags.posters.or(self.posters) {
-            Some(posters) if posters > 1 => format!(", {posters} posters"),
-            _ => String::new(),
-        };
-        let pace_label = match pace {
+        Ok(Case {
+            label: self.label(clients, rooms, messages),
+            clients,
+            messages,
+            size: self.size,
+            pace: self.pace,
+            posters,
+            rooms,
+            rooms_per_client: self.rooms_per_client,
+            named: self.named,
+            browser_like: self.browser_like,
+        })
+    }
+
+    fn label(self, clients: usize, rooms: usize, messages: usize) -> String {
+        let count = |count: usize| number(Some(count as f64), 0);
+        let mut label = format!("{} clients", count(clients));
+        if clients < self.clients {
+            label += " (all that the limit of open files admits)";
+        }
+        if self.named {
+            label += " with names";
+        }
+        if self.browser_like {
+            label += " like browsers";
+        }
+        if rooms > 1 {
+            label += &format!(", {rooms} rooms");
+        }
+        if self.rooms_per_client > 1 {
+            label += &format!(", {} each", self.rooms_per_client);
+        }
+        if messages == 0 {
+            return label;
+        }
+        label += &format!(", {} × {} B, ", count(messages), count(self.size));
+        label += &match self.pace {
             Pace::InFlight(1) => "one at a time".to_owned(),
             Pace::InFlight(window) => format!("{window} in flight"),
             Pace::Rate(rate) => format!("{rate} a second"),
         };
-        let label = format!(
-            "{} clients{reduced}{rooms_label}, {} × {} B, {pace_label}{posters_label}",
-            number(Some(clients as f64), 0),
-            number(Some(messages as f64), 0),
-            number(Some(size as f64), 0)
-        );
-        Case {
-            label,
-            clients,
-            messages,
-            size,
-            pace,
-            rooms,
-            posters,
+        if let Some(posters @ 2..) = self.posters {
+            label += &format!(", {posters} posters");
         }
+        label
     }
 }

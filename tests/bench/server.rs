@@ -1,60 +1,53 @@
-//! The servers that are measured: each is a process of its own, on a core of its own.
+//! The servers that are measured: each a process of its own, on a core of its own.
 
 use crate::Fallible;
-use crate::system::{self, CpuTime};
-use std::fs;
-use std::io::{BufRead, BufReader};
+use crate::common::process::prepared;
+use crate::common::{Folder, Process, proc};
+use crate::system::core_time;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-/// The hidden argument with which this executable becomes the floor server.
+/// The hidden argument that makes this executable the floor.
 pub(crate) const FLOOR_ARGUMENT: &str = "--floor-server";
 
-/// Where a server listens and how it is spoken to.
+/// Without the limits that a load from one machine would reach.
+const NO_LIMITS: [&str; 4] = [
+    "--listen=127.0.0.1:0",
+    "--message-rate=0",
+    "--max-streams=0",
+    "--max-streams-per-ip=0",
+];
+
+/// Clock ticks per second in `/proc`: 100 on every architecture of Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Where a server listens, and how it is addressed.
 pub(crate) struct Target {
     pub(crate) address: SocketAddr,
-    /// Value of the `Host` header.
+    /// The value of the `Host` header.
     pub(crate) authority: String,
-    /// What stands before `/chat` in every path.
+    /// What precedes `/chat` in every path.
     pub(crate) prefix: String,
 }
 
 impl Target {
-    pub(crate) fn parse(url: &str) -> Fallible<Self> {
-        let rest = url
-            .strip_prefix("http://")
-            .ok_or("a URL has to start with http://")?;
+    pub(crate) fn parse(url: &str) -> Fallible<Target> {
+        let rest = url.strip_prefix("http://");
+        let rest = rest.ok_or("a URL has to start with http://")?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let with_port = if authority
-            .rsplit(':')
-            .next()
-            .is_some_and(|port| port.parse::<u16>().is_ok())
-        {
-            authority.to_owned()
-        } else {
-            format!("{authority}:80")
+        let mut addresses = match authority.to_socket_addrs() {
+            Ok(addresses) => addresses,
+            Err(_) => (authority, 80).to_socket_addrs()?,
         };
-        let address = with_port
-            .to_socket_addrs()?
-            .next()
-            .ok_or("the URL's host has no address")?;
-        let path = path.trim_end_matches('/');
-        let prefix = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
-        Ok(Self {
+        let address = addresses.next().ok_or("the URL's host has no address")?;
+        Ok(Target {
             address,
             authority: authority.to_owned(),
-            prefix,
+            prefix: format!("/{path}").trim_end_matches('/').to_owned(),
         })
     }
 
-    /// The path of room number `room` of `rooms`. One room alone is the default room,
-    /// which servers other than this one may have too.
+    /// The path of a room. A single room is the default room, which other servers have too.
     pub(crate) fn path(&self, room: usize, rooms: usize) -> String {
         match rooms {
             1 => format!("{}/chat", self.prefix),
@@ -63,16 +56,16 @@ impl Target {
     }
 }
 
-/// Who is measured.
+/// Which server is measured.
 #[derive(Clone)]
 pub(crate) enum Peer {
     Floor,
     Chatroom {
-        binary: PathBuf,
+        binary: String,
         flags: Vec<String>,
         journal: bool,
     },
-    /// A server that runs already, and its processes where they are known.
+    /// A server that is running already, and its processes if they are known.
     Other {
         target: Arc<Target>,
         pids: Vec<u32>,
@@ -82,43 +75,29 @@ pub(crate) enum Peer {
 impl Peer {
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Floor => "floor",
-            Self::Chatroom { .. } => "chatroom",
-            Self::Other { .. } => "other",
+            Peer::Floor => "floor",
+            Peer::Chatroom { .. } => "chatroom",
+            Peer::Other { .. } => "other",
         }
     }
 
-    /// This server with further command line flags; the others take none.
-    pub(crate) fn with_flags(&self, more: &[String]) -> Self {
-        let mut peer = self.clone();
-        if let Self::Chatroom { flags, .. } = &mut peer {
-            flags.extend_from_slice(more);
-        }
-        peer
-    }
-
-    pub(crate) fn start(&self, core: Option<usize>) -> Fallible<Server> {
+    pub(crate) async fn start(&self, core: Option<&str>) -> Fallible<Server> {
         match self {
-            Self::Floor => Server::spawn(
-                &std::env::current_exe()?,
-                &[FLOOR_ARGUMENT.to_owned()],
-                core,
-                None,
-            ),
-            Self::Chatroom {
+            Peer::Floor => {
+                let program = std::env::current_exe()?;
+                let program = program.to_str().ok_or("the path is not UTF-8")?;
+                Ok(Server::launch(&[program, FLOOR_ARGUMENT], None, core).await)
+            }
+            Peer::Chatroom {
                 binary,
                 flags,
                 journal,
             } => {
-                let folder = if *journal {
-                    Some(Arc::new(Folder::new()?))
-                } else {
-                    None
-                };
-                Server::chatroom(binary, flags, folder, core)
+                let folder = journal.then(|| Arc::new(Folder::new()));
+                Ok(Server::chatroom(binary, flags, folder, core).await)
             }
-            Self::Other { target, pids } => Ok(Server {
-                _process: None,
+            Peer::Other { target, pids } => Ok(Server {
+                process: None,
                 pids: pids.clone(),
                 target: Arc::clone(target),
                 _folder: None,
@@ -127,121 +106,76 @@ impl Peer {
     }
 }
 
-/// A server under measurement. Dropping it ends the process, if it was started here.
+/// A server under measurement. Dropping it kills the process that was started for it.
 pub(crate) struct Server {
-    _process: Option<Process>,
+    process: Option<Process>,
     pub(crate) pids: Vec<u32>,
     pub(crate) target: Arc<Target>,
     _folder: Option<Arc<Folder>>,
 }
 
 impl Server {
-    /// Starts this project's server without the limits that a load from one machine would meet.
-    pub(crate) fn chatroom(
-        binary: &Path,
+    pub(crate) async fn chatroom(
+        binary: &str,
         flags: &[String],
         folder: Option<Arc<Folder>>,
-        core: Option<usize>,
-    ) -> Fallible<Self> {
-        let limits = "--listen 127.0.0.1:0 --message-rate 0 --max-streams 0 --max-streams-per-ip 0";
-        let mut arguments: Vec<String> = limits.split(' ').map(str::to_owned).collect();
+        core: Option<&str>,
+    ) -> Server {
+        let mut words = vec![binary];
+        words.extend(NO_LIMITS);
         if let Some(folder) = &folder {
-            arguments.extend(["--data".to_owned(), folder.0.display().to_string()]);
+            words.extend(["--data", folder.as_str()]);
         }
-        arguments.extend_from_slice(flags);
-        Self::spawn(binary, &arguments, core, folder)
+        words.extend(flags.iter().map(String::as_str));
+        Server::launch(&words, folder.clone(), core).await
     }
 
-    /// Starts a program whose first line ends in the URL that it listens on.
-    fn spawn(
-        program: &Path,
-        arguments: &[String],
-        core: Option<usize>,
-        folder: Option<Arc<Folder>>,
-    ) -> Fallible<Self> {
-        let mut command = match core {
-            Some(core) => {
-                let mut pinned = Command::new("taskset");
-                pinned.arg("-c").arg(core.to_string()).arg(program);
-                pinned
-            }
-            None => Command::new(program),
-        };
-        command
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        let mut child = command
-            .spawn()
-            .map_err(|error| format!("{command:?}: {error}"))?;
-        let mut lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
-        let mut process = Process {
-            child,
-            _lines: None,
-        };
-        let mut first = String::new();
-        lines.read_line(&mut first)?;
-        process._lines = Some(lines);
-        let Some(url) = first.find("http://").map(|at| first[at..].trim()) else {
-            return Err(
-                format!("no server came up; start it by hand to see why: {command:?}").into(),
-            );
-        };
-        Ok(Self {
-            pids: vec![process.child.id()],
-            target: Arc::new(Target::parse(url)?),
-            _process: Some(process),
+    async fn launch(words: &[&str], folder: Option<Arc<Folder>>, core: Option<&str>) -> Server {
+        let pinned = core.map(|core| ["taskset", "-c", core]);
+        let pinned = pinned.as_ref().map_or(&[][..], |pinned| &pinned[..]);
+        let process = Process::launch(prepared(&[pinned, words].concat())).await;
+        Server {
+            pids: vec![process.pid()],
+            target: Arc::new(Target {
+                address: process.address(),
+                authority: process.address().to_string(),
+                prefix: String::new(),
+            }),
+            process: Some(process),
             _folder: folder,
-        })
+        }
     }
 
-    pub(crate) fn cpu(&self) -> Option<CpuTime> {
-        CpuTime::of(&self.pids)
+    /// Kills the process that was started for it, and waits until it has ended.
+    pub(crate) async fn end(self) {
+        if let Some(process) = self.process {
+            process.kill().await;
+        }
     }
 
+    /// CPU time so far, in user mode and in the kernel, in seconds.
+    pub(crate) fn cpu(&self) -> Option<[f64; 2]> {
+        let mut sum = [0.0; 2];
+        for pid in &self.pids {
+            for (sum, ticks) in sum.iter_mut().zip(proc::cpu_ticks(*pid)) {
+                *sum += ticks as f64 / TICKS_PER_SECOND;
+            }
+        }
+        (!self.pids.is_empty()).then_some(sum)
+    }
+
+    /// For how long its threads and those of the load have waited for a core, in seconds.
+    pub(crate) fn waited(&self) -> f64 {
+        let times = [core_time(&self.pids), core_time(&[std::process::id()])];
+        times.iter().flatten().map(|time| time.waited).sum()
+    }
+
+    /// Resident memory in bytes.
     pub(crate) fn resident(&self) -> Option<f64> {
-        system::resident_memory(&self.pids)
-    }
-}
-
-struct Process {
-    child: Child,
-    /// Kept open, so that the server may print more without failing.
-    _lines: Option<BufReader<ChildStdout>>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself, which its clients have reported then.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A temporary folder for a journal, removed with everything in it when dropped.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Fallible<Self> {
-        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?;
-        let name = format!(
-            "chatroom-bench-{}-{}",
-            std::process::id(),
-            since_epoch.as_nanos()
-        );
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir(&folder)?;
-        Ok(Self(folder))
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let bytes = self
+            .pids
+            .iter()
+            .map(|pid| proc::resident_bytes(*pid) as f64);
+        (!self.pids.is_empty()).then(|| bytes.sum())
     }
 }

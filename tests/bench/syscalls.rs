@@ -1,108 +1,96 @@
-//! System calls per delivery, counted by strace. Unlike times, these counts do not
-//! depend on the machine or on who else uses it.
+//! System calls per delivery, counted by strace. Unlike times, these counts depend neither on the
+//! machine nor on what else runs on it.
 
+use crate::common::Folder;
 use crate::measure::audience;
 use crate::scenario::{Case, Scenario};
-use crate::server::{Folder, Peer};
-use crate::system;
-use crate::table::Table;
-use crate::{Bench, Fallible, block_on};
+use crate::server::Peer;
+use crate::system::is_installed;
+use crate::table::{Column, Table, figure};
+use crate::{Bench, Fallible};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-/// Calls that a row names besides writes and reads.
+/// How many calls a row names besides writes and reads.
 const NAMED_CALLS: usize = 3;
-/// Calls that take data to or from a socket or file.
+/// Calls that move data to or from a socket or file.
 const WRITES: [&str; 5] = ["write", "writev", "sendto", "sendmsg", "pwrite64"];
 const READS: [&str; 4] = ["read", "readv", "recvfrom", "recvmsg"];
 
 struct Counted {
-    /// Names of system calls, and how often the server made each.
+    /// The names of system calls, and how often the server made each per delivery.
     calls: Vec<(String, f64)>,
-    delivered: f64,
 }
 
 impl Counted {
-    fn per_delivery(&self, wanted: impl Fn(&str) -> bool) -> f64 {
+    fn sum(&self, wanted: impl Fn(&str) -> bool) -> f64 {
         let calls = self.calls.iter().filter(|(name, _)| wanted(name));
-        calls.map(|(_, count)| count).sum::<f64>() / self.delivered
+        calls.map(|(_, count)| count).sum()
     }
 }
 
-pub(crate) fn compare(bench: &Bench) -> Fallible<Table> {
-    let header = [
-        "load",
-        "server",
-        "calls per delivery",
-        "writes",
-        "reads",
-        "others, most frequent first",
-    ];
-    let mut table = Table::new("syscalls: system calls per delivery".to_owned(), 2, &header);
-    if system::program("strace").is_none() {
+fn is_write(name: &str) -> bool {
+    WRITES.contains(&name)
+}
+
+fn is_read(name: &str) -> bool {
+    READS.contains(&name)
+}
+
+const COLUMNS: [Column<Counted>; 4] = [
+    ("calls per delivery", |own, _| {
+        figure(own, |run| Some(run.sum(|_| true)), 4, "")
+    }),
+    ("writes", |own, _| {
+        figure(own, |run| Some(run.sum(is_write)), 4, "")
+    }),
+    ("reads", |own, _| {
+        figure(own, |run| Some(run.sum(is_read)), 4, "")
+    }),
+    ("others, most frequent first", |own, _| {
+        // These hardly differ between rounds.
+        let calls = own.last().map(|run| &run.calls[..]).unwrap_or_default();
+        let others = calls.iter();
+        let mut others: Vec<_> = others
+            .filter(|(name, _)| !is_write(name) && !is_read(name))
+            .collect();
+        others.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+        let others = others.iter().take(NAMED_CALLS);
+        let others = others.map(|(name, count)| format!("{name} {count:.4}"));
+        others.collect::<Vec<_>>().join(", ")
+    }),
+];
+
+pub(crate) fn compare(bench: &Bench, scenario: &Scenario) -> Fallible<Table> {
+    if !is_installed("strace") {
+        let mut table = Table::new(scenario.name, scenario.rounds, &COLUMNS);
         table.note("Not counted: strace is not installed.".to_owned());
         return Ok(table);
     }
-    let rounds = bench.rounds(Scenario::Syscalls);
-    for case in Scenario::Syscalls.cases(&bench.options.shape) {
-        let case = case.checked()?;
-        let peers = bench.options.peers.iter();
-        let contenders: Vec<(String, &Peer)> = peers
-            .map(|peer| (format!("{}, {}", case.label, peer.label()), peer))
-            .collect();
-        let tell = |counted: &Counted| {
-            format!(
-                "{:.4} system calls per delivery",
-                counted.per_delivery(|_| true)
-            )
-        };
-        let runs = bench.in_turn(rounds, &contenders, |peer| run(bench, peer, &case), tell)?;
-        for ((_, peer), counted) in contenders.iter().zip(runs) {
-            // Counts hardly differ between rounds: the last stands for all.
-            table.rows(
-                counted
-                    .last()
-                    .map(|counted| row(&case.label, peer.label(), counted)),
-            );
-        }
-    }
+    let run = |peer: &Peer, case: &Arc<Case>| run(bench, peer, case);
+    let tell =
+        |counted: &Counted| format!("{:.4} system calls per delivery", counted.sum(|_| true));
+    let contenders = bench.contenders();
+    let (table, _) = bench.compare(scenario, &contenders, &COLUMNS, run, tell)?;
     Ok(table)
 }
 
-fn row(load: &str, server: &str, counted: &Counted) -> Vec<String> {
-    let is_write = |name: &str| WRITES.contains(&name);
-    let is_read = |name: &str| READS.contains(&name);
-    let others = counted
-        .calls
-        .iter()
-        .filter(|(name, _)| !is_write(name) && !is_read(name));
-    let mut others: Vec<_> = others.collect();
-    others.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let others = others.iter().take(NAMED_CALLS);
-    let others = others.map(|(name, count)| format!("{name} {:.4}", count / counted.delivered));
-    vec![
-        load.to_owned(),
-        server.to_owned(),
-        format!("{:.4}", counted.per_delivery(|_| true)),
-        format!("{:.4}", counted.per_delivery(is_write)),
-        format!("{:.4}", counted.per_delivery(is_read)),
-        others.collect::<Vec<_>>().join(", "),
-    ]
-}
-
-fn run(bench: &Bench, peer: &Peer, case: &Case) -> Fallible<Counted> {
-    let server = peer.start(bench.server_core)?;
-    if server.pids.is_empty() {
-        return Err("its process is not known; say it with --pid".into());
-    }
-    block_on(async {
-        let mut load = audience(bench, &server, case).await?;
+fn run(bench: &Bench, peer: &Peer, case: &Arc<Case>) -> Fallible<Counted> {
+    bench.measure(peer, async |server| {
+        if server.pids.is_empty() {
+            return Err("its process is not known; name it with --pid".into());
+        }
+        let (mut load, _) = audience(server, case).await?;
         let trace = Trace::attach(&server.pids)?;
         load.deliver_all().await?;
-        let calls = trace.finish()?;
+        let mut calls = trace.finish()?;
         let delivered = load.tally.counts().delivered as f64;
-        Ok(Counted { calls, delivered })
+        for (_, count) in &mut calls {
+            *count /= delivered;
+        }
+        Ok(Counted { calls })
     })
 }
 
@@ -113,7 +101,7 @@ struct Trace {
 
 impl Trace {
     fn attach(pids: &[u32]) -> Fallible<Self> {
-        let folder = Folder::new()?;
+        let folder = Folder::new();
         let mut command = Command::new("strace");
         command
             .args(["-c", "-f", "-o"])
@@ -132,7 +120,7 @@ impl Trace {
                 return Err(line.into());
             }
         }
-        // Whatever strace says later is lost, which it is prepared for.
+        // Later output of strace goes nowhere, which it tolerates.
         Ok(Self { strace, folder })
     }
 

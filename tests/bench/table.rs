@@ -1,8 +1,11 @@
-//! Medians, and the Markdown tables in which they are given.
+//! Medians, and the Markdown tables that show them.
 
-/// The value in the middle; none of no values.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.into_iter().collect();
+/// A column's heading, and its cell for one contender's runs and those they are compared with.
+pub(crate) type Column<R> = (&'static str, fn(&[R], &[R]) -> String);
+
+/// The median of a figure, if every run has it.
+pub(crate) fn median<R>(runs: &[R], figure: impl Fn(&R) -> Option<f64>) -> Option<f64> {
+    let mut values: Vec<f64> = runs.iter().map(figure).collect::<Option<_>>()?;
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() {
@@ -12,130 +15,110 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// Says of a table's figures what they are.
-pub(crate) fn medians(rounds: usize) -> String {
-    match rounds {
-        1 => "one round".to_owned(),
-        _ => format!("medians of {rounds} rounds"),
-    }
+/// The median of a figure, with its unit.
+pub(crate) fn figure<R>(
+    runs: &[R],
+    figure: impl Fn(&R) -> Option<f64>,
+    decimals: usize,
+    unit: &str,
+) -> String {
+    with_unit(median(runs, figure), decimals, unit)
 }
 
-/// The median of what `figure` gives for each run, where every run has it.
-pub(crate) fn median_of<T>(runs: &[T], figure: impl Fn(&T) -> Option<f64>) -> Option<f64> {
-    median(runs.iter().map(figure).collect::<Option<Vec<_>>>()?)
-}
-
-/// The median over the rounds of one server's figure to another's. A ratio within a
-/// round is of two runs that lie close together, so drift between rounds cancels out.
-pub(crate) fn median_ratio<T>(
-    runs: &[T],
-    base: &[T],
-    figure: impl Fn(&T) -> Option<f64>,
-) -> Option<f64> {
-    let ratios = runs.iter().zip(base).map(|(run, base)| {
+/// The median ratio of a figure to the same figure of `base` in the same round. The two runs of a
+/// round lie close together, so that drift between rounds cancels out.
+pub(crate) fn ratio<R>(runs: &[R], base: &[R], figure: impl Fn(&R) -> Option<f64>) -> String {
+    let rounds: Vec<_> = runs.iter().zip(base).collect();
+    let ratio = median(&rounds, |(run, base)| {
         let ratio = figure(run)? / figure(base)?;
         ratio.is_finite().then_some(ratio)
     });
-    median(ratios.collect::<Option<Vec<_>>>()?)
+    number(ratio, 2)
 }
 
-/// A number with `decimals` digits after the point, thousands apart; a dash for none.
+/// A number with its unit, or a dash.
+pub(crate) fn with_unit(value: Option<f64>, decimals: usize, unit: &str) -> String {
+    let text = number(value, decimals);
+    match value {
+        Some(_) if !unit.is_empty() => format!("{text} {unit}"),
+        _ => text,
+    }
+}
+
+/// A number with so many decimals and thousands separated by commas, or a dash.
 pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
     let Some(value) = value else {
         return "–".to_owned();
     };
-    let plain = format!("{:.decimals$}", value.abs());
-    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
-    let mut text = String::from(if value < 0.0 { "-" } else { "" });
-    for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
+    let plain = format!("{value:.decimals$}");
+    let digits = plain.trim_start_matches('-');
+    let whole = digits.split('.').next().unwrap_or(digits).len();
+    let mut text = plain[..plain.len() - digits.len()].to_owned();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && index < whole && (whole - index) % 3 == 0 {
             text.push(',');
         }
         text.push(digit);
     }
-    if decimals > 0 {
-        text.push('.');
-        text.push_str(fraction);
-    }
     text
 }
 
-/// A figure with its unit, or a dash.
-pub(crate) fn with_unit(value: Option<f64>, decimals: usize, unit: &str) -> String {
-    match value {
-        Some(_) => format!("{} {unit}", number(value, decimals)),
-        None => number(None, 0),
-    }
-}
-
-/// Columns are set to the right, but for those of words, which come first.
+/// The first two columns name the load and the server, and are aligned left; the others hold
+/// figures, and are aligned right.
 pub(crate) struct Table {
-    word_columns: usize,
     title: String,
     rows: Vec<Vec<String>>,
     notes: Vec<String>,
 }
 
 impl Table {
-    pub(crate) fn new(title: String, word_columns: usize, header: &[&str]) -> Self {
-        let header = header.iter().map(|name| (*name).to_owned()).collect();
-        Self {
-            word_columns,
+    pub(crate) fn new<R>(name: &str, rounds: usize, columns: &[Column<R>]) -> Table {
+        let headings = columns.iter().map(|(heading, _)| *heading);
+        let headings = ["load", "server"].into_iter().chain(headings);
+        let title = match rounds {
+            1 => format!("{name}, one round"),
+            _ => format!("{name}, medians of {rounds} rounds"),
+        };
+        Table {
             title,
-            rows: vec![header],
+            rows: vec![headings.map(str::to_owned).collect()],
             notes: Vec::new(),
         }
     }
 
-    pub(crate) fn row(&mut self, cells: Vec<String>) {
-        self.rows.push(cells);
+    pub(crate) fn row(&mut self, load: &str, server: &str, cells: impl Iterator<Item = String>) {
+        let words = [load.to_owned(), server.to_owned()];
+        self.rows.push(words.into_iter().chain(cells).collect());
     }
 
-    pub(crate) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<String>>) {
-        self.rows.extend(rows);
-    }
-
-    /// A sentence to stand below the table.
+    /// Adds a sentence below the table.
     pub(crate) fn note(&mut self, sentence: String) {
         self.notes.push(sentence);
     }
 
-    pub(crate) fn print(&self) {
-        let columns = self.rows[0].len();
+    pub(crate) fn print(mut self) {
+        const LEFT: usize = 2;
         let width = |column: usize| {
             self.rows
                 .iter()
                 .map(|row| row[column].chars().count())
                 .max()
         };
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
+        let widths: Vec<usize> = (0..self.rows[0].len()).filter_map(width).collect();
+        let rule = |(column, width): (usize, &usize)| match column < LEFT {
+            true => "-".repeat(*width),
+            false => format!("{}:", "-".repeat(width.saturating_sub(1))),
+        };
+        let rules = widths.iter().enumerate().map(rule).collect();
+        self.rows.insert(1, rules);
         println!("### {}\n", self.title);
-        for (index, row) in self.rows.iter().enumerate() {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .enumerate()
-                .map(|(column, (cell, width))| {
-                    if column < self.word_columns {
-                        format!("{cell:<width$}")
-                    } else {
-                        format!("{cell:>width$}")
-                    }
-                });
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).enumerate();
+            let cells = cells.map(|(column, (cell, width))| match column < LEFT {
+                true => format!("{cell:<width$}"),
+                false => format!("{cell:>width$}"),
+            });
             println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
-            if index == 0 {
-                let rules = widths.iter().enumerate().map(|(column, width)| {
-                    let rule = "-".repeat(width + 1);
-                    if column < self.word_columns {
-                        format!("{rule}-")
-                    } else {
-                        format!("{rule}:")
-                    }
-                });
-                println!("|{}|", rules.collect::<Vec<_>>().join("|"));
-            }
         }
         println!();
         for note in &self.notes {

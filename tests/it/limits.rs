@@ -108,6 +108,16 @@ async fn fill(server: &Server) -> (Vec<EventStream>, Response) {
     }
 }
 
+/// Waits until the limit admits another stream.
+async fn until_a_stream_opens(server: &Server) {
+    eventually("a free place", || async {
+        EventStream::attempt(server.address(), Request::get("/chat"))
+            .await
+            .is_ok()
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_are_limited_in_all_and_come_back() {
     let server = Server::with(|chat| chat.max_streams(5)).await;
@@ -122,12 +132,7 @@ async fn streams_are_limited_in_all_and_come_back() {
         .expect(200, "");
     say(server.address(), "lobby", "ann", "still here").await;
     drop(streams.pop());
-    eventually("a free place", || async {
-        EventStream::attempt(server.address(), Request::get("/chat"))
-            .await
-            .is_ok()
-    })
-    .await;
+    until_a_stream_opens(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,12 +142,7 @@ async fn streams_are_limited_by_address_and_come_back() {
     assert_eq!(streams.len(), 3);
     assert!(retry_after(&refused.expect(429, "too-many-streams")) > 0);
     drop(streams.pop());
-    eventually("a free place", || async {
-        EventStream::attempt(server.address(), Request::get("/chat"))
-            .await
-            .is_ok()
-    })
-    .await;
+    until_a_stream_opens(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

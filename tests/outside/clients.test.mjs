@@ -1,4 +1,4 @@
-// Four clients that nobody here wrote, on one server at once: curl, Python's httpx-sse, npm's eventsource, and Chromium's own EventSource
+// Four third-party clients on one server at the same time: curl, Python's httpx-sse, npm's eventsource, and Chromium's own EventSource
 // in the page of the README.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
@@ -10,7 +10,7 @@ let browser;
 before(async () => { browser = await chromium(); });
 after(() => browser?.close());
 
-/** The messages that each client hears, as `name: text`; what a client is told besides is let be. */
+/** The messages that each client receives, as `name: text`; other events are ignored. */
 const clients = {
   curl(t, url, after) {
     const heard = new Lines();
@@ -85,7 +85,7 @@ test('all of them hear the same, each message as it is sent, and nothing is lost
   let newest;
   for (const text of ['hello', 'zwei\nZeilen', 'U+2028 \u2028 and NUL \0 and 😄', 'data: not an event']) {
     newest = (await post(server.url, text, { room: 'dev' })).json().eventId;
-    // The next is sent only when all have this one: nothing on the way waits for more.
+    // The next is sent once all have this one, so nothing on the way may hold it back.
     for (const [name, client] of Object.entries(joined)) assert.equal(await next(client, name), `bot: ${text}`);
   }
 

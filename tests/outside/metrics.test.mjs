@@ -1,9 +1,9 @@
-// What Prometheus reads: in its own checker's eyes, and against a load whose figures are known.
+// What Prometheus reads: accepted by its own checker, and right for a load whose figures are known.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { openStream, post, request, run, scratch, startServer, until } from '../common/support.mjs';
 
-/** Scrapes, has promtool check the text, and gives the figures by name and labels. */
+/** Scrapes the metrics, checks them with promtool, and returns the figures by name and labels. */
 async function scrape(url) {
   const { status, headers, text } = await request(`${url}/metrics`);
   assert.equal(status, 200);
@@ -58,7 +58,7 @@ test('the figures are those of the load', async (t) => {
     'chatroom_http_requests_total{route="none",status="404"}': 1,
     chatroom_journal_syncs_total: 6,
   });
-  // Besides the messages, clients may have been told who came and went.
+  // Besides the messages, clients may have received changes of members.
   assert.ok(figures.chatroom_deliveries_total >= 18, `${figures.chatroom_deliveries_total} deliveries`);
   assert.ok(figures.chatroom_history_bytes > 0 && figures.chatroom_journal_bytes > figures.chatroom_history_bytes);
   assert.ok(figures.chatroom_journal_sync_seconds_total > 0);

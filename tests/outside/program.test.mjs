@@ -1,4 +1,4 @@
-// The program as the person who runs it sees it: options, exit codes, signals, and what it says, all as the README has them.
+// The program as its operator sees it: options, exit codes, signals and output, all as the README documents them.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// The server behind a real nginx and a real Caddy, with the configurations of the README. Only ports, and the paths of certificates, are put in.
+// The server behind a real nginx and a real Caddy, with the README's configurations. Only ports and certificate paths are replaced.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -8,13 +8,13 @@ import { block } from './readme.mjs';
 import * as people from '../browser/support.mjs';
 
 const host = 'chat.example.org';
-/** The options of the README's systemd unit, as far as they are about the proxy. */
+/** Those options of the README's systemd unit that concern the proxy. */
 const behindProxy = block('ini', 'ExecStart').match(/--allow-host.*$/m)[0].split(' ');
 let browser;
 before(async () => { browser = await chromium(`--host-resolver-rules=MAP ${host} 127.0.0.1`); });
 after(() => browser?.close());
 
-/** nginx with a site's configuration inside what Debian has around it. */
+/** nginx with a site's configuration inside a main configuration like Debian's. */
 async function nginx(t, site, folder) {
   const main = `daemon off; pid ${folder}/pid; error_log stderr; ${process.getuid() === 0 ? 'user root;' : ''}
     events { worker_connections 768; }
@@ -44,11 +44,11 @@ const proxies = {
     const folder = scratch(t);
     const [http, https] = [await freePort(), await freePort()];
     const file = path.join(folder, 'Caddyfile');
-    // The global options stand in for a public name and a public authority.
+    // The global options replace the public name and the public certificate authority.
     writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}\n}\n${
       block('caddy', 'reverse_proxy').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
     const home = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
-    // Asked to end in good order, it would wait for its streams to end first.
+    // A graceful shutdown would first wait for its streams to end.
     service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env: home, end: 'SIGKILL' });
     return { http, https, ca: () => readFileSync(path.join(folder, 'pki/authorities/local/root.crt')) };
   },
@@ -69,7 +69,7 @@ async function setUp(t, name, options = []) {
   return { server, serve, url, via, http: proxy.http };
 }
 
-// Both at once, so that there is one idle minute for both.
+// Both at the same time, so that they share the idle minute.
 test('behind a proxy', { concurrency: true }, (t) => Promise.all(Object.keys(proxies).map((name) => t.test(name, { concurrency: true }, async (t) => {
   const site = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
   const { server, url, via } = site;
@@ -94,7 +94,7 @@ for (const name of Object.keys(proxies)) {
     const { server, url, via } = await setUp(t, name, one);
     const from = async (localAddress, headers = {}) => (await openStream(`${url}/chat`, { ...via, localAddress, headers })).status;
     assert.deepEqual([await from('127.0.0.2'), await from('127.0.0.2'), await from('127.0.0.3')], [200, 429, 200]);
-    // What a visitor makes up does not count.
+    // A header forged by the visitor does not count.
     assert.equal(await from('127.0.0.2', { 'X-Forwarded-For': '203.0.113.7' }), 429);
     const believesNobody = await startServer(t, one);
     const claims = (address) => openStream(`${believesNobody.url}/chat`, { headers: { 'X-Forwarded-For': address } });
@@ -136,7 +136,7 @@ async function streams({ url, via }) {
   for (let i = 0; i < 20; i += 1) {
     const sent = await post(url, `message ${i}`, { room: 'idle', via });
     assert.equal(sent.status, 201, sent.text);
-    // The next is sent only when this has come: none waits for another to push it out.
+    // The next is sent once this one has arrived, so no buffer on the way may hold it back.
     assert.deepEqual((await stream.next('new-message')).data, sent.json());
   }
   const [idle, began] = [60_000, Date.now()];
@@ -168,7 +168,7 @@ async function leaving({ url, via, server }) {
   await stream.next('chat-room-connected');
   assert.equal(await room(), 1);
   stream.close();
-  // A name is kept for ten seconds after its last stream.
+  // A name stays reserved for ten seconds after its last stream.
   await until(async () => (await room()) === 0, 'ada to leave', 25_000);
 }
 

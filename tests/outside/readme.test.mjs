@@ -1,4 +1,4 @@
-// The README tried as somebody new would: a fresh copy of the project, and each command block that can run, in order and as it is written.
+// The README as a newcomer follows it: in a fresh copy of the project, every command block that can run, in order and verbatim.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync } from 'node:fs';
@@ -6,7 +6,7 @@ import path from 'node:path';
 import { launch, root, run, scratch, target, within } from '../common/support.mjs';
 import { blocks, readme } from './readme.mjs';
 
-/** Blocks that run elsewhere: this test is a part of the first, the second is built and tried by `static.test.mjs`. */
+/** Blocks that run elsewhere: this test is part of the first, and `static.test.mjs` runs the second. */
 const elsewhere = (block) => block === 'tests/run\n' || block.includes('crt-static');
 const startsServer = (block) => /^(cargo run|target\/release\/chatroom(?!.*--check))/m.test(block);
 const streams = (block) => /curl -N/.test(block);
@@ -25,7 +25,7 @@ test('every command block runs as it is written', async (t) => {
     if (startsServer(block)) {
       await shows(program, block, /^chatroom listening on http:\/\/127\.0\.0\.1:8080$/);
       server = program;
-      // What is said now is what the backup has to hold.
+      // The message that the backup must contain.
       if (block.includes('--data data')) await shell.run(`curl -sS -d kept -H 'Content-Type: text/plain' 'localhost:8080/chat?name=bot'`);
       if (block.includes('--data restored')) assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/);
     } else if (streams(block)) {
@@ -48,7 +48,7 @@ test('what it links to and shows is there', () => {
   for (const [, anchor] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.includes(anchor), anchor);
 });
 
-/** The project's files as they are now, in a folder of their own, with the crates that it uses built already. */
+/** The project's files as they are now, in a folder of their own, with its dependencies already built. */
 async function freshCopy(t) {
   const folder = scratch(t);
   const { code, stdout, stderr } = await run('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root });
@@ -61,7 +61,7 @@ async function freshCopy(t) {
   return folder;
 }
 
-/** A loopback network of its own, in which port 8080 is free whatever else runs on this machine. */
+/** A loopback network of its own, where port 8080 is free whatever else runs on this machine. */
 async function ownNetwork(t) {
   const ways = [['--map-root-user', '--net'], ['--net']];
   for (const way of ways) {
@@ -84,7 +84,7 @@ async function ownNetwork(t) {
   throw new Error('this test needs a network namespace (unshare --net), which may not be made here');
 }
 
-/** Waits for a line; a build may come before it. */
+/** Waits for a line of output, which a build may precede. */
 async function shows(program, block, line) {
   for (;;) {
     const said = await within(program.lines.next(), block, 400_000);
@@ -97,7 +97,7 @@ function endGroup(program) {
   try {
     process.kill(-program.child.pid, 'SIGTERM');
   } catch {
-    // It has ended by itself.
+    // It has already ended.
   }
   return program.ended;
 }

@@ -1,4 +1,4 @@
-// The static binary, built as the README says: in a root folder with nothing else in it, as its Containerfile starts it, and in little memory.
+// The static binary, built as the README says: in an otherwise empty root folder, as the Containerfile starts it, and in little memory.
 import test, { before } from 'node:test';
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ before(async () => {
   assert.equal(code, 0, stderr);
 });
 
-/** A root folder that holds the binary and nothing else. */
+/** A root folder that contains only the binary. */
 function emptyRoot(t) {
   const folder = scratch(t);
   copyFileSync(binary, path.join(folder, 'chatroom'));
@@ -41,7 +41,7 @@ test('it is static, and serves, streams and keeps messages in an empty root', as
   assert.equal((await stream.next('new-message')).data.text, 'kept');
   const pages = [await request(`${first.url}/`), await request(`${first.url}/`)];
   for (const { status, text } of pages) assert.ok(status === 200 && text.includes('chat.js'));
-  // There is no /dev/urandom here; sessions have to be unguessable all the same.
+  // Without /dev/urandom, sessions must still be unguessable.
   const sessions = [stream, ...pages].map(({ headers }) => headers['set-cookie'][0].match(/^chatroom-session=([0-9a-f]{32});/)[1]);
   assert.equal(new Set(sessions).size, 3);
   assert.equal((await request(`${first.url}/metrics`)).status, 200);
@@ -100,7 +100,7 @@ test('200 clients in 64 rooms, talking, stay under 16 MB', async (t) => {
   assert.ok(peak < limit, `${peak} bytes resident`);
 });
 
-/** A control group that holds its processes to so many bytes: by whichever version of the kernel's interface may be written here. */
+/** A control group with a memory limit, through whichever version of the kernel's interface is writable here. */
 function memoryGroup(bytes) {
   const groups = Object.fromEntries(readFileSync('/proc/self/cgroup', 'utf8').trim().split('\n').map((line) => line.split(':').slice(1)));
   const name = `chatroom-test-${process.pid}`;

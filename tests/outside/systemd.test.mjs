@@ -1,4 +1,4 @@
-// The README's systemd unit: systemd's own tools find it sound, and the server makes no system call that it forbids.
+// The README's systemd unit: systemd's own tools accept it, and the server makes no system call that it forbids.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -35,7 +35,7 @@ test('the server does nothing that it forbids', async (t) => {
   const stream = await openStream(`${server.url}/chat?name=ada`);
   await post(server.url, 'hello');
   await stream.next('new-message');
-  // Nobody uses this room any more, so it is forgotten and the journal written anew.
+  // Nobody uses this room any more, so it is forgotten and the journal rewritten.
   await post(server.url, 'forget this', { room: 'attic' });
   await until(() => server.stderr.includes('journal: rewritten'), 'the journal to be rewritten');
   for (const part of ['', 'rooms', 'metrics']) assert.equal((await request(`${server.url}/${part}`)).status, 200);
@@ -54,7 +54,7 @@ test('the server does nothing that it forbids', async (t) => {
   assert.doesNotMatch(calls, /(mmap|mprotect)\([^)]*PROT_WRITE\|PROT_EXEC/);
 });
 
-/** systemd's groups of system calls by name; a group may have others in it. */
+/** systemd's groups of system calls by name; a group may contain others. */
 async function filterSets() {
   const { code, stdout, stderr } = await run('systemd-analyze', ['syscall-filter', '--no-pager']);
   assert.equal(code, 0, stderr);
