@@ -42,7 +42,7 @@ macro_rules! part {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 17] = [
+static PARTS: [Part; 18] = [
     part!("", "index.html", "text/html; charset=utf-8"),
     part!("chat.css", "text/css; charset=utf-8"),
     part!("favicon.svg", "image/svg+xml"),
@@ -57,6 +57,7 @@ static PARTS: [Part; 17] = [
     part!("js/menu.js", SCRIPT),
     part!("js/network.js", SCRIPT),
     part!("js/panel.js", SCRIPT),
+    part!("js/start.js", SCRIPT),
     part!("js/state.js", SCRIPT),
     part!("js/text.js", SCRIPT),
     part!("js/words.js", SCRIPT),

@@ -154,7 +154,7 @@ test('a ban: who is banned reads until when and goes on reading; the messages go
   await write(mod, 'that is better');
   await eve.locator('.message', { hasText: 'that is better' }).waitFor();
   await mod.getByRole('button', { name: 'Bans', exact: true }).click();
-  await mod.locator('.bans li', { hasText: 'eve' }).waitFor();
+  await mod.locator('dialog li', { hasText: 'eve' }).waitFor();
   await mod.getByRole('button', { name: 'Lift' }).click();
   await mod.getByText('Nobody is banned.').waitFor();
   await eve.locator('#name').press('Enter');

@@ -1,16 +1,16 @@
 // The page: what happens when somebody acts or the stream tells something. The views bring the document in line with it.
 
 import {
-	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isAfter, isOwn, leave, LIMITS,
-	newChat, openIn, readUpTo, renameIn, setConnection, setRefused, startReading,
+	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
+	openIn, readUpTo, setConnection, setRefused, startReading,
 } from './state.js';
 import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
 import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
-import { fragmentOf, isRoomName, mentions, quoteOf, roomOfFragment } from './text.js';
-import { $, beep, copyText, notify, openStorage, setText, translate } from './browser.js';
-import { askPassword, moveFocus, openMenu, showBans } from './menu.js';
-import { drawPanel } from './panel.js';
-import { openFeed } from './feed.js';
+import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
+import { $, beep, copyText, notify, setText, translate } from './browser.js';
+import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
+import { askPassword, onLogKey, openMenu, showBans } from './menu.js';
+import { closeSide, drawPanel, showSide } from './panel.js';
 import { wordsFor } from './words.js';
 import { openLog } from './log.js';
 
@@ -18,17 +18,7 @@ const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
 const SAVE_MILLIS = 500; // How far one has read is written down that late.
 
-const prefix = `chatroom ${location.pathname} `; // Another chat may live under another path of this host.
 const say = wordsFor(navigator.languages);
-const local = openStorage('localStorage', prefix);
-const tab = openStorage('sessionStorage', prefix);
-const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
-
-// Of each room that this browser follows: up to where it was read, and the name under which it is followed.
-const follows = () => local.get('followed') ?? {};
-const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
-
-const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
 /** @type {any} */
 const page = {
 	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
@@ -40,9 +30,7 @@ const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
 const log = openLog({ loadOlder, changed, current });
-/** @type {ReturnType<typeof openFeed>} */
-let feed;
-let toFollow = ''; // The room just opened, until it is heard.
+let toFollow = roomHere(); // The room just opened, until it is heard.
 let drawing = false;
 let loading = false;
 let saving = 0;
@@ -50,7 +38,7 @@ let saving = 0;
 // ---- Rooms and names
 
 function openFragment() {
-	openRoom(roomOfFragment(location.hash) || 'lobby');
+	openRoom(roomHere());
 	showSide(false);
 	askRooms();
 	update();
@@ -64,21 +52,23 @@ function openRoom(room) {
 	const state = openIn(chat, room);
 	saveReads();
 	attend(state);
-	$('text').value = local.get(`draft ${room}`) ?? '';
+	showDraft();
 	page.naming = false;
 	const { code, name } = page.nameError ?? {};
 	if (code === 'name-taken') setName(name); // It may be free here.
 	else if (chat.refused.has(room)) feed.retry(room);
-	feed?.moved();
+	feed.moved();
+}
+
+function showDraft() {
+	$('text').value = local.get(`draft ${chat.open}`) ?? '';
 }
 
 const attend = (state) => (document.hidden ? leave(state) : arrive(state));
 
 function setName(name) {
 	page.nameError = null;
-	renameIn(chat, name);
-	feed?.close();
-	feed = openFeed({ key: prefix + name, chat, followed, apply, adopt });
+	joinAs(name);
 }
 
 /** One goes on reading while one thinks of another name. */
@@ -98,11 +88,7 @@ function takeName() {
 	if (!name) return;
 	tab.set('name', name);
 	local.set('name', name);
-	const before = [chat.name, page.nameError?.name];
-	const rooms = follows();
-	// Other tabs keep the name that they have, and its rooms.
-	if (feed.isAlone()) for (const each of Object.values(rooms)) if (before.includes(each.name)) each.name = name;
-	local.set('followed', rooms);
+	moveFollowed([chat.name, page.nameError?.name], name);
 	setName(name);
 	toFollow = chat.open;
 	askName(false);
@@ -116,27 +102,10 @@ function askName(asking) {
 	focusWriting();
 }
 
-function setFollowed(room, entry) {
-	const rooms = follows();
-	if (entry) rooms[room] = entry;
-	else delete rooms[room];
-	local.set('followed', rooms);
-	feed.moved();
-}
-
 function leaveRoom(room) {
 	setFollowed(room, null);
 	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
 	changed();
-}
-
-function saveReads() {
-	clearTimeout(saving);
-	saving = 0;
-	const rooms = follows();
-	const stale = [...chat.rooms.values()].filter(({ room, read }) => read && rooms[room] && isAfter(read, rooms[room].read));
-	for (const { room, read } of stale) rooms[room].read = read;
-	if (stale.length) local.set('followed', rooms);
 }
 
 /** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
@@ -293,32 +262,6 @@ function onLogClick({ target }) {
 	if (target.className === 'more' && entry) openMenu(page, target, entry);
 }
 
-/** Messages are reached from the log by Enter, then up and down: they are too many to be stops of the Tab key. */
-function onLogKey(event) {
-	const buttons = [...$('log').querySelectorAll('.more')];
-	const inSight = ({ offsetParent, offsetTop }) => offsetParent && offsetTop < $('scroller').scrollTop + $('scroller').clientHeight;
-	if (event.key === 'Enter' && event.target === $('scroller')) buttons.findLast(inSight)?.focus();
-	else if (event.target.className !== 'more') return;
-	else if (event.key === 'Escape') $('scroller').focus();
-	else if (!moveFocus(buttons, event.key)) return;
-	event.preventDefault();
-}
-
-/** On a narrow screen the panel lies over the page, which is out of reach meanwhile. */
-function showSide(open) {
-	const over = open && narrow.matches;
-	document.body.classList.toggle('side-open', over);
-	for (const part of document.querySelectorAll('.bar, main')) /** @type {any} */ (part).inert = over;
-	$('menu').ariaExpanded = String(over);
-	if (over) $('side-close').focus();
-}
-
-function closeSide() {
-	if (!document.body.classList.contains('side-open')) return;
-	showSide(false);
-	$('menu').focus();
-}
-
 // ---- The document
 
 /** Updates the document soon, once for all changes until then. */
@@ -344,7 +287,10 @@ function update() {
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
 	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
 	if ($('icon').getAttribute('href') !== icon) $('icon').href = icon;
-	saving ||= setTimeout(saveReads, SAVE_MILLIS);
+	saving ||= setTimeout(() => {
+		saving = 0;
+		saveReads();
+	}, SAVE_MILLIS);
 }
 
 function listenToControls() {
@@ -379,7 +325,6 @@ function listenToControls() {
 	on('log', 'click', onLogClick);
 	on('people', 'click', (event) => (showSide(false), onLogClick(event)));
 	on('scroller', 'keydown', onLogKey);
-	narrow.addEventListener('change', () => showSide(false));
 }
 
 function listenToBrowser() {
@@ -422,10 +367,12 @@ function listenToBrowser() {
 
 translate(say);
 restorePending(chat, tab.get('pending') ?? []);
-openRoom(roomOfFragment(location.hash) || 'lobby');
-setName(chat.name);
+attend(current());
+showDraft();
 listenToControls();
 listenToBrowser();
 $('app').hidden = false;
+Object.assign(handlers, { apply, adopt });
+for (const act of waiting) act();
 openFragment();
 outbox.flush();

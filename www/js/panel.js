@@ -6,6 +6,24 @@ import { lastOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
 
+const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
+narrow.addEventListener('change', () => showSide(false));
+
+/** On a narrow screen the panel lies over the page, which is out of reach meanwhile. */
+export function showSide(open) {
+	const over = open && narrow.matches;
+	document.body.classList.toggle('side-open', over);
+	for (const id of ['bar', 'main']) $(id).inert = over;
+	$('menu').ariaExpanded = String(over);
+	if (over) $('side-close').focus();
+}
+
+export function closeSide() {
+	if (!$('main').inert) return;
+	showSide(false);
+	$('menu').focus();
+}
+
 export function drawPanel(page, state) {
 	drawConnection(page, state);
 	drawRooms(page);
