@@ -224,6 +224,19 @@ test('a line stands where reading stopped: after the tab was hidden, and after a
   await clean(ada);
 });
 
+test('what was in sight when the page was opened again counts as read', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'again' });
+  await post(server.url, 'again', 'bot', 'one');
+  await shows(ada, ['one']);
+  await ada.goto('about:blank');
+  await post(server.url, 'again', 'bot', 'ada, two');
+  await ada.goto(`${server.url}/#again`);
+  await until(ada, lines, ['one', '--', 'ada, two']);
+  await until(ada, badges, { again: '' });
+  await until(ada, () => document.title, '#again · chatroom');
+  await clean(ada);
+});
+
 test('the place in a room is kept while one is in another', async () => {
   for (let n = 0; n < 60; n += 1) await post(server.url, 'place', 'bot', `m${n}\n.`);
   const ada = await person(browser, server.url, 'ada', { room: 'place' });

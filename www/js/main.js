@@ -148,6 +148,7 @@ function afterApply(before) {
 	}
 	if (toFollow && current().greeted) {
 		startReading(current(), chat.position);
+		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there, and read if it is in sight.
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}
