@@ -16,7 +16,7 @@ after(async () => {
 
 for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lying', { width: 844, height: 390 }]]) {
   test(`a phone ${name}: the side panel takes no room, is modal while it is open, and has a close button`, async () => {
-    const ada = await person(browser, server.url, 'ada', { room: 'panel', viewport, hasTouch: true, isMobile: true });
+    const ada = await person(browser, server.url, 'ada', { room: `panel-${name}`, viewport, hasTouch: true, isMobile: true });
     assert.equal((await ada.locator('main').boundingBox()).width, viewport.width);
     await ada.locator('#menu').tap();
     await ada.locator('#side-close').waitFor();

@@ -69,7 +69,7 @@ function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 		link.ariaLabel = unread ? words.filter(Boolean).join(', ') : null;
 		link.classList.toggle('unread', unread > 0);
 		badge.classList.toggle('mentioned', mentioned > 0);
-		setText(badge, mentioned ? `@${mentioned}` : unread || (!leave && memberCount) || '');
+		setText(badge, mentioned ? `@${mentioned}` : unread || (id === 'other-rooms' && memberCount) || '');
 		button.hidden = !leave;
 	});
 	show('rooms', own, own.length > 1);
