@@ -12,20 +12,19 @@ use hyper::{Request, Response};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::Builder;
 use crate::counters::count;
 use crate::http::body::Body;
-use crate::http::messages::message_text;
+use crate::http::messages;
 use crate::http::routes;
 use crate::http::site::Site;
 use crate::listener::{Listener, Rooms};
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::Author;
-use crate::rooms::hub::{Committed, Range};
+use crate::rooms::entries::Range;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
-use crate::rooms::message::{Draft, Message, RemovedBy};
+use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::names::{MemberName, RoomName};
 use crate::rooms::stream::Start;
 
@@ -66,11 +65,6 @@ pub(crate) struct ServerLimits {
 }
 
 impl Chat {
-    /// A builder with the defaults of the program's options.
-    pub fn builder() -> Builder {
-        Builder::default()
-    }
-
     pub(crate) fn new(site: Site, limits: ServerLimits) -> Chat {
         let heartbeat = site.hub.heartbeat();
         let site = Arc::new(site);
@@ -107,7 +101,7 @@ impl Chat {
         let room = self.room(room)?;
         let name = member_name(name)?;
         let (name, member) = self.site.hub.speaker(&room, Some(name), None)?;
-        self.send(&room, name, member, text).await
+        messages::say(&self.site, &room, name, member, text).await
     }
 
     /// Listens to one room (`"lobby"`) or several (`["a", "b"]`, at most 32), as a stream without a
@@ -219,27 +213,7 @@ impl Chat {
         });
         let start = Start::default();
         let stream = self.site.hub.subscribe(&rooms, claim, None, start)?;
-        Ok(Listener::new(self.clone(), rooms, name, stream))
-    }
-
-    pub(crate) async fn send(
-        &self,
-        room: &RoomName,
-        name: MemberName,
-        member: bool,
-        text: &str,
-    ) -> Result<Message, Refusal> {
-        let draft = Draft::Message {
-            name,
-            author: None,
-            member,
-            text: message_text(&self.site, text)?,
-            key: None,
-        };
-        let (Committed::New(frame) | Committed::Duplicate(frame)) =
-            self.site.append(room, draft).await?;
-        // The frame of a message always has one.
-        Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
+        Ok(Listener::new(self.site.clone(), rooms, name, stream))
     }
 
     fn room(&self, room: &str) -> Result<RoomName, Refusal> {

@@ -93,6 +93,13 @@ impl Default for Builder {
     }
 }
 
+impl Chat {
+    /// A builder with the defaults of the program's options.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
 impl Builder {
     /// Keeps messages in this folder across restarts; without it they are kept in memory only.
     pub fn data(mut self, folder: impl Into<PathBuf>) -> Builder {

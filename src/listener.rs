@@ -3,11 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::ready;
 
 use serde_json::Value;
 
-use crate::chat::Chat;
+use crate::http::messages;
+use crate::http::site::Site;
 use crate::refusal::Refusal;
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
@@ -74,7 +76,7 @@ impl Rooms for &[&str] {
 /// A place in one or several rooms, for the program itself. The rooms never wait for it. Dropping it
 /// leaves them.
 pub struct Listener {
-    chat: Chat,
+    site: Arc<Site>,
     rooms: Vec<RoomName>,
     name: Option<MemberName>,
     stream: Stream,
@@ -84,13 +86,13 @@ pub struct Listener {
 
 impl Listener {
     pub(crate) fn new(
-        chat: Chat,
+        site: Arc<Site>,
         rooms: Vec<RoomName>,
         name: Option<MemberName>,
         stream: Stream,
     ) -> Listener {
         Listener {
-            chat,
+            site,
             rooms,
             name,
             stream,
@@ -119,10 +121,10 @@ impl Listener {
     /// Sends a message under the name that was joined with, to the first of the rooms.
     ///
     /// # Errors
-    /// Those of [`Chat::post`]; `name-required` if the listener has no name.
+    /// Those of [`Chat::post`](crate::Chat::post); `name-required` if the listener has no name.
     pub async fn post(&self, text: &str) -> Result<Message, Refusal> {
         let name = self.name.clone().ok_or(Refusal::NameRequired)?;
-        self.chat.send(&self.rooms[0], name, true, text).await
+        messages::say(&self.site, &self.rooms[0], name, true, text).await
     }
 }
 

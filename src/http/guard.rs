@@ -17,9 +17,9 @@ use super::password::{self, Password};
 use super::session;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
+use crate::rooms::author::SessionId;
 use crate::rooms::clock::Moment;
 use crate::rooms::lock;
-use crate::rooms::members::SessionId;
 
 /// Wrong passwords that an address may try at once, and per minute.
 const PASSWORD_ATTEMPTS: f64 = 10.0;

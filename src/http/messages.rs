@@ -18,9 +18,9 @@ use super::limits::Share;
 use super::request::{Query, read_body};
 use super::site::Site;
 use crate::refusal::Refusal;
-use crate::rooms::hub::{Committed, Page, Range};
+use crate::rooms::entries::{Committed, Page, Range};
 use crate::rooms::id::EventId;
-use crate::rooms::message::Draft;
+use crate::rooms::message::{Draft, Message};
 use crate::rooms::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 
 /// Messages in one answer if the request does not say, and at most.
@@ -82,7 +82,7 @@ where
 }
 
 /// Checks a text against the limit of the server.
-pub(crate) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
+fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
     MessageText::parse(text, site.settings.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
@@ -107,7 +107,7 @@ pub(crate) async fn send(
     let (name, member) = site.hub.speaker(room, name, visitor.session)?;
     let author = visitor.session.map(|session| site.author(session));
     if let Some(author) = author {
-        site.moderation.note(author, Some(&name), visitor.address);
+        site.moderation.note(author, &name, visitor.address);
     }
     let draft = Draft::Message {
         name,
@@ -117,6 +117,26 @@ pub(crate) async fn send(
         key,
     };
     site.append(room, draft).await
+}
+
+/// Sends a message for the program itself.
+pub(crate) async fn say(
+    site: &Site,
+    room: &RoomName,
+    name: MemberName,
+    member: bool,
+    text: &str,
+) -> Result<Message, Refusal> {
+    let draft = Draft::Message {
+        name,
+        author: None,
+        member,
+        text: message_text(site, text)?,
+        key: None,
+    };
+    let (Committed::New(frame) | Committed::Duplicate(frame)) = site.append(room, draft).await?;
+    // The frame of a message always has one.
+    Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
 }
 
 fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {

@@ -21,10 +21,10 @@ use super::session;
 use super::site::Site;
 use crate::refusal::Refusal;
 use crate::rooms::author::Author;
-use crate::rooms::hub::Committed;
+use crate::rooms::author::SessionId;
+use crate::rooms::entries::Committed;
 use crate::rooms::id::EventId;
 use crate::rooms::lock;
-use crate::rooms::members::SessionId;
 use crate::rooms::message::{Draft, RemovedBy};
 use crate::rooms::names::{MemberName, RoomName};
 use crate::store::bans::{self, Ban, MOST_BANS};
@@ -56,7 +56,7 @@ pub(crate) struct Moderation {
 
 #[derive(Default)]
 struct Seen {
-    latest: HashMap<Author, (Option<MemberName>, ClientAddress)>,
+    latest: HashMap<Author, (MemberName, ClientAddress)>,
     /// Oldest first, to forget them in this order.
     order: VecDeque<Author>,
 }
@@ -74,11 +74,10 @@ impl Moderation {
     }
 
     /// Remembers where an author was last seen, and under which name.
-    pub(crate) fn note(&self, author: Author, name: Option<&MemberName>, address: ClientAddress) {
+    pub(crate) fn note(&self, author: Author, name: &MemberName, address: ClientAddress) {
         let seen = &mut *lock(&self.seen);
         if let Some(latest) = seen.latest.get_mut(&author) {
-            latest.0 = name.cloned().or(latest.0.take());
-            latest.1 = address;
+            *latest = (name.clone(), address);
             return;
         }
         if seen.order.len() >= MAX_SEEN
@@ -86,7 +85,7 @@ impl Moderation {
         {
             seen.latest.remove(&oldest);
         }
-        seen.latest.insert(author, (name.cloned(), address));
+        seen.latest.insert(author, (name.clone(), address));
         seen.order.push_back(author);
     }
 
@@ -190,7 +189,7 @@ impl Site {
         }
         let ban = Ban {
             author,
-            name: latest.and_then(|(name, _)| Some(name?.as_str().to_owned())),
+            name: latest.map(|(name, _)| name.to_string()),
             until,
             address,
         };

@@ -62,12 +62,14 @@ impl Route {
             ["", "chat"] => Ok(Route::Chat(None)),
             ["", "chat", name] => Ok(Route::Chat(Some(room(name)?))),
             ["", "chat", name, "messages"] => room(name).map(Route::Messages),
-            ["", "chat", name, "messages", id] => Ok(Route::Message(room(name)?, id.to_owned())),
+            ["", "chat", name, "messages", id] if !id.is_empty() => {
+                Ok(Route::Message(room(name)?, id.to_owned()))
+            }
             ["", "chat", name, "members"] => room(name).map(Route::Members),
             ["", "rooms"] => Ok(Route::Rooms),
             ["", "moderator"] => Ok(Route::Moderator),
             ["", "bans"] => Ok(Route::Bans),
-            ["", "bans", author] => Ok(Route::Ban(author.to_owned())),
+            ["", "bans", author] if !author.is_empty() => Ok(Route::Ban(author.to_owned())),
             ["", "healthz"] => Ok(Route::Health),
             ["", "metrics"] => Ok(Route::Metrics),
             ["", ..] => page::part(&path[1..])

@@ -59,12 +59,14 @@ pub(crate) fn open(
     let permit = site.shares.open_stream(visitor.address, rooms.len(), now)?;
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let author = site.author(session);
-    site.moderation.note(author, name.as_ref(), visitor.address);
-    let claim = name.map(|name| Claim {
-        name,
-        session,
-        author: Some(author),
-        address: Some(visitor.address.ip()),
+    let claim = name.map(|name| {
+        site.moderation.note(author, &name, visitor.address);
+        Claim {
+            name,
+            session,
+            author: Some(author),
+            address: Some(visitor.address.ip()),
+        }
     });
     let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
     WriteGate::of(head).map(WriteGate::lasts_until_departure);

@@ -1,10 +1,13 @@
-//! Authors: who wrote a message, said without revealing the session that proves it.
+//! Sessions and authors: who wrote a message, said without revealing the session that proves it.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::members::SessionId;
 use super::names::Malformed;
+
+/// The secret that a browser is known by. It is compared and hashed, and never shown.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) struct SessionId(pub(crate) u128);
 
 /// Who wrote a message: the same for all messages of one session, in every room. Written as 16
 /// lower-case hexadecimal digits.

@@ -13,15 +13,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::author::Author;
+use super::author::{Author, SessionId};
 use super::clock::Moment;
 use super::frame::{Census, Frame};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
 use super::names::{FoldedName, MemberName};
-
-/// The secret that a browser is known by. It is compared and hashed, and never shown.
-#[derive(Clone, Copy, Eq, Hash, PartialEq)]
-pub(crate) struct SessionId(pub(crate) u128);
 
 /// A name together with the session that claims it.
 #[derive(Clone)]

@@ -2,8 +2,9 @@
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
 //! checked types ([`id`], [`names`], [`author`]); what is said ([`message`]) and how it is encoded
-//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]); the
-//! registry of all rooms under one lock ([`hub`]); and the place of one client in it ([`stream`]).
+//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and
+//! what is known of a [`client`]; the registry of all rooms under one lock ([`hub`]); and what is done under that lock: publishing and
+//! reading ([`entries`]), names ([`presence`]), and the life of one client's stream ([`stream`]).
 //!
 //! Every queue and table here is bounded: see [`limits`].
 
@@ -16,6 +17,7 @@ mod unicode;
 pub(crate) mod frame;
 pub(crate) mod message;
 
+mod client;
 pub(crate) mod history;
 pub(crate) mod limits;
 pub(crate) mod members;
@@ -23,6 +25,9 @@ mod queue;
 mod room;
 
 pub(crate) mod hub;
+
+pub(crate) mod entries;
+pub(crate) mod presence;
 pub(crate) mod stream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,14 +5,14 @@
 //! does not read pins little. When nothing is left, it is *live* in the same step, and its rooms
 //! queue what follows.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::author::Author;
-use super::clock::Moment;
+use super::client::{Backlog, Client, Membership};
 use super::frame::{Frame, Greeting, MissedReason};
 use super::hub::{Hub, State};
 use super::id::EventId;
@@ -20,7 +20,7 @@ use super::members::Claim;
 use super::names::RoomName;
 use super::queue::{Next, Queue};
 use super::room::Room;
-use crate::counters::{Counters, count};
+use crate::counters::count;
 use crate::refusal::Refusal;
 
 /// Where a stream asks to begin.
@@ -43,49 +43,6 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
-}
-
-/// A client, as the hub knows it.
-pub(super) struct Client {
-    queue: Arc<Queue>,
-    /// In a box, because most streams of a large room are listeners and have none.
-    claim: Option<Box<Claim>>,
-    memberships: Box<[Membership]>,
-    /// What is left to give; `None` while the client is live.
-    backlog: Option<Box<Backlog>>,
-    /// Nothing was sent to it before this time, as far as the hub has looked.
-    quiet_since: Moment,
-}
-
-/// A client's place in one room.
-struct Membership {
-    room: RoomName,
-    place: usize,
-}
-
-/// What a client that is behind gets before it is live.
-#[derive(Default)]
-struct Backlog {
-    /// Rooms that have been greeted, in the order of the memberships.
-    greeted: usize,
-    /// For each room: where its entries begin, and whether the client has missed some.
-    starts: Vec<(EventId, Option<MissedReason>)>,
-    /// What the client asked for.
-    after: Option<String>,
-    /// The position from which the stream begins.
-    position: EventId,
-    /// Greetings and entries up to `position` do not move the client's `Last-Event-ID`.
-    keeps_position: bool,
-    /// Events to give next.
-    pending: VecDeque<Arc<Frame>>,
-    /// Who the client is to others.
-    author: Option<Author>,
-    /// The server's goodbye has been given.
-    said_goodbye: bool,
-    /// The roster may have changed unseen.
-    lost_roster: bool,
-    /// The histories still reach back far enough: nothing is evicted while the hub is locked.
-    is_checked: bool,
 }
 
 impl Hub {
@@ -206,6 +163,7 @@ impl Hub {
             Box::new(Backlog {
                 greeted: client.memberships.len(),
                 after: Some(position.to_string()),
+                lost_roster: true,
                 ..Backlog::default()
             })
         });
@@ -397,45 +355,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.hub.leave(self.client);
-    }
-}
-
-impl Client {
-    pub(super) fn claim(&self) -> Option<&Claim> {
-        self.claim.as_deref()
-    }
-
-    pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.memberships.iter().map(|membership| &membership.room)
-    }
-
-    /// Ends the stream once the client has taken what is queued.
-    pub(super) fn end(&self) {
-        self.queue.end();
-    }
-
-    /// Makes the client catch up, to find that the hub is closed.
-    pub(super) fn interrupt(&self) {
-        self.queue.interrupt();
-    }
-
-    /// Queues a heartbeat if nothing was queued for `period`. The queue itself is looked at about
-    /// once in a period.
-    pub(super) fn beat(
-        &mut self,
-        heartbeat: &Arc<Frame>,
-        period: Duration,
-        now: Moment,
-        counters: &Counters,
-    ) {
-        let is_due = |since: Moment| now.saturating_sub(since) >= period;
-        if is_due(self.quiet_since) {
-            self.quiet_since = self.queue.sent_at();
-            if is_due(self.quiet_since) && self.queue.send(heartbeat, now) {
-                self.quiet_since = now;
-                count(&counters.deliveries);
-            }
-        }
     }
 }
 

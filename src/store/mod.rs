@@ -17,7 +17,8 @@ mod test_folder;
 use std::sync::Arc;
 
 use crate::refusal::Refusal;
-use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::entries::Committed;
+use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
 

@@ -86,8 +86,7 @@ impl Request {
     /// Whether it is what an EventSource sends, which accepts event streams by name.
     fn opens_stream(&self) -> bool {
         let path = self.target.split('?').next().unwrap_or_default();
-        let rooms = path.strip_prefix("/chat").unwrap_or("//");
-        self.method == "GET" && rooms.matches('/').count() <= 1
+        self.method == "GET" && path.rsplit('/').take(2).any(|segment| segment == "chat")
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {

@@ -33,7 +33,7 @@ async fn an_empty_room_has_a_position_to_go_on_from() {
         (&empty["room"], &empty["messages"], &empty["missed"]),
         (&json!("lobby"), &json!([]), &json!(false))
     );
-    assert_eq!(empty.as_object().map(|object| object.len()), Some(4));
+    assert_eq!(empty.as_object().map(|object| object.len()), Some(5));
     let next = empty["next"].as_str().expect("a position");
     say(server.address(), "lobby", "ann", "first").await;
     let after = page(&server, &format!("?after={next}")).await;
@@ -150,7 +150,7 @@ async fn a_question_waits_no_longer_than_it_says() {
     let answer = page(&server, &format!("?after={next}&wait=1")).await;
     assert_eq!(
         answer,
-        json!({"room": "lobby", "messages": [], "next": next, "missed": false})
+        json!({"room": "lobby", "messages": [], "removed": [], "next": next, "missed": false})
     );
 }
 

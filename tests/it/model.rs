@@ -90,18 +90,24 @@ async fn open(chat: &Chat, query: &str, position: Option<EventId>) -> Body {
 }
 
 impl Client {
-    /// Takes what is there, so many frames at most, and holds every event against the model.
-    async fn read(&mut self, frames: usize, model: &Model) -> Result<(), TestCaseError> {
-        for _ in 0..frames {
-            let Some(frame) = self.frame().await else {
-                return Ok(());
+    /// Takes what is there, at most so many events, and compares each with the model.
+    async fn read(&mut self, events: usize, model: &Model) -> Result<(), TestCaseError> {
+        for _ in 0..events {
+            // A frame may end within an event, and an event within a frame.
+            let end = loop {
+                let end = self.undecoded.windows(2).position(|two| two == b"\n\n");
+                if let Some(end) = end {
+                    break end + 2;
+                }
+                let Some(frame) = self.frame().await else {
+                    return Ok(());
+                };
+                let bytes = frame.into_data().expect("no trailers");
+                self.undecoded.extend(bytes);
             };
-            self.undecoded
-                .extend(frame.into_data().expect("no trailers"));
-            let text = String::from_utf8(std::mem::take(&mut self.undecoded)).expect("UTF-8");
-            for event in text.split_terminator("\n\n") {
-                self.event(event, model)?;
-            }
+            let event = self.undecoded.drain(..end).collect();
+            let event = String::from_utf8(event).expect("UTF-8");
+            self.event(&event, model)?;
         }
         Ok(())
     }

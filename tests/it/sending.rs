@@ -45,7 +45,7 @@ async fn json_and_plain_text_make_the_same_message() {
         );
         assert_eq!(
             message.as_object().map(|object| object.len()),
-            Some(6),
+            Some(7),
             "{message}"
         );
     }

@@ -80,11 +80,16 @@ async fn a_stream_in_an_empty_room_begins_with_a_greeting_at_once() {
     let id = greeting.id.clone().expect("the greeting has a position");
     let retry = greeting.retry.expect("the greeting has a retry time");
     assert!((1_000..=3_000).contains(&retry), "{retry}");
+    let author = &greeting.json()["author"];
+    assert!(
+        author.as_str().is_some_and(|author| author.len() == 16),
+        "{author}"
+    );
     assert_eq!(
         greeting.raw,
         format!(
             "retry: {retry}\nid: {id}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{id}\",\"room\":\"lobby\",\
-             \"name\":null,\"members\":[],\"memberCount\":0,\"listenerCount\":1,\"heartbeatSeconds\":0}}\n\n"
+             \"name\":null,\"author\":{author},\"members\":[],\"memberCount\":0,\"listenerCount\":1,\"heartbeatSeconds\":0}}\n\n"
         )
     );
 }
@@ -115,7 +120,7 @@ async fn a_message_is_one_event_of_four_lines() {
         event.raw,
         format!(
             "id: {id}\nevent: new-message\ndata: {{\"eventId\":\"{id}\",\"room\":\"dev\",\"name\":\"Zoë\",\
-             \"member\":false,\"text\":\"a \\\"b\\\"\\n☃\",\"sentAt\":1700000000000}}\n\n"
+             \"author\":null,\"member\":false,\"text\":\"a \\\"b\\\"\\n☃\",\"sentAt\":1700000000000}}\n\n"
         )
     );
 }

@@ -3,9 +3,9 @@ use std::task::Waker;
 
 use proptest::prelude::*;
 
+use super::super::author::SessionId;
 use super::super::clock::{Clock, ManualClock};
 use super::super::limits::{Limits, QUEUE_FRAMES};
-use super::super::members::SessionId;
 use super::super::message::{Draft, RemovedBy};
 use super::super::names::{MemberName, MessageText};
 use super::*;
@@ -270,7 +270,7 @@ proptest! {
                     let (room, message, is_message) = said[n % said.len()].clone();
                     if !is_message { continue }
                     let draft = Draft::Removal { removed: message, by: RemovedBy::Author };
-                    if matches!(hub.commit(&room, draft), Ok(super::super::hub::Committed::New(_))) {
+                    if matches!(hub.commit(&room, draft), Ok(super::super::entries::Committed::New(_))) {
                         said.push((room, hub.newest(), false));
                     }
                 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::counters::Counters;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::hub::{Committed, Hub};
+use crate::rooms::entries::Committed;
+use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
 

@@ -60,7 +60,7 @@ fn unknown_paths() -> Vec<Bad> {
         "/chat/lobby/",
         "/chat/lobby/message",
         "/chat/lobby/messages/",
-        "/chat/lobby/messages/1",
+        "/chat/lobby/messages/1/2",
         "/chat/lobby/members/ann",
         "/chat/lobby/../../rooms",
     ]

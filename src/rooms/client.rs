@@ -1,0 +1,96 @@
+//! A client, as the hub knows it: where it is a member, and what it has yet to be given.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::author::Author;
+use super::clock::Moment;
+use super::frame::{Frame, MissedReason};
+use super::id::EventId;
+use super::members::Claim;
+use super::names::RoomName;
+use super::queue::Queue;
+use crate::counters::{Counters, count};
+
+/// A client, as the hub knows it.
+pub(super) struct Client {
+    pub(super) queue: Arc<Queue>,
+    /// In a box, because most streams of a large room are listeners and have none.
+    pub(super) claim: Option<Box<Claim>>,
+    pub(super) memberships: Box<[Membership]>,
+    /// What is left to give; `None` while the client is live.
+    pub(super) backlog: Option<Box<Backlog>>,
+    /// Nothing was sent to it before this time, as far as the hub has looked.
+    pub(super) quiet_since: Moment,
+}
+
+/// A client's place in one room.
+pub(super) struct Membership {
+    pub(super) room: RoomName,
+    pub(super) place: usize,
+}
+
+/// What a client that is behind gets before it is live.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// Rooms that have been greeted, in the order of the memberships.
+    pub(super) greeted: usize,
+    /// For each room: where its entries begin, and whether the client has missed some.
+    pub(super) starts: Vec<(EventId, Option<MissedReason>)>,
+    /// What the client asked for.
+    pub(super) after: Option<String>,
+    /// The position from which the stream begins.
+    pub(super) position: EventId,
+    /// Greetings and entries up to `position` do not move the client's `Last-Event-ID`.
+    pub(super) keeps_position: bool,
+    /// Events to give next.
+    pub(super) pending: VecDeque<Arc<Frame>>,
+    /// Who the client is to others.
+    pub(super) author: Option<Author>,
+    /// The server's goodbye has been given.
+    pub(super) said_goodbye: bool,
+    /// The roster may have changed unseen.
+    pub(super) lost_roster: bool,
+    /// The histories still reach back far enough: nothing is evicted while the hub is locked.
+    pub(super) is_checked: bool,
+}
+
+impl Client {
+    pub(super) fn claim(&self) -> Option<&Claim> {
+        self.claim.as_deref()
+    }
+
+    pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
+        self.memberships.iter().map(|membership| &membership.room)
+    }
+
+    /// Ends the stream once the client has taken what is queued.
+    pub(super) fn end(&self) {
+        self.queue.end();
+    }
+
+    /// Makes the client catch up, to find that the hub is closed.
+    pub(super) fn interrupt(&self) {
+        self.queue.interrupt();
+    }
+
+    /// Queues a heartbeat if nothing was queued for `period`. The queue itself is looked at about
+    /// once in a period.
+    pub(super) fn beat(
+        &mut self,
+        heartbeat: &Arc<Frame>,
+        period: Duration,
+        now: Moment,
+        counters: &Counters,
+    ) {
+        let is_due = |since: Moment| now.saturating_sub(since) >= period;
+        if is_due(self.quiet_since) {
+            self.quiet_since = self.queue.sent_at();
+            if is_due(self.quiet_since) && self.queue.send(heartbeat, now) {
+                self.quiet_since = now;
+                count(&counters.deliveries);
+            }
+        }
+    }
+}

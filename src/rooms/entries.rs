@@ -1,0 +1,287 @@
+//! How entries enter the rooms, and how they are read: the part of the hub that stores and histories
+//! are about.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::author::Author;
+use super::clock::Moment;
+use super::frame::Frame;
+use super::hub::{Hub, State};
+use super::id::EventId;
+use super::message::{Draft, Entry, Message};
+use super::names::{IdempotencyKey, MemberName, RoomName};
+use super::room::Room;
+use crate::counters::count;
+use crate::refusal::Refusal;
+
+/// How a draft became an entry: by this call, or by an earlier one that it repeats.
+pub(crate) enum Committed {
+    New(Arc<Frame>),
+    Duplicate(Arc<Frame>),
+}
+
+/// A page of the history.
+pub(crate) struct Page {
+    /// Oldest first.
+    pub(crate) messages: Vec<Arc<Frame>>,
+    /// Messages removed after the position that was asked for.
+    pub(crate) removed: Vec<EventId>,
+    /// Where the next page begins.
+    pub(crate) next: EventId,
+    /// Whether entries after the position that was asked for have been evicted.
+    pub(crate) missed: bool,
+}
+
+/// Which messages a page has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Range {
+    pub(crate) after: Option<EventId>,
+    pub(crate) before: Option<EventId>,
+    pub(crate) limit: usize,
+}
+
+/// What a room retains, for a store that writes it anew.
+pub(crate) struct Retained {
+    pub(crate) evicted_up_to: EventId,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Hub {
+    /// Commits a draft at once: gives it its id, retains it, and queues it for every client.
+    pub(crate) fn commit(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
+        let state = &mut *self.lock();
+        if let Some(frame) = state.duplicate_of(room, &draft)? {
+            return Ok(Committed::Duplicate(frame));
+        }
+        let sent_at = self.clock().unix_ms();
+        let entry = draft.into_entry(room, state.newest.next(sent_at), sent_at);
+        let frame = entry.frame.clone();
+        self.publish_locked(state, room, entry);
+        Ok(Committed::New(frame))
+    }
+
+    /// What a draft repeats, if it repeats anything.
+    ///
+    /// # Errors
+    /// The draft can never be committed.
+    pub(crate) fn duplicate_of(
+        &self,
+        room: &RoomName,
+        draft: &Draft,
+    ) -> Result<Option<Arc<Frame>>, Refusal> {
+        self.lock().duplicate_of(room, draft)
+    }
+
+    /// The message that was sent under a key, if one was. A `name` of `None` fits any.
+    ///
+    /// # Errors
+    /// The key was used for a different message, or the message was removed.
+    pub(crate) fn by_key(
+        &self,
+        room: &RoomName,
+        key: &IdempotencyKey,
+        name: Option<&MemberName>,
+        text: &str,
+    ) -> Result<Option<Arc<Frame>>, Refusal> {
+        self.lock().by_key(room, key, name, text)
+    }
+
+    /// Publishes an entry that a store has committed.
+    pub(crate) fn publish(&self, room: &RoomName, entry: Entry) {
+        self.publish_locked(&mut self.lock(), room, entry);
+    }
+
+    fn publish_locked(&self, state: &mut State, name: &RoomName, entry: Entry) {
+        let now = self.clock().now();
+        state.newest = state.newest.max(entry.id);
+        let is_message = entry.removes.is_none();
+        let room = state.room_or_insert(name, now);
+        room.publish(entry, &self.limits, now, &self.counters);
+        if is_message {
+            count(&self.counters.accepted);
+        }
+    }
+
+    /// Puts back an entry of a previous run; `after` is the position before it in its room.
+    pub(crate) fn restore(&self, room: &RoomName, entry: Entry, after: EventId) {
+        let state = &mut *self.lock();
+        state.newest = state.newest.max(entry.id);
+        let history = &mut state.room_or_insert(room, self.clock().now()).history;
+        history.begin_after(after);
+        history.push(entry, &self.limits);
+    }
+
+    /// Notes that rooms which were forgotten had entries up to `id`.
+    pub(crate) fn restore_forgotten(&self, id: EventId) {
+        let state = &mut *self.lock();
+        state.newest = state.newest.max(id);
+        state.forgotten_up_to = state.forgotten_up_to.max(id);
+    }
+
+    /// All that is retained, and the low-water mark of the rooms that were forgotten.
+    pub(crate) fn retained(&self) -> (EventId, Vec<Retained>) {
+        let state = self.lock();
+        let rooms = state.rooms.values().map(|room| Retained {
+            evicted_up_to: room.history.evicted_up_to(),
+            entries: room.history.after(EventId::ZERO).cloned().collect(),
+        });
+        (state.forgotten_up_to, rooms.collect())
+    }
+
+    /// The newest id of all rooms.
+    pub(crate) fn newest(&self) -> EventId {
+        self.lock().newest
+    }
+
+    /// The newest position of one room.
+    pub(crate) fn newest_in(&self, room: &RoomName) -> EventId {
+        let state = self.lock();
+        let room = state.rooms.get(room);
+        room.map_or(state.forgotten_up_to, |room| room.history.newest())
+    }
+
+    /// The entry that tells what became of a message: the message, or its removal.
+    pub(crate) fn fate_of(&self, room: &RoomName, message: EventId) -> Result<Entry, Refusal> {
+        self.lock().fate_of(room, message).cloned()
+    }
+
+    /// The retained messages of an author, with their rooms.
+    pub(crate) fn messages_of(&self, author: Author) -> Vec<(RoomName, EventId)> {
+        let state = self.lock();
+        let mut found = Vec::new();
+        for (name, room) in &state.rooms {
+            let own = room.history.after(EventId::ZERO);
+            let own = own.filter(|entry| entry.author == Some(author));
+            found.extend(own.map(|entry| (name.clone(), entry.id)));
+        }
+        found
+    }
+
+    /// A page of a room's history.
+    pub(crate) fn page(&self, room: &RoomName, range: Range) -> Page {
+        let state = self.lock();
+        let empty;
+        let history = match state.rooms.get(room) {
+            Some(room) => &room.history,
+            None => {
+                empty = Room::new(state.forgotten_up_to, Moment::ZERO);
+                &empty.history
+            }
+        };
+        let Range {
+            after,
+            before,
+            limit,
+        } = range;
+        let asked = after.map(|after| {
+            let missed = history.missed_after(after, self.is_known(after, state.newest));
+            (missed.map_or(after, |_| history.evicted_up_to()), missed)
+        });
+        let from = match (asked, before) {
+            (Some((from, _)), _) => from,
+            (None, Some(_)) => history.evicted_up_to(),
+            (None, None) => history.before_latest(limit),
+        };
+        let entries = history
+            .after(from)
+            .take_while(|entry| before.is_none_or(|before| entry.id < before));
+        let messages: Vec<&Entry> = match (asked, before) {
+            (None, Some(before)) => history.messages_before(before, limit),
+            _ => entries
+                .filter(|entry| entry.removes.is_none())
+                .take(limit)
+                .collect(),
+        };
+        let last = messages.last().map_or(from, |entry| entry.id);
+        let removals = history.after(from).filter(|_| asked.is_some());
+        let is_cut = before.is_some() || messages.len() == limit;
+        Page {
+            next: if is_cut {
+                last
+            } else {
+                last.max(history.newest())
+            },
+            messages: messages.iter().map(|entry| entry.frame.clone()).collect(),
+            removed: removals.filter_map(|entry| entry.removes).collect(),
+            missed: asked.is_some_and(|(_, missed)| missed.is_some()),
+        }
+    }
+
+    /// Waits until a room has something after `position`. It never times out.
+    pub(crate) async fn arrival_after(&self, name: &RoomName, position: EventId) {
+        let Ok(arrivals) = self.arrivals(name) else {
+            return;
+        };
+        loop {
+            let arrival = arrivals.notified();
+            {
+                let state = self.lock();
+                let newest = state.rooms.get(name).map(|room| room.history.newest());
+                if state.closed || newest.is_none_or(|newest| newest > position) {
+                    return;
+                }
+            }
+            arrival.await;
+        }
+    }
+
+    fn arrivals(&self, name: &RoomName) -> Result<Arc<Notify>, Refusal> {
+        let state = &mut *self.lock();
+        Ok(self.open_locked(state, name)?.arrivals.clone())
+    }
+}
+
+impl State {
+    fn fate_of(&self, room: &RoomName, message: EventId) -> Result<&Entry, Refusal> {
+        let room = self.rooms.get(room);
+        room.and_then(|room| room.history.fate_of(message))
+            .ok_or(Refusal::NoSuchMessage)
+    }
+
+    fn duplicate_of(&self, room: &RoomName, draft: &Draft) -> Result<Option<Arc<Frame>>, Refusal> {
+        if self.closed {
+            return Err(Refusal::Draining);
+        }
+        match draft {
+            Draft::Removal { removed, .. } => {
+                let fate = self.fate_of(room, *removed)?;
+                Ok(fate.removes.map(|_| fate.frame.clone()))
+            }
+            Draft::Message { key: None, .. } => Ok(None),
+            Draft::Message {
+                key: Some(key),
+                name,
+                text,
+                ..
+            } => self.by_key(room, key, Some(name), text.as_str()),
+        }
+    }
+
+    fn by_key(
+        &self,
+        room: &RoomName,
+        key: &IdempotencyKey,
+        name: Option<&MemberName>,
+        text: &str,
+    ) -> Result<Option<Arc<Frame>>, Refusal> {
+        let room = self.rooms.get(room);
+        let Some(entry) = room.and_then(|room| room.history.by_key(key)) else {
+            return Ok(None);
+        };
+        if entry.removes.is_some() {
+            return Err(Refusal::Removed);
+        }
+        let first = Message::from_frame(&entry.frame);
+        let same = first.is_some_and(|first| {
+            let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
+            same_name && first.text.as_str() == text
+        });
+        if same {
+            Ok(Some(entry.frame.clone()))
+        } else {
+            Err(Refusal::KeyReused)
+        }
+    }
+}
