@@ -2,41 +2,61 @@
 //! message reaches everyone by Server-Sent Events (SSE) over plain HTTP, with no protocol upgrade.
 //!
 //! The program serves one chat. As a library, [`Chat`] is the same thing inside another program: a
-//! [`hyper::service::Service`] to mount in a server of its own, with a way to post and to listen
+//! [`hyper::service::Service`] to mount in a server of its own, which can also post and listen
 //! without a request.
 //!
-//! # What a message goes through
+//! # How a message travels
 //!
 //! 1. `server` accepts a connection and gives it to hyper, in a task of its own. The socket is
 //!    wrapped, so that a client that takes nothing is noticed and cut.
 //! 2. `http` asks the guard whether the request may come in (host, origin, password), finds the
-//!    route, spends one of the sender's messages, and parses what was sent into checked types.
-//!    Behind that edge a name with a line break in it cannot exist.
-//! 3. `log` commits the draft and gives it its id: in memory at once, in the journal when it is
-//!    written (and synced, where that is asked for).
-//! 4. `chat` encodes the message once, as the SSE frame that everyone gets; under the lock of its
-//!    room it puts it into the history and a pointer to it into the queue of every client.
+//!    route, checks bans and spends one of the sender's messages, and parses what was sent into
+//!    checked types. Behind that edge a name with a line break in it cannot exist.
+//! 3. `store` commits the draft: in memory at once, in the journal when it is written (and synced,
+//!    where that is asked for).
+//! 4. `rooms` gives it its id, encodes it once as the SSE frame that everyone gets, retains it, and
+//!    puts a pointer to it into the queue of every client of the room.
 //! 5. Each client's body, which hyper polls in the client's own connection task, yields the bytes,
-//!    and hyper writes all that waits in one system call.
+//!    and hyper writes everything that waits in one system call.
 //!
 //! Only then is the post answered: it has its id, and every queue has it.
 //!
+//! # Who owns what
+//!
+//! ```text
+//! Chat                      the service; two tasks for what is done in time
+//! └─ Site                   guard, limits, sessions, moderation, counters
+//!    ├─ Store               commits entries: memory, or the journal's task and file
+//!    └─ Hub                 one lock for all that follows; gives the ids
+//!       ├─ Room             history (entries), members (names)
+//!       │  └─ Queue…        a reference to the queue of each of its clients
+//!       └─ Client           one for each stream: its memberships, what it has yet to catch up on
+//!          └─ Queue         frames for one client, bounded in number and bytes
+//!
+//! Connection (server) ── hyper ── Body ── Stream ── Queue      the client's end
+//! ```
+//!
+//! Two words are used strictly. A message is *stored* when the store has committed it: under the
+//! conditions of the chosen store it survives a restart. It is *retained* as long as its room has it
+//! in memory, where streams resume from and histories are read. A room *evicts* its oldest entries.
+//!
 //! # Invariants
 //!
-//! - Nobody sees a message that was then refused; every client sees the messages of a room in one
-//!   order, by rising id.
-//! - Joining takes backlog, roster and place among the clients in one step: no gap, no repeat.
+//! - Nobody sees a message that was then refused. Ids rise across all rooms, and every client sees
+//!   the events of its rooms by rising id: one id is a position in everything.
+//! - Joining takes backlog, rosters and registrations in one step: no gap, no duplicate.
 //! - A room never waits for a client and never skips a message for it. A client whose queue is full
-//!   loses its place; its body gives what is queued, then joins again by itself from its last id.
-//!   Where the history no longer reaches that far back, the client is told so in the stream.
+//!   is behind: its body gives what is queued, then catches up from the histories by itself. Where
+//!   they no longer reach that far back, the client is told so in the stream.
 //! - A lock is held for a few lines and never across an `.await`.
-//! - Every queue, table, buffer and wait has a bound with a name.
+//! - Every queue, table, buffer and wait has a bound with a name, and so has the sum of what one
+//!   address can hold.
 //! - What a visitor sends never panics, and a panic ends one connection, not the server.
 //!
 //! # What is left out on purpose
 //!
-//! TLS and HTTP/2 (a proxy does that better), WebSockets, accounts, editing and deleting, a
-//! database, global state, `unsafe`.
+//! TLS and HTTP/2 to browsers (a proxy does that better), WebSockets, accounts, editing, a database,
+//! global state, `unsafe`.
 //!
 //! # Embedding
 //!
@@ -54,7 +74,11 @@
 //! # let address = listener.local_addr()?;
 //! let server = tokio::spawn(async move {
 //!     loop {
-//!         let Ok((stream, peer)) = listener.accept().await else { continue };
+//!         let Ok((stream, peer)) = listener.accept().await else {
+//!             // Out of file descriptors, for example.
+//!             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+//!             continue;
+//!         };
 //!         let chat = chat.clone();
 //!         let service = service_fn(move |mut request: Request<Incoming>| {
 //!             // The chat's limits by address need to know who asks.
@@ -99,13 +123,19 @@
 //! let mut listener = chat.listen("lobby")?;
 //! chat.post("lobby", "alice", "Is there anybody?").await?;
 //! for name in ["alice", "echo"] {
-//!     let Some(Heard::Message(message)) = listener.next().await else { panic!("nothing heard") };
+//!     let message = loop {
+//!         match listener.next().await.expect("the chat is open") {
+//!             Heard::Message(message) => break message,
+//!             // Somebody joined, for example.
+//!             _ => continue,
+//!         }
+//!     };
 //!     assert_eq!((message.name.as_str(), message.text.as_str()), (name, "Is there anybody?"));
 //! }
 //! # Ok(()) }
 //! ```
 //!
-//! A second chat under another prefix is a second [`Chat`]: the two know nothing of each other.
+//! A second chat under another prefix is a second [`Chat`], independent of the first.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
