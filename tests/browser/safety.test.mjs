@@ -144,6 +144,15 @@ test('by keyboard alone: a name, a message, a room, older messages', async () =>
   await ada.evaluate(() => { window.arrived = new Promise((resolve) => { document.getElementById('scroller').addEventListener('scrollend', resolve, { once: true }); }); });
   await ada.keyboard.press('Home');
   await ada.evaluate(() => window.arrived);
+  await ada.evaluate(async () => {
+    const { scrollTop } = document.getElementById('scroller');
+    for (let still = 0, top = scrollTop; still < 10; still += 1) {
+      await new Promise(requestAnimationFrame);
+      const now = document.getElementById('scroller').scrollTop;
+      if (now !== top) still = 0;
+      top = now;
+    }
+  });
   await ada.locator('#jump').waitFor();
   await ada.keyboard.press('Tab');
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'jump');

@@ -9,10 +9,9 @@ import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from 
 import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
 import { $, beep, copyText, notify, setText, translate } from './browser.js';
 import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
-import { askPassword, onLogKey, openMenu, showBans } from './menu.js';
 import { closeSide, drawPanel, showSide } from './panel.js';
 import { wordsFor } from './words.js';
-import { openLog } from './log.js';
+import { onLogKey, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
@@ -23,9 +22,10 @@ const say = wordsFor(navigator.languages);
 const page = {
 	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
 	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
-	moderate: () => askPassword(say, askModeration), showBans: () => showBans(say),
+	moderate: async () => (await menu()).askPassword(say, askModeration), showBans: async () => (await menu()).showBans(say),
 	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
 };
+const menu = () => import('./menu.js'); // Nobody waits for it before the first messages are there.
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
@@ -256,11 +256,11 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-function onLogClick({ target }) {
+async function onLogClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) openMenu(page, target, entry);
+	if (target.className === 'more' && entry) (await menu()).openMenu(page, target, entry);
 }
 
 // ---- The document
