@@ -190,3 +190,6 @@ impl Status {
         self.must_shorten.store(true, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::{held, lines, texts, with_mounts};
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Response, eventually, get, within,
+    Client, EventStream, Folder, Process, Request, Response, eventually, figure, get, within,
 };
 
 /// A text longer than a page of memory, so that a write may end in the middle of it.
@@ -149,6 +149,7 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
     stream.telling().await;
     let mut client = Client::connect(address).await;
     post(&mut client, "kept").await.expect(201, "");
+    assert_eq!(figure(address, "chatroom_store_up").await, 1);
     for _ in 0..3 {
         post(&mut client, "lost")
             .await
@@ -162,7 +163,9 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
         server.stderr()
     );
     assert_eq!(stream.message().await.text(), "kept");
-    get(address, "/healthz").await.expect(200, "");
+    let health = get(address, "/healthz").await.expect(503, "");
+    assert_eq!(health.text(), r#"{"status":"storage-failed"}"#);
+    assert_eq!(figure(address, "chatroom_store_up").await, 0);
     server.signal("TERM").await;
     // Between what was kept and the goodbye, nothing came.
     assert_eq!(stream.telling().await.event, "server-closing");
