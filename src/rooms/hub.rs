@@ -160,6 +160,10 @@ impl Hub {
         }
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Ends all streams for good: each client gets what is retained, and then the end.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
