@@ -2,8 +2,8 @@
 //!
 //! - An entry is the `data` of its event between `after`, the position before it in its room, and
 //!   the idempotency `key` of the message, if there is one:
-//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. The entry of a removal keeps the
-//!   key of the message that it removed.
+//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. A removal has the key of its
+//!   message, once the message itself is no longer on record.
 //! - `{"v":1,"floor":…,"crc":…}` is a low-water mark: rooms without entries had some up to there.
 
 use serde_json::Value;
