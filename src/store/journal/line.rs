@@ -86,10 +86,7 @@ fn record(json: &Value) -> Option<Record> {
     if json.get("floor").is_some() {
         return Some(Record::EvictedUpTo(id("floor")?));
     }
-    let key = match json.get("key") {
-        Some(key) => Some(IdempotencyKey::parse(key.as_str()?).ok()?),
-        None => None,
-    };
+    let key = text("key").map(IdempotencyKey::parse).transpose().ok()?;
     let (room, entry) = if json.get("removed").is_some() {
         let room = RoomName::parse(text("room")?).ok()?;
         let by = RemovedBy::parse(text("by")?)?;

@@ -41,7 +41,7 @@ type Pending = (RoomName, Entry, Answer);
 impl Writer {
     /// Serves the queue until it is closed. What was taken is durable at the end.
     pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
-        while let Some(posts) = self.gather(file.due()).await {
+        while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
             if let Some((_, first, _)) = batch.first() {
                 rewrite.oldest.get_or_insert(first.id);
