@@ -11,6 +11,7 @@ mod idempotency;
 mod journal;
 mod model;
 mod moderation;
+mod pins;
 mod resume;
 mod rooms;
 mod shutdown;
