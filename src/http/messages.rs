@@ -278,8 +278,9 @@ fn page_body(site: &Site, visitor: Visitor, room: &RoomName, page: &Page) -> Res
     let (next, missed) = (page.next, page.missed);
     let end = format!(r#"],"removed":{removed},"next":"{next}","missed":{missed}}}"#);
     pieces.push(Bytes::from(end));
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
     let share = Share {
-        answer_bytes: pieces.iter().map(Bytes::len).sum(),
+        answer_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         ..Share::default()
     };
     let permit = site.shares.open(visitor.address, share)?;

@@ -81,7 +81,9 @@ impl Site {
         report: Reporter,
     ) -> Site {
         let rate = settings.message_rate;
-        let shares = Shares::new(settings.max_streams, settings.max_streams_per_ip);
+        let count = |streams: usize| u32::try_from(streams).unwrap_or(u32::MAX);
+        let (streams, per_ip) = (settings.max_streams, settings.max_streams_per_ip);
+        let shares = Shares::new(count(streams), count(per_ip));
         Site {
             hub,
             guard: Guard::new(settings.policy.clone(), report.clone()),

@@ -56,7 +56,9 @@ pub(crate) fn open(
         site.check_ban(head, visitor)?;
     }
     let now = site.hub.clock().now();
-    let permit = site.shares.open_stream(visitor.address, rooms.len(), now)?;
+    let permit = site
+        .shares
+        .open_stream(visitor.address, rooms.len() as u32, now)?;
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let author = site.author(session);
     let claim = name.clone().map(|name| Claim {
