@@ -17,6 +17,7 @@ mod rooms;
 mod shutdown;
 mod slow;
 mod storms;
+mod streams;
 
 mod embed;
 mod errors;
