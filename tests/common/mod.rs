@@ -109,11 +109,6 @@ impl Server {
     /// Shuts the server down gracefully, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.begin_stop();
-        self.stopped().await;
-    }
-
-    /// Waits until the server has ended.
-    pub(crate) async fn stopped(&mut self) {
         within("the server's end", &mut self.task)
             .await
             .expect("the server does not panic");

@@ -25,6 +25,7 @@ mod fuzz;
 mod guard;
 mod history;
 mod hook;
+mod hosts;
 mod limits;
 mod members;
 mod names;
