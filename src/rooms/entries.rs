@@ -192,14 +192,21 @@ impl Hub {
         let entries = history
             .after(from)
             .take_while(|entry| before.is_none_or(|before| entry.id < before));
-        let messages: Vec<&Entry> = match (asked, before) {
-            (None, Some(before)) => history.messages_before(before, limit),
-            _ => entries
-                .filter(|entry| entry.removes.is_none())
-                .take(limit)
-                .collect(),
-        };
-        let last = messages.last().map_or(from, |entry| entry.id);
+        let frame_of = |entry: &Entry| entry.frame.clone();
+        let mut messages = Vec::new();
+        match (asked, before) {
+            (None, Some(before)) => {
+                let nearest = history.messages_before(before, limit);
+                messages.extend(nearest.into_iter().map(frame_of));
+            }
+            _ => {
+                messages.reserve_exact(limit.min(history.after(from).len()));
+                let wanted = entries.filter(|entry| entry.removes.is_none());
+                messages.extend(wanted.take(limit).map(frame_of));
+            }
+        }
+        let last = messages.last().and_then(|message| message.id());
+        let last = last.unwrap_or(from);
         let removals = history.after(from).filter(|_| asked.is_some());
         let is_cut = before.is_some() || messages.len() == limit;
         Page {
@@ -208,7 +215,7 @@ impl Hub {
             } else {
                 last.max(history.newest())
             },
-            messages: messages.iter().map(|entry| entry.frame.clone()).collect(),
+            messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),
             missed: asked.is_some_and(|(_, missed)| missed.is_some()),
         }
