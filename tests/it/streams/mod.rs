@@ -222,7 +222,7 @@ async fn a_stream_has_one_heartbeat_whatever_its_rooms() {
     for _ in 0..3 {
         assert!(stream.telling().await.is("chat-room-connected"));
     }
-    // Each room tells that somebody came. After that, nothing happens.
+    // Each room tells of the new listener. Later, that would count as something sent.
     for _ in 0..3 {
         stream.until("members-changed").await;
     }
