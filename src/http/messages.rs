@@ -104,8 +104,8 @@ pub(crate) async fn send(
         // Whatever has happened to the name since.
         return Ok(Committed::Duplicate(first));
     }
-    let (name, member) = site.hub.speaker(room, name, visitor.session)?;
     let author = visitor.session.map(|session| site.author(session));
+    let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
         site.moderation.note(author, &name, visitor.address);
     }

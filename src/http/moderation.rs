@@ -210,8 +210,8 @@ impl Site {
             .map(|session| self.author(*session))
             .collect();
         self.hub.expel(|of, at| {
-            let exempt = of.is_some_and(|of| moderators.contains(&of));
-            of == Some(author) || (address.is_some() && at == address && !exempt)
+            let exempt = moderators.contains(&of);
+            of == author || (address.is_some() && at == address && !exempt)
         });
         Ok(ban)
     }

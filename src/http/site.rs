@@ -119,7 +119,7 @@ impl Site {
         let now = self.hub.clock().now();
         let member = visitor
             .session
-            .filter(|session| self.hub.includes(room, *session));
+            .filter(|session| self.hub.includes(room, self.author(*session)));
         let own = match member {
             Some(session) => senders.sessions.take(session, now),
             None => senders.others.take(visitor.address, now),

@@ -63,8 +63,7 @@ pub(crate) fn open(
         site.moderation.note(author, &name, visitor.address);
         Claim {
             name,
-            session,
-            author: Some(author),
+            author,
             address: Some(visitor.address.ip()),
         }
     });

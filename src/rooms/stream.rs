@@ -117,6 +117,7 @@ impl Hub {
         // If no room belonged to the stream before, there is nothing to resume.
         let after = after.filter(|_| rooms.iter().any(|room| !new.contains(room)));
         let asked: Option<EventId> = after.as_deref().and_then(|after| after.parse().ok());
+        let known = asked.filter(|asked| self.is_known(*asked, state));
         let mut position = None;
         let mut oldest = None;
         let mut starts = Vec::with_capacity(rooms.len());
@@ -129,7 +130,6 @@ impl Hub {
                 starts.push((from, None));
                 continue;
             }
-            let known = asked.filter(|asked| self.is_known(*asked, newest));
             let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
             let from = match (reason, known) {
                 (None, Some(known)) => known,
@@ -168,6 +168,9 @@ impl Hub {
             })
         });
         backlog.lost_roster |= client.queue.take_lost_roster();
+        if client.queue.take_lost_entries() {
+            backlog.lost_up_to = Some(state.newest);
+        }
         backlog.is_checked = false;
         let (memberships, claim) = (&client.memberships, client.claim.as_deref());
         let mut given = 0_u64;
@@ -273,7 +276,9 @@ impl Hub {
         memberships: &[Membership],
         position: EventId,
     ) {
+        let lost_up_to = backlog.lost_up_to.take();
         let mut gaps = Vec::new();
+        let mut has_more = false;
         backlog
             .starts
             .resize(memberships.len(), (EventId::ZERO, None));
@@ -283,18 +288,24 @@ impl Hub {
                 continue;
             };
             *start = position.max(*start);
-            if history.evicted_up_to() > *start {
+            has_more |= history.newest() > *start;
+            let expired = history.evicted_up_to() > *start;
+            if expired {
                 *start = history.evicted_up_to();
-                gaps.push((name, history.oldest()));
             }
+            let lost = lost_up_to.map(|_| MissedReason::Unknown);
+            let reason = lost.or(expired.then_some(MissedReason::Expired));
+            gaps.extend(reason.map(|reason| (name, reason, history.oldest())));
         }
         if gaps.is_empty() {
             return;
         }
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
+        // What the store lost is behind a client that has all the rest.
+        let first = lost_up_to.filter(|_| !has_more).or(first);
         backlog.position = first.unwrap_or(position);
-        for (name, oldest) in gaps {
-            let frame = self.missed(backlog, name, MissedReason::Expired, oldest);
+        for (name, reason, oldest) in gaps {
+            let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);
         }
     }
