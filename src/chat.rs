@@ -185,10 +185,16 @@ impl Chat {
     ///
     /// # Errors
     /// `too-many-bans`, `storage-failed`, or `bad-request` if the address is a trusted proxy's.
-    pub fn ban(&self, author: Author, time: Duration, with_address: bool) -> Result<(), Refusal> {
+    pub async fn ban(
+        &self,
+        author: Author,
+        time: Duration,
+        with_address: bool,
+    ) -> Result<(), Refusal> {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let until = self.site.hub.clock().unix_ms().saturating_add(ms);
-        self.site.ban(author, until, with_address).map(drop)
+        let banned = self.site.ban(author, until, with_address).await;
+        banned.map(drop)
     }
 
     /// Closes the chat in good order: no new streams and messages, those in flight are committed,

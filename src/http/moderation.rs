@@ -1,8 +1,6 @@
 //! Removing messages, moderators, and bans.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,10 +25,9 @@ use crate::rooms::id::EventId;
 use crate::rooms::lock;
 use crate::rooms::message::{Draft, RemovedBy};
 use crate::rooms::names::{MemberName, RoomName};
-use crate::store::bans::{self, Ban, MOST_BANS};
+use crate::store::bans::Ban;
+use crate::store::standing::{Change, Standing};
 
-/// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
-const MAX_MODERATORS: usize = 1_000;
 /// Authors whose latest name and address are remembered, at most, so that they can be banned with
 /// their address: about two megabytes.
 const MAX_SEEN: usize = 10_000;
@@ -47,11 +44,8 @@ pub struct Moderator;
 
 /// Who moderates, who is banned, and who was seen where.
 pub(crate) struct Moderation {
-    moderators: Mutex<VecDeque<SessionId>>,
-    bans: Mutex<Vec<Ban>>,
+    pub(crate) standing: Arc<Standing>,
     seen: Mutex<Seen>,
-    /// Where bans are kept across restarts.
-    folder: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -62,15 +56,11 @@ struct Seen {
 }
 
 impl Moderation {
-    /// Reads the bans in `folder`, if there is one.
-    pub(crate) fn open(folder: Option<PathBuf>) -> io::Result<Moderation> {
-        let bans = folder.as_deref().map(bans::load).transpose()?;
-        Ok(Moderation {
-            moderators: Mutex::default(),
-            bans: Mutex::new(bans.unwrap_or_default()),
+    pub(crate) fn new(standing: Arc<Standing>) -> Moderation {
+        Moderation {
+            standing,
             seen: Mutex::default(),
-            folder,
-        })
+        }
     }
 
     /// Remembers where an author was last seen, and under which name.
@@ -88,23 +78,12 @@ impl Moderation {
         seen.latest.insert(author, (name.clone(), address));
         seen.order.push_back(author);
     }
-
-    fn is_moderator(&self, session: SessionId) -> bool {
-        lock(&self.moderators).contains(&session)
-    }
-
-    fn save(&self, bans: &[Ban]) -> Result<(), Refusal> {
-        match &self.folder {
-            Some(folder) => bans::save(folder, bans).map_err(|_| Refusal::StorageFailed),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Site {
     /// Refuses a visitor who is banned.
     pub(crate) fn check_ban(&self, visitor: Visitor) -> Result<(), Refusal> {
-        let bans = lock(&self.moderation.bans);
+        let bans = lock(&self.moderation.standing.bans);
         if bans.is_empty() {
             return Ok(());
         }
@@ -112,7 +91,7 @@ impl Site {
         let author = visitor.session.map(|session| self.author(session));
         let exempt = visitor
             .session
-            .is_some_and(|session| self.moderation.is_moderator(session));
+            .is_some_and(|session| self.is_moderator_session(session));
         let concerns = |ban: &&Ban| {
             ban.until > now
                 && (Some(ban.author) == author
@@ -126,6 +105,12 @@ impl Site {
         }
     }
 
+    fn is_moderator_session(&self, session: SessionId) -> bool {
+        let now = self.hub.clock().unix_ms();
+        let standing = &self.moderation.standing;
+        standing.is_moderator(self.author(session), now)
+    }
+
     fn has_moderators(&self) -> bool {
         self.settings.policy.moderator_password.is_some()
     }
@@ -135,7 +120,7 @@ impl Site {
     fn is_moderator(&self, head: &Parts, visitor: Visitor) -> Result<bool, Refusal> {
         let session = visitor.session;
         if head.extensions.get::<Moderator>().is_some()
-            || session.is_some_and(|session| self.moderation.is_moderator(session))
+            || session.is_some_and(|session| self.is_moderator_session(session))
         {
             return Ok(true);
         }
@@ -167,7 +152,7 @@ impl Site {
 
     /// Bans an author until a time, in milliseconds since the Unix epoch; with `with_address` also
     /// the address at which the author was last seen.
-    pub(crate) fn ban(
+    pub(crate) async fn ban(
         &self,
         author: Author,
         until: u64,
@@ -193,27 +178,29 @@ impl Site {
             until,
             address,
         };
-        {
-            let bans = &mut *lock(&moderation.bans);
-            let now = self.hub.clock().unix_ms();
-            let mut changed = bans.clone();
-            changed.retain(|old| old.until > now && old.author != author);
-            if changed.len() >= MOST_BANS {
-                return Err(Refusal::TooManyBans);
-            }
-            changed.push(ban.clone());
-            moderation.save(&changed)?;
-            *bans = changed;
-        }
-        let moderators: Vec<Author> = lock(&moderation.moderators)
-            .iter()
-            .map(|session| self.author(*session))
-            .collect();
-        self.hub.expel(|of, at| {
-            let exempt = moderators.contains(&of);
-            of == author || (address.is_some() && at == address && !exempt)
-        });
+        self.change(Change::Ban(ban.clone())).await?;
+        self.expel_banned();
         Ok(ban)
+    }
+
+    async fn change(&self, change: Change) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        let standing = &self.moderation.standing;
+        self.store.change(standing, change, now).await
+    }
+
+    /// Ends the named streams of those who are banned.
+    pub(crate) fn expel_banned(&self) {
+        let now = self.hub.clock().unix_ms();
+        let standing = &self.moderation.standing;
+        let mut bans = lock(&standing.bans).clone();
+        bans.retain(|ban| ban.until > now);
+        self.hub.expel(|author, address| {
+            bans.iter().any(|ban| {
+                let by_address = ban.address.is_some() && ban.address == address;
+                ban.author == author || (by_address && !standing.is_moderator(author, now))
+            })
+        });
     }
 }
 
@@ -295,14 +282,10 @@ where
         return Err(Refusal::WrongPassword);
     }
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
-    {
-        let moderators = &mut *lock(&site.moderation.moderators);
-        moderators.retain(|known| *known != session);
-        if moderators.len() >= MAX_MODERATORS {
-            moderators.pop_front();
-        }
-        moderators.push_back(session);
-    }
+    let now = site.hub.clock().unix_ms();
+    let until = now.saturating_add(site.store.moderator_ms());
+    let change = Change::LogIn(site.author(session), until);
+    site.change(change).await?;
     site.report
         .info(format_args!("a moderator logged in from {address}"));
     let mut response = answer::empty(StatusCode::NO_CONTENT);
@@ -314,12 +297,15 @@ where
 }
 
 /// Ends the rights of a session.
-pub(crate) fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Body>, Refusal> {
     if !site.has_moderators() {
         return Err(Refusal::NotFound);
     }
-    let mut moderators = lock(&site.moderation.moderators);
-    moderators.retain(|known| Some(*known) != visitor.session);
+    if let Some(session) = visitor.session
+        && site.is_moderator_session(session)
+    {
+        site.change(Change::LogOut(site.author(session))).await?;
+    }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
@@ -331,7 +317,7 @@ pub(crate) fn list_bans(
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let now = site.hub.clock().unix_ms();
-    let bans = lock(&site.moderation.bans);
+    let bans = lock(&site.moderation.standing.bans);
     let bans: Vec<String> = bans
         .iter()
         .filter(|ban| ban.until > now)
@@ -381,7 +367,7 @@ where
         return Err(Refusal::BadRequest("That is you: ban somebody else."));
     }
     let until = site.hub.clock().unix_ms() + minutes * 60_000;
-    let ban = site.ban(author, until, with_address)?;
+    let ban = site.ban(author, until, with_address).await?;
     if remove_messages {
         for (room, message) in site.hub.messages_of(author) {
             // One that was evicted or removed meanwhile is gone all the same.
@@ -401,7 +387,7 @@ where
 }
 
 /// Lifts a ban.
-pub(crate) fn lift_ban(
+pub(crate) async fn lift_ban(
     site: &Site,
     head: &Parts,
     visitor: Visitor,
@@ -410,16 +396,11 @@ pub(crate) fn lift_ban(
     site.require_moderator(head, visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
     let now = site.hub.clock().unix_ms();
-    let bans = &mut *lock(&site.moderation.bans);
-    let mut changed = bans.clone();
-    changed.retain(|ban| ban.until > now);
-    let before = changed.len();
-    changed.retain(|ban| ban.author != author);
-    if changed.len() == before {
+    let is_this = |ban: &Ban| ban.author == author && ban.until > now;
+    if !lock(&site.moderation.standing.bans).iter().any(is_this) {
         return Err(Refusal::NotFound);
     }
-    site.moderation.save(&changed)?;
-    *bans = changed;
+    site.change(Change::Lift(author)).await?;
     site.report.info(format_args!(
         "lifted the ban of author {author}, by a moderator at {}",
         visitor.address

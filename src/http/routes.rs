@@ -156,7 +156,7 @@ where
     let get = Method::GET;
     let method = if head.method == Method::HEAD { &get } else { &head.method };
     match (method, route?) {
-        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room),
+        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room).await,
         (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
@@ -164,10 +164,10 @@ where
         (&Method::GET, Route::Rooms) => Ok(rooms(site)),
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor),
+        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
         (&Method::GET, Route::Bans) => moderation::list_bans(site, head, visitor),
         (&Method::POST, Route::Bans) => moderation::ban(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Ban(author)) => moderation::lift_ban(site, head, visitor, &author),
+        (&Method::DELETE, Route::Ban(author)) => moderation::lift_ban(site, head, visitor, &author).await,
         (&Method::GET, Route::Part(part)) => page::serve(site, part, &head.headers, visitor),
         (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),

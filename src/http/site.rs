@@ -156,6 +156,9 @@ impl Site {
 
     /// The work of once a second.
     pub(crate) fn tick(&self) {
+        if self.moderation.standing.take_changed() {
+            self.expel_banned();
+        }
         if self.hub.tick() {
             self.store.shorten();
         }

@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 ];
 
 /// Opens a stream of the room in the path, or of those in the query.
-pub(crate) fn open(
+pub(crate) async fn open(
     site: &Arc<Site>,
     head: &Parts,
     visitor: Visitor,
@@ -67,7 +67,16 @@ pub(crate) fn open(
             address: Some(visitor.address.ip()),
         }
     });
-    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
+    if let Some(claim) = &claim {
+        site.store.claim(&rooms, claim).await?;
+    }
+    let position = start.after.as_deref().and_then(|after| after.parse().ok());
+    let stream = match site.store.behind(position) {
+        None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
+        Some(reached) => site
+            .hub
+            .subscribe_after(reached, rooms, claim, Some(author), start),
+    };
     WriteGate::of(head).map(WriteGate::lasts_until_departure);
 
     let mut response = Response::new(Body::stream(stream, permit));

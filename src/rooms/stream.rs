@@ -6,6 +6,7 @@
 //! queue what follows.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -36,6 +37,18 @@ pub(crate) struct Start {
 
 type Rooms = HashMap<RoomName, Room>;
 
+/// Resolves when the hub has what the store has up to a position.
+pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// What a stream joins once the hub has reached its position.
+struct Waiting {
+    reached: Reached,
+    rooms: Vec<RoomName>,
+    claim: Option<Claim>,
+    author: Option<Author>,
+    start: Start,
+}
+
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
     hub: Arc<Hub>,
@@ -43,6 +56,7 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Hub {
@@ -100,9 +114,49 @@ impl Hub {
             }),
             queue,
             position: first.unwrap_or(state.newest),
+            waiting: None,
         };
         self.catch_up(state, stream.client, &mut stream.position);
         Ok(stream)
+    }
+
+    /// Joins rooms as [`Hub::subscribe`] does, once the hub has reached the stream's position. Until
+    /// then the stream has heartbeats only; it ends if it cannot join.
+    pub(crate) fn subscribe_after(
+        self: &Arc<Hub>,
+        reached: Reached,
+        rooms: Vec<RoomName>,
+        claim: Option<Claim>,
+        author: Option<Author>,
+        start: Start,
+    ) -> Stream {
+        let now = self.clock().now();
+        let queue = Arc::new(Queue::new(now));
+        queue.refill(now, || None);
+        let state = &mut *self.lock();
+        let client = state.clients.insert(Client {
+            queue: queue.clone(),
+            claim: None,
+            memberships: Box::default(),
+            backlog: None,
+            quiet_since: now,
+        });
+        if state.closed {
+            queue.interrupt();
+        }
+        Stream {
+            hub: self.clone(),
+            client,
+            queue,
+            position: EventId::ZERO,
+            waiting: Some(Box::new(Waiting {
+                reached,
+                rooms,
+                claim,
+                author,
+                start,
+            })),
+        }
     }
 
     /// Finds where a stream begins in each of its rooms.
@@ -345,6 +399,23 @@ impl Stream {
     ///
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
+        if let Some(waiting) = &mut self.waiting
+            && let mut cx = Context::from_waker(cx.waker())
+            && waiting.reached.as_mut().poll(&mut cx).is_ready()
+            && let Some(waiting) = self.waiting.take()
+        {
+            let Waiting {
+                rooms,
+                claim,
+                author,
+                start,
+                ..
+            } = *waiting;
+            match self.hub.subscribe(&rooms, claim, author, start) {
+                Ok(stream) => *self = stream,
+                Err(_) => return Poll::Ready(None),
+            }
+        }
         loop {
             match self.queue.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
