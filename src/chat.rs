@@ -9,7 +9,6 @@ use std::time::Duration;
 use hyper::body::Body as HttpBody;
 use hyper::service::Service;
 use hyper::{Request, Response};
-use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::counters::count;
@@ -39,17 +38,13 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 /// reach it.
 ///
 /// It is a [`hyper::service::Service`] for requests with any body, cheap to clone, and independent
-/// of other chats in the process. Its tasks end when the last clone is dropped, or with
-/// [`Chat::close`].
+/// of other chats in the process. Its tasks end within about a second after the last clone and
+/// listener is dropped, or after [`Chat::close`].
 #[derive(Clone)]
 pub struct Chat {
     site: Arc<Site>,
     limits: ServerLimits,
-    housekeeping: Arc<Housekeeping>,
 }
-
-/// The tasks of a chat, which end with it.
-struct Housekeeping(Vec<JoinHandle<()>>);
 
 /// What a server does to the connections of a chat.
 #[derive(Clone, Copy, Debug)]
@@ -68,16 +63,12 @@ impl Chat {
     pub(crate) fn new(site: Site, limits: ServerLimits) -> Chat {
         let heartbeat = site.hub.heartbeat();
         let site = Arc::new(site);
-        let mut tasks = vec![tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick))];
+        tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
             let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
-            tasks.push(tokio::spawn(every(beat, Arc::downgrade(&site), Site::beat)));
+            tokio::spawn(every(beat, Arc::downgrade(&site), Site::beat));
         }
-        Chat {
-            site,
-            limits,
-            housekeeping: Arc::new(Housekeeping(tasks)),
-        }
+        Chat { site, limits }
     }
 
     /// Sends a message to a room under a name that nobody is connected under.
@@ -176,7 +167,8 @@ impl Chat {
     /// ```
     pub async fn remove(&self, room: &str, message: EventId) -> Result<(), Refusal> {
         let room = self.room(room)?;
-        let removed = self.site.remove(&room, message, RemovedBy::Moderator).await;
+        let by = RemovedBy::Moderator;
+        let removed = self.site.remove(&room, message, by, "the program").await;
         removed.map(drop)
     }
 
@@ -185,6 +177,18 @@ impl Chat {
     ///
     /// # Errors
     /// `too-many-bans`, `storage-failed`, or `bad-request` if the address is a trusted proxy's.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    ///
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// # let message = chat.post("lobby", "bot", "Buy now!").await?;
+    /// if let Some(author) = message.author {
+    ///     chat.ban(author, Duration::from_secs(24 * 60 * 60), true).await?;
+    /// }
+    /// # Ok(()) }
+    /// ```
     pub async fn ban(
         &self,
         author: Author,
@@ -193,7 +197,8 @@ impl Chat {
     ) -> Result<(), Refusal> {
         let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let until = self.site.hub.clock().unix_ms().saturating_add(ms);
-        let banned = self.site.ban(author, until, with_address).await;
+        let by = "the program".to_owned();
+        let banned = self.site.ban(author, until, with_address, by).await;
         banned.map(drop)
     }
 
@@ -202,7 +207,6 @@ impl Chat {
     /// by itself.
     pub async fn close(&self) {
         self.site.drain().await;
-        self.housekeeping.end();
     }
 
     fn subscribe(&self, rooms: impl Rooms, name: Option<MemberName>) -> Result<Listener, Refusal> {
@@ -269,26 +273,16 @@ where
     }
 }
 
-impl Housekeeping {
-    fn end(&self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Drop for Housekeeping {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Repeats some work as long as the site exists.
+/// Repeats some work until the chat is closed, or nobody has it any more.
 async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(site) = site.upgrade() else { return };
-        work(&site);
+        match site.upgrade().filter(|site| !site.hub.is_closed()) {
+            Some(site) => work(&site),
+            None => return,
+        }
     }
 }
 

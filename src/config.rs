@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::chat::{Chat, ServerLimits};
 use crate::counters::Counters;
+use crate::http::bans::Bans;
 use crate::http::guard::{self, Policy};
-use crate::http::moderation::Moderation;
 use crate::http::password::Password;
 use crate::http::session::Sessions;
 use crate::http::site::{Settings, Site};
@@ -334,9 +334,9 @@ impl Builder {
         ));
         let standing = Arc::new(Standing::open(self.data.clone())?);
         let (store, authors) = self.store(&hub, limits, &standing, &counters)?;
-        let moderation = Moderation::new(standing);
+        let bans = Bans::new(standing);
         let authors = AuthorKey(authors);
-        let site = Site::new(hub, store, authors, moderation, site, counters, self.report);
+        let site = Site::new(hub, store, authors, bans, site, counters, self.report);
         Ok(Chat::new(site, server))
     }
 

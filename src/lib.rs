@@ -177,6 +177,8 @@ mod refusal;
 mod report;
 mod slab;
 
+pub mod guide;
+
 pub use chat::Chat;
 pub use config::Builder;
 pub use http::body::Body;

@@ -22,8 +22,9 @@ const BATCH_BYTES: usize = 6 * 1024;
 /// The body of an answer: whole, or an event stream.
 pub struct Body {
     content: Content,
-    /// What is left of a piece that was too large for its batch.
-    rest: Bytes,
+    /// What is left of a piece that was too large for its batch; in a box, since few bodies have one
+    /// and every stream has room for it.
+    rest: Option<Box<Bytes>>,
     /// Bytes given in this batch.
     given: usize,
     /// Tells whether the socket takes bytes; an embedding server has none.
@@ -65,7 +66,7 @@ impl Body {
     fn new(content: Content, permit: Option<Permit>) -> Body {
         Body {
             content,
-            rest: Bytes::new(),
+            rest: None,
             given: 0,
             gate: None,
             _permit: permit,
@@ -75,6 +76,20 @@ impl Body {
     /// Makes the body wait while the socket is full, so that hyper holds no more than a batch.
     pub(crate) fn set_gate(&mut self, gate: Option<WriteGate>) {
         self.gate = gate;
+    }
+
+    /// The next piece, of whatever size.
+    fn poll_piece(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        match &mut self.content {
+            Content::Whole { pieces, .. } => Poll::Ready(pieces.find(|piece| !piece.is_empty())),
+            Content::Stream(stream) => {
+                let next = stream.poll_next(cx);
+                if next.is_pending() {
+                    self.given = 0;
+                }
+                next.map(|frame| Some(frame?.bytes().clone()))
+            }
+        }
     }
 
     pub(crate) fn is_stream(&self) -> bool {
@@ -100,28 +115,21 @@ impl HttpBody for Body {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        while this.rest.is_empty() {
-            let next = match &mut this.content {
-                Content::Whole { pieces, .. } => pieces.next(),
-                Content::Stream(stream) => {
-                    let next = stream.poll_next(cx);
-                    if next.is_pending() {
-                        this.given = 0;
-                    }
-                    ready!(next).map(|frame| frame.bytes().clone())
-                }
-            };
-            let Some(next) = next else {
-                return Poll::Ready(None);
-            };
-            this.rest = next;
+        let mut piece = match this.rest.take() {
+            Some(rest) => *rest,
+            None => match ready!(this.poll_piece(cx)) {
+                Some(piece) => piece,
+                None => return Poll::Ready(None),
+            },
+        };
+        let room = BATCH_BYTES - this.given;
+        if piece.len() > room {
+            this.rest = Some(Box::new(piece.split_off(room)));
         }
-        let bytes = this.rest.len().min(BATCH_BYTES - this.given);
-        this.given += bytes;
+        this.given += piece.len();
         if let Content::Whole { left, .. } = &mut this.content {
-            *left -= bytes as u64;
+            *left -= piece.len() as u64;
         }
-        let piece = this.rest.split_to(bytes);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 

@@ -21,10 +21,10 @@ const EVICTION_SAMPLE: usize = 16;
 const OPENINGS_PER_SECOND: f64 = 10.0;
 const OPENINGS_AT_ONCE: f64 = 100.0;
 /// Memberships of one address, as a multiple of its streams.
-const MEMBERSHIPS_PER_STREAM: usize = 8;
+const MEMBERSHIPS_PER_STREAM: u32 = 8;
 /// Bytes of whole answers that one address may leave unread: eight full histories. Frames in them
 /// are shared, but outlive their eviction.
-const ANSWER_BYTES: usize = 2 * 1024 * 1024;
+const ANSWER_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Token buckets: each visitor may spend `burst` tokens at once and gets `per_second` back.
 #[derive(Debug)]
@@ -119,17 +119,17 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
 /// What one address holds open, or asks for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Share {
-    pub(crate) streams: usize,
+    pub(crate) streams: u32,
     /// Memberships in rooms, added up over the streams.
-    pub(crate) memberships: usize,
+    pub(crate) memberships: u32,
     /// Bytes of whole answers that the client has not taken yet.
-    pub(crate) answer_bytes: usize,
+    pub(crate) answer_bytes: u32,
 }
 
 /// Counts what is open, in all and for each address.
 #[derive(Debug)]
 pub(crate) struct Shares {
-    max_streams: usize,
+    max_streams: u32,
     max_of_address: Share,
     open: Mutex<Open>,
     /// How often an address may open a stream.
@@ -138,7 +138,7 @@ pub(crate) struct Shares {
 
 #[derive(Debug, Default)]
 struct Open {
-    streams: usize,
+    streams: u32,
     by_address: HashMap<ClientAddress, Share>,
 }
 
@@ -151,13 +151,13 @@ pub(crate) struct Permit {
 }
 
 impl Shares {
-    /// `usize::MAX` means no limit.
-    pub(crate) fn new(max_streams: usize, max_streams_per_ip: usize) -> Shares {
-        let limited = max_streams_per_ip < usize::MAX;
+    /// `u32::MAX` means no limit.
+    pub(crate) fn new(max_streams: u32, max_streams_per_ip: u32) -> Shares {
+        let limited = max_streams_per_ip < u32::MAX;
         let max_of_address = Share {
             streams: max_streams_per_ip,
             memberships: max_streams_per_ip.saturating_mul(MEMBERSHIPS_PER_STREAM),
-            answer_bytes: if limited { ANSWER_BYTES } else { usize::MAX },
+            answer_bytes: if limited { ANSWER_BYTES } else { u32::MAX },
         };
         Shares {
             max_streams,
@@ -171,7 +171,7 @@ impl Shares {
     pub(crate) fn open_stream(
         self: &Arc<Shares>,
         address: ClientAddress,
-        rooms: usize,
+        rooms: u32,
         now: Moment,
     ) -> Result<Permit, Refusal> {
         let permit = self.open(
@@ -203,9 +203,9 @@ impl Shares {
         }
         let held = open.by_address.get(&address).copied().unwrap_or_default();
         let sum = Share {
-            streams: held.streams + share.streams,
-            memberships: held.memberships + share.memberships,
-            answer_bytes: held.answer_bytes + share.answer_bytes,
+            streams: held.streams.saturating_add(share.streams),
+            memberships: held.memberships.saturating_add(share.memberships),
+            answer_bytes: held.answer_bytes.saturating_add(share.answer_bytes),
         };
         let max = self.max_of_address;
         if sum.streams > max.streams
@@ -227,7 +227,7 @@ impl Shares {
     }
 
     /// Streams that are open.
-    pub(crate) fn streams(&self) -> usize {
+    pub(crate) fn streams(&self) -> u32 {
         lock(&self.open).streams
     }
 
@@ -244,9 +244,9 @@ impl Drop for Permit {
         let open = &mut *lock(&self.shares.open);
         open.streams -= self.share.streams;
         if let Some(held) = open.by_address.get_mut(&self.address) {
-            held.streams -= self.share.streams;
-            held.memberships -= self.share.memberships;
-            held.answer_bytes -= self.share.answer_bytes;
+            held.streams = held.streams.saturating_sub(self.share.streams);
+            held.memberships = held.memberships.saturating_sub(self.share.memberships);
+            held.answer_bytes = held.answer_bytes.saturating_sub(self.share.answer_bytes);
             if *held == Share::default() {
                 open.by_address.remove(&self.address);
             }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn streams_are_opened_at_a_bounded_rate() {
-        let shares = Arc::new(Shares::new(usize::MAX, 1_000));
+        let shares = Arc::new(Shares::new(u32::MAX, 1_000));
         let address = ClientAddress::from(std::net::IpAddr::from([10, 0, 0, 1]));
         let opened = |now| {
             (0..1_000)

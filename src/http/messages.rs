@@ -35,10 +35,11 @@ const JSON_BYTES_PER_BYTE: usize = 6;
 /// Bytes beside the text: a name, the keys, white space at the end.
 const BODY_OVERHEAD: usize = 1_024;
 
-/// The two ways to send.
-enum MediaType {
+/// The ways to send.
+pub(super) enum MediaType {
     Json,
     Plain,
+    Form,
 }
 
 /// Takes a message.
@@ -53,14 +54,10 @@ where
     B: HttpBody,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    if site.is_draining() {
-        return Err(Refusal::Draining);
-    }
-    site.check_ban(visitor)?;
-    site.spend_message(visitor, room)?;
+    charge(site, head, visitor, room)?;
     let media_type = media_type(&head.headers)?;
     let key = idempotency_key(&head.headers)?;
-    let max_bytes = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
+    let max_bytes = max_body_bytes(site);
     let body = read_body(body, max_bytes, head.headers.contains_key(EXPECT)).await?;
     let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
     let (text, name) = match media_type {
@@ -69,9 +66,10 @@ where
             (text, name.or(in_query))
         }
         MediaType::Plain => {
-            let text = String::from_utf8(body.into()).map_err(|_| Refusal::NotUtf8)?;
+            let text = String::from_utf8(body).map_err(|_| Refusal::NotUtf8)?;
             (text, in_query)
         }
+        MediaType::Form => return Err(Refusal::UnsupportedMediaType),
     };
     let text = message_text(site, &text)?;
     let name = name
@@ -83,8 +81,27 @@ where
     }
 }
 
+/// Spends one of the visitor's messages, unless the visitor may not send at all.
+pub(super) fn charge(
+    site: &Site,
+    head: &Parts,
+    visitor: Visitor,
+    room: &RoomName,
+) -> Result<(), Refusal> {
+    if site.is_draining() {
+        return Err(Refusal::Draining);
+    }
+    site.check_ban(head, visitor)?;
+    site.spend_message(visitor, room)
+}
+
+/// Bytes of a request's body that the longest text may need.
+pub(super) fn max_body_bytes(site: &Site) -> usize {
+    site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD
+}
+
 /// Checks a text against the limit of the server.
-fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
+pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
     MessageText::parse(text, site.settings.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
@@ -109,7 +126,7 @@ pub(crate) async fn send(
     let author = visitor.session.map(|session| site.author(session));
     let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
-        site.moderation.note(author, &name, visitor.address);
+        site.bans.note(author, &name, visitor.address);
     }
     let draft = Draft::Message {
         name,
@@ -141,7 +158,8 @@ pub(crate) async fn say(
     Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
 }
 
-fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
+/// How the body of a request is to be read.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -152,6 +170,7 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let media_type = match parts.next().as_deref() {
         Some("application/json") => MediaType::Json,
         Some("text/plain") => MediaType::Plain,
+        Some("application/x-www-form-urlencoded") => MediaType::Form,
         _ => return Err(Refusal::UnsupportedMediaType),
     };
     let foreign = |part: &String| {
@@ -265,8 +284,9 @@ fn page_body(site: &Site, visitor: Visitor, room: &RoomName, page: &Page) -> Res
     let (next, missed) = (page.next, page.missed);
     let end = format!(r#"],"removed":{removed},"next":"{next}","missed":{missed}}}"#);
     pieces.push(Bytes::from(end));
+    let bytes: usize = pieces.iter().map(Bytes::len).sum();
     let share = Share {
-        answer_bytes: pieces.iter().map(Bytes::len).sum(),
+        answer_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
         ..Share::default()
     };
     let permit = site.shares.open(visitor.address, share)?;

@@ -1,11 +1,13 @@
 //! Requests and answers.
 //!
 //! A request meets the [`guard`] first, then one `match` in [`routes`] sends it to what answers it:
-//! an event [`stream`], [`messages`] sent and read, [`moderation`], the [`page`], the [`metrics`].
+//! an event [`stream`], [`messages`] sent and read, a [`hook`], [`moderation`] and [`bans`], the [`page`], the [`metrics`].
 //! All of them share one [`site`]. This folder knows neither sockets nor files.
 
 pub(crate) mod routes;
 
+pub(crate) mod bans;
+mod hook;
 pub(crate) mod messages;
 mod metrics;
 pub(crate) mod moderation;

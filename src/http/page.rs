@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                           manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// A file of the page.
 pub(crate) struct Part {
@@ -27,7 +27,7 @@ pub(crate) struct Part {
 }
 
 macro_rules! part {
-    ($path:literal, $file:literal, $content_type:literal) => {
+    ($path:literal, $file:literal, $content_type:expr) => {
         Part {
             path: $path,
             content_type: $content_type,
@@ -35,13 +35,32 @@ macro_rules! part {
             etag: LazyLock::new(|| answer::etag(include_bytes!(concat!("../../www/", $file)))),
         }
     };
+    ($file:literal, $content_type:expr) => {
+        part!($file, $file, $content_type)
+    };
 }
 
-static PARTS: [Part; 4] = [
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+static PARTS: [Part; 18] = [
     part!("", "index.html", "text/html; charset=utf-8"),
-    part!("chat.js", "chat.js", "text/javascript; charset=utf-8"),
-    part!("chat.css", "chat.css", "text/css; charset=utf-8"),
-    part!("favicon.svg", "favicon.svg", "image/svg+xml"),
+    part!("chat.css", "text/css; charset=utf-8"),
+    part!("favicon.svg", "image/svg+xml"),
+    part!("favicon-unread.svg", "image/svg+xml"),
+    part!("icon.png", "image/png"),
+    part!("manifest.webmanifest", "application/manifest+json"),
+    part!("js/browser.js", SCRIPT),
+    part!("js/composer.js", SCRIPT),
+    part!("js/feed.js", SCRIPT),
+    part!("js/log.js", SCRIPT),
+    part!("js/main.js", SCRIPT),
+    part!("js/menu.js", SCRIPT),
+    part!("js/network.js", SCRIPT),
+    part!("js/panel.js", SCRIPT),
+    part!("js/start.js", SCRIPT),
+    part!("js/state.js", SCRIPT),
+    part!("js/text.js", SCRIPT),
+    part!("js/words.js", SCRIPT),
 ];
 
 /// Finds the part at a path.

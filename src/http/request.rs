@@ -5,12 +5,17 @@ use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body as HttpBody, Buf, Bytes};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Buf};
+use hyper::header::EXPECT;
+use hyper::http::request::Parts;
+use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use crate::refusal::Refusal;
 
+/// Bytes of a request that logs in or bans, at most.
+const OBJECT_BYTES: usize = 4_096;
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a body that is too long which are read before it is refused: a client that is still
@@ -104,35 +109,70 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Reads a request's body of at most `max_bytes`.
+///
+/// Its bytes are copied: a piece as hyper gives it keeps the whole read buffer that it lies in, and
+/// a body of many small pieces would take thirty times its size.
 pub(crate) async fn read_body<B>(
     body: B,
     max_bytes: usize,
     expects_continue: bool,
-) -> Result<Bytes, Refusal>
+) -> Result<Vec<u8>, Refusal>
 where
     B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut body = pin!(body);
     let announced = body.size_hint().lower();
-    if announced > max_bytes as u64 {
-        if !expects_continue {
-            drain(body).await;
-        }
-        return Err(Refusal::TooLarge);
+    let mut read = Vec::new();
+    let too_large = announced > max_bytes as u64
+        || timeout(BODY_TIMEOUT, collect(body.as_mut(), max_bytes, &mut read))
+            .await
+            .map_err(|_| Refusal::Timeout)??;
+    if !too_large {
+        return Ok(read);
     }
-    let collected = Limited::new(body.as_mut(), max_bytes).collect();
-    let read = timeout(BODY_TIMEOUT, collected).await;
-    match read.map_err(|_| Refusal::Timeout)? {
-        Ok(read) => Ok(read.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            drain(body).await;
-            Err(Refusal::TooLarge)
-        }
-        Err(_) => Err(Refusal::BadRequest(
-            "The body broke off or was malformed: send it again.",
-        )),
+    // Nothing of a body that waits for the permission to be sent is on its way yet.
+    if announced <= max_bytes as u64 || !expects_continue {
+        drain(body).await;
     }
+    Err(Refusal::TooLarge)
+}
+
+/// Reads a request's short body as a JSON object.
+pub(crate) async fn read_object<B: HttpBody>(
+    head: &Parts,
+    body: B,
+) -> Result<Map<String, Value>, Refusal> {
+    let body = read_body(body, OBJECT_BYTES, head.headers.contains_key(EXPECT)).await?;
+    match serde_json::from_slice(&body) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(Refusal::BadRequest("Send a JSON object.")),
+    }
+}
+
+/// Appends the rest of a body, and says whether that would be more than `max_bytes` in all.
+async fn collect<B: HttpBody>(
+    mut body: Pin<&mut B>,
+    max_bytes: usize,
+    read: &mut Vec<u8>,
+) -> Result<bool, Refusal> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Refusal::BadRequest("The body broke off or was malformed: send it again.")
+        })?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
+        if data.remaining() > max_bytes - read.len() {
+            return Ok(true);
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            read.extend_from_slice(chunk);
+            let taken = chunk.len();
+            data.advance(taken);
+        }
+    }
+    Ok(false)
 }
 
 async fn drain<B: HttpBody>(mut body: Pin<&mut B>) {

@@ -15,7 +15,7 @@ use super::guard::{Asked, Visitor};
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
-use super::{answer, messages, metrics, moderation, page, stream};
+use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
 use crate::counters::Counters;
 use crate::refusal::Refusal;
 use crate::rooms::frame::json_names;
@@ -41,6 +41,7 @@ enum Route {
     Chat(Option<RoomName>),
     Messages(RoomName),
     Message(RoomName, String),
+    Hook(RoomName),
     Members(RoomName),
     Rooms,
     Moderator,
@@ -65,6 +66,7 @@ impl Route {
             ["", "chat", name, "messages", id] if !id.is_empty() => {
                 Ok(Route::Message(room(name)?, id.to_owned()))
             }
+            ["", "chat", name, "hook"] => room(name).map(Route::Hook),
             ["", "chat", name, "members"] => room(name).map(Route::Members),
             ["", "rooms"] => Ok(Route::Rooms),
             ["", "moderator"] => Ok(Route::Moderator),
@@ -83,6 +85,7 @@ impl Route {
         match self {
             Route::Chat(_) => "GET, POST",
             Route::Message(..) | Route::Ban(_) => "DELETE",
+            Route::Hook(_) => "POST",
             Route::Moderator => "GET, HEAD, POST, DELETE",
             Route::Bans => "GET, HEAD, POST",
             _ => "GET, HEAD",
@@ -95,6 +98,7 @@ impl Route {
             Route::Part(_) | Route::Prefix => "page",
             Route::Chat(_) => "chat",
             Route::Messages(_) | Route::Message(..) => "messages",
+            Route::Hook(_) => "hook",
             Route::Members(_) => "members",
             Route::Rooms => "rooms",
             Route::Moderator => "moderator",
@@ -119,7 +123,7 @@ where
         .ok_or(Refusal::NotFound)
         .and_then(|path| Route::of(path, site));
     let label = route.as_ref().map_or("none", Route::label);
-    let posting = head.method == Method::POST && label == "chat";
+    let posting = head.method == Method::POST && matches!(label, "chat" | "hook");
     let result = match site.guard.preflight(&head) {
         Some(answered) => answered,
         None => dispatch(site, route, &head, body).await,
@@ -160,14 +164,15 @@ where
         (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
+        (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
         (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
         (&Method::GET, Route::Rooms) => Ok(rooms(site)),
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
-        (&Method::GET, Route::Bans) => moderation::list_bans(site, head, visitor),
-        (&Method::POST, Route::Bans) => moderation::ban(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Ban(author)) => moderation::lift_ban(site, head, visitor, &author).await,
+        (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
+        (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
+        (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
         (&Method::GET, Route::Part(part)) => page::serve(site, part, &head.headers, visitor),
         (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),

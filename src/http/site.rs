@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::address::ClientAddress;
+use super::bans::Bans;
 use super::guard::{Guard, Policy, Visitor};
 use super::limits::{Shares, TokenBuckets};
-use super::moderation::Moderation;
 use super::session::Sessions;
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -49,7 +49,7 @@ pub(crate) struct Site {
     pub(crate) guard: Guard,
     pub(crate) shares: Arc<Shares>,
     pub(crate) sessions: Sessions,
-    pub(crate) moderation: Moderation,
+    pub(crate) bans: Bans,
     pub(crate) counters: Arc<Counters>,
     pub(crate) report: Reporter,
     pub(crate) store: Store,
@@ -73,19 +73,21 @@ impl Site {
         hub: Arc<Hub>,
         store: Store,
         authors: AuthorKey,
-        moderation: Moderation,
+        bans: Bans,
         settings: Settings,
         counters: Arc<Counters>,
         report: Reporter,
     ) -> Site {
         let rate = settings.message_rate;
-        let shares = Shares::new(settings.max_streams, settings.max_streams_per_ip);
+        let count = |streams: usize| u32::try_from(streams).unwrap_or(u32::MAX);
+        let (streams, per_ip) = (settings.max_streams, settings.max_streams_per_ip);
+        let shares = Shares::new(count(streams), count(per_ip));
         Site {
             hub,
             guard: Guard::new(settings.policy.clone(), report.clone()),
             shares: Arc::new(shares),
             sessions: Sessions::new(),
-            moderation,
+            bans,
             counters,
             report,
             store,
@@ -156,9 +158,7 @@ impl Site {
 
     /// The work of once a second.
     pub(crate) fn tick(&self) {
-        if self.moderation.standing.take_changed() {
-            self.expel_banned();
-        }
+        self.heed_other_servers();
         if self.hub.tick() {
             self.store.shorten();
         }

@@ -53,19 +53,18 @@ pub(crate) async fn open(
     let rooms = rooms(site, query, room)?;
     let start = start(&head.headers, query, &rooms)?;
     if name.is_some() {
-        site.check_ban(visitor)?;
+        site.check_ban(head, visitor)?;
     }
     let now = site.hub.clock().now();
-    let permit = site.shares.open_stream(visitor.address, rooms.len(), now)?;
+    let permit = site
+        .shares
+        .open_stream(visitor.address, rooms.len() as u32, now)?;
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let author = site.author(session);
-    let claim = name.map(|name| {
-        site.moderation.note(author, &name, visitor.address);
-        Claim {
-            name,
-            author,
-            address: Some(visitor.address.ip()),
-        }
+    let claim = name.clone().map(|name| Claim {
+        name,
+        author,
+        address: Some(visitor.address.ip()),
     });
     if let Some(claim) = &claim {
         site.store.claim(&rooms, claim).await?;
@@ -77,6 +76,11 @@ pub(crate) async fn open(
             .hub
             .subscribe_after(reached, rooms, claim, Some(author), start),
     };
+    if let Some(name) = &name {
+        site.bans.note(author, name, visitor.address);
+        // A ban set since the first look may have come too early to end this stream.
+        site.check_ban(head, visitor)?;
+    }
     WriteGate::of(head).map(WriteGate::lasts_until_departure);
 
     let mut response = Response::new(Body::stream(stream, permit));

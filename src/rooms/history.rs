@@ -56,13 +56,11 @@ impl History {
         }
     }
 
-    /// Evicts what is older than `unix_ms`, and says whether anything was.
-    pub(super) fn evict_before(&mut self, unix_ms: u64) -> bool {
-        let before = self.evicted_up_to;
+    /// Evicts what is older than `unix_ms`.
+    pub(super) fn evict_before(&mut self, unix_ms: u64) {
         while self.oldest().is_some_and(|id| id.milliseconds < unix_ms) {
             self.evict_oldest();
         }
-        self.evicted_up_to > before
     }
 
     fn evict_oldest(&mut self) {

@@ -124,28 +124,31 @@ impl Hub {
         self.limits.permanent_rooms.contains(name)
     }
 
+    /// Entries with fewer milliseconds than this are too old to be retained.
+    pub(crate) fn expired_before(&self) -> Option<u64> {
+        let age = self.limits.history_age?.as_millis();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        Some(self.clock.unix_ms().saturating_sub(age))
+    }
+
     /// The work of once a second: tells each room who joined and left, evicts what is too old, and
-    /// forgets rooms that nobody needs. Says whether the store has more than is retained.
+    /// forgets rooms that nobody needs. Says whether it has forgotten entries with them.
     pub(crate) fn tick(&self) -> bool {
         let now = self.clock.now();
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
-        let oldest = self.limits.history_age.map(|age| {
-            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            self.clock.unix_ms().saturating_sub(age)
-        });
-        let mut evicted = false;
+        let expired = self.expired_before();
         for name in &names {
             // The lock is free between two rooms.
             if let Some(room) = self.lock().rooms.get_mut(name) {
                 room.tell_changes(name, now, &self.counters);
-                evicted |= oldest.is_some_and(|oldest| room.history.evict_before(oldest));
+                if let Some(expired) = expired {
+                    room.history.evict_before(expired);
+                }
             }
         }
         let ttl = self.limits.room_ttl;
-        evicted
-            | self
-                .lock()
-                .forget(|room| room.is_expendable(now, ttl, true))
+        self.lock()
+            .forget(|room| room.is_expendable(now, ttl, true))
     }
 
     /// Sends heartbeats where they are due.
@@ -158,6 +161,10 @@ impl Hub {
         for client in self.lock().clients.iter_mut() {
             client.beat(&heartbeat, period, now, &self.counters);
         }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Ends all streams for good: each client gets what is retained, and then the end.
@@ -181,15 +188,16 @@ impl State {
 
     /// Forgets expendable rooms, and says whether entries went with any of them.
     fn forget(&mut self, is_expendable: impl Fn(&Room) -> bool) -> bool {
-        let before = self.forgotten_up_to;
+        let mut forgotten = false;
         self.rooms.retain(|_, room| {
             let expendable = is_expendable(room);
             if expendable && !room.history.is_unused() {
+                forgotten = true;
                 self.forgotten_up_to = self.forgotten_up_to.max(room.history.newest());
             }
             !expendable
         });
-        self.forgotten_up_to > before
+        forgotten
     }
 
     /// Forgets a room that its last client has left, if nothing was ever said in it.

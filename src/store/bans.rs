@@ -1,8 +1,8 @@
 //! The bans that a moderator has set: `bans.json` in the data folder, one sealed line.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::{fs, io};
 
 use serde_json::{Value, json};
 
@@ -30,22 +30,8 @@ pub(crate) struct Ban {
 /// # Errors
 /// The file cannot be read, or it is damaged; the error says what to do.
 pub(crate) fn load(folder: &Path) -> io::Result<Vec<Ban>> {
-    let path = folder.join(FILE);
-    let problem = |error: io::Error| {
-        let place = path.display();
-        io::Error::new(error.kind(), format!("{place}: {error}"))
-    };
-    match fs::read(&path) {
-        Ok(content) => parse(&content).ok_or_else(|| {
-            problem(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "is damaged, or was not written by this version of chatroom; nothing was changed: \
-                 restore the file from a backup, or delete it and with it every ban",
-            ))
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(problem(error)),
-    }
+    let bans = durable::read(&folder.join(FILE), parse, " and with it every ban")?;
+    Ok(bans.unwrap_or_default())
 }
 
 /// Replaces the bans in `folder`. When this returns, they are durable.
@@ -90,6 +76,7 @@ pub(super) fn from_json(json: &Value) -> Option<Ban> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::test_folder::TestFolder;

@@ -33,6 +33,33 @@ pub(super) fn replace(folder: &Path, name: &str, content: &[u8]) -> io::Result<(
     sync_folder(folder)
 }
 
+/// Reads a small file; `None` if there is none.
+///
+/// # Errors
+/// The file cannot be read, or it cannot be parsed: then the error says what is lost by deleting it.
+pub(super) fn read<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+    loss: &str,
+) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(content) => parse(&content).map(Some).ok_or_else(|| {
+            let advice = "nothing was changed: restore the file from a backup, or delete it";
+            let place = path.display();
+            let problem =
+                format!("{place}: is damaged, or not of this version of chatroom; {advice}{loss}");
+            io::Error::new(io::ErrorKind::InvalidData, problem)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(problem(path, "cannot be read", &error)),
+    }
+}
+
+/// An error that says where it happened.
+pub(super) fn problem(path: &Path, what: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {what}: {error}", path.display()))
+}
+
 /// Makes new names in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

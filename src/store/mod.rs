@@ -114,7 +114,7 @@ impl Store {
     /// Carries out a change of who may do what, at other servers too.
     pub(crate) async fn change(
         &self,
-        standing: &Standing,
+        standing: &Arc<Standing>,
         change: Change,
         unix_ms: u64,
     ) -> Result<(), Refusal> {
@@ -122,7 +122,10 @@ impl Store {
         if let Store::Redis(redis) = self {
             return redis.change(&change).await;
         }
-        standing.apply(change, unix_ms)
+        let standing = standing.clone();
+        let applying = tokio::task::spawn_blocking(move || standing.apply(change, unix_ms));
+        // It only fails if the runtime is shutting down.
+        applying.await.unwrap_or(Err(Refusal::Draining))
     }
 
     /// How long a session is a moderator, in milliseconds.

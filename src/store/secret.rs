@@ -2,8 +2,8 @@
 //!
 //! The file has 32 hexadecimal digits, a space, and the CRC-32 of the digits.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 use super::{durable, sealed};
 
@@ -19,25 +19,15 @@ pub(crate) fn load_or_create(
     random: impl FnOnce() -> [u8; 16],
 ) -> io::Result<[u8; 16]> {
     let path = folder.join(FILE);
-    let problem = |error: io::Error| {
-        let place = path.display();
-        io::Error::new(error.kind(), format!("{place}: {error}"))
-    };
-    match fs::read(&path) {
-        Ok(content) => parse(&content).ok_or_else(|| {
-            problem(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "is damaged; nothing was changed: restore the file from a backup, or delete it: \
-                 everybody then counts as a new author, and can no longer remove what they wrote before",
-            ))
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let secret = random();
-            durable::replace(folder, FILE, format(secret).as_bytes()).map_err(problem)?;
-            Ok(secret)
-        }
-        Err(error) => Err(problem(error)),
+    let loss =
+        ": everybody then counts as a new author, and can no longer remove what they wrote before";
+    if let Some(secret) = durable::read(&path, parse, loss)? {
+        return Ok(secret);
     }
+    let secret = random();
+    durable::replace(folder, FILE, format(secret).as_bytes())
+        .map_err(|error| durable::problem(&path, "cannot be written", &error))?;
+    Ok(secret)
 }
 
 fn format(secret: [u8; 16]) -> String {
@@ -54,6 +44,7 @@ fn parse(content: &[u8]) -> Option<[u8; 16]> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::super::test_folder::TestFolder;

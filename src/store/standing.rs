@@ -18,6 +18,9 @@ const MAX_MODERATORS: usize = 1_000;
 /// Moderators and bans.
 pub(crate) struct Standing {
     pub(crate) bans: Mutex<Vec<Ban>>,
+    /// Held while the bans are changed, which takes as long as their file: whoever posts meanwhile is
+    /// compared with the earlier ones and does not wait.
+    changing: Mutex<()>,
     /// Moderators and until when they are, in milliseconds since the Unix epoch; oldest first.
     moderators: Mutex<VecDeque<(Author, u64)>>,
     /// Another server has changed something.
@@ -41,6 +44,7 @@ impl Standing {
         let bans = folder.as_deref().map(bans::load).transpose()?;
         Ok(Standing {
             bans: Mutex::new(bans.unwrap_or_default()),
+            changing: Mutex::default(),
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),
             folder,
@@ -53,10 +57,10 @@ impl Standing {
         moderators.iter().any(is_this)
     }
 
-    /// Carries out a change, and makes it durable.
+    /// Carries out a change, and makes it durable. It blocks.
     ///
     /// # Errors
-    /// There are too many bans, or the change cannot be made durable.
+    /// There are too many bans, there is none to lift, or the change cannot be made durable.
     pub(super) fn apply(&self, change: Change, unix_ms: u64) -> Result<(), Refusal> {
         let (author, until) = match change {
             Change::Ban(ban) => return self.set_ban(ban.author, Some(ban), unix_ms),
@@ -74,17 +78,20 @@ impl Standing {
     }
 
     fn set_ban(&self, author: Author, ban: Option<Ban>, unix_ms: u64) -> Result<(), Refusal> {
-        let bans = &mut *lock(&self.bans);
-        let mut changed = bans.clone();
-        changed.retain(|old| old.until > unix_ms && old.author != author);
-        if ban.is_some() && changed.len() >= MOST_BANS {
-            return Err(Refusal::TooManyBans);
+        let _changing = lock(&self.changing);
+        let mut bans = lock(&self.bans).clone();
+        bans.retain(|old| old.until > unix_ms);
+        let place = bans.iter().position(|old| old.author == author);
+        let earlier = place.map(|place| bans.remove(place));
+        match ban {
+            None if earlier.is_none() => return Err(Refusal::NotFound),
+            Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),
+            ban => bans.extend(ban),
         }
-        changed.extend(ban);
         if let Some(folder) = &self.folder {
-            bans::save(folder, &changed).map_err(|_| Refusal::StorageFailed)?;
+            bans::save(folder, &bans).map_err(|_| Refusal::StorageFailed)?;
         }
-        *bans = changed;
+        *lock(&self.bans) = bans;
         Ok(())
     }
 

@@ -2,23 +2,33 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import {
-  LIMITS, WORDS, addOlder, adoptSnapshot, applyAnswer, applyEvent, applyRoster, backoffMillis, compareIds, followNewest, hueOf,
-  isRoomName, judgeAnswer, mentions, moveView, newPending, newState, roomOfFragment, rowsOf, snapshotOf, tokensOf, wordsFor,
-} from '../../www/chat.js';
+  LIMITS, addOlder, adoptSnapshot, applyEvent, applyOpened, applyRoster, arrive, compareIds, followNewest, getRoom, knownOf, leave, markRead, moveView,
+  newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf,
+} from '../../www/js/state.js';
+import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
+import { completionsAt, hueOf, isRoomName, mentions, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
+import { WORDS, wordsFor } from '../../www/js/words.js';
 
 const noon = new Date(2024, 4, 6, 12).getTime();
-const message = (n, values = {}) => ({ eventId: `${1000 + n}-0`, room: 'lobby', name: 'ada', member: true, text: `text ${n}`, sentAt: noon + n, ...values });
-const tell = (state, data, now) => applyEvent(state, { event: 'new-message', id: data.eventId, data }, now);
-const connect = (state, values = {}, now = 0) => applyEvent(state, {
-  event: 'chat-room-connected', id: '1000-0',
-  data: { eventId: '1000-0', room: 'lobby', name: 'ada', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15, ...values },
+const message = (n, values = {}) => ({ eventId: `${1000 + n}-0`, room: 'lobby', name: 'ada', author: 'a1', member: true, text: `text ${n}`, sentAt: noon + n, ...values });
+const chatIn = (...rooms) => {
+  const chat = newChat('ada');
+  applyOpened(chat, rooms);
+  openIn(chat, rooms[0]);
+  return chat;
+};
+const apply = (chat, event, id, data, now) => applyEvent(chat, { event, id, data }, now);
+const tell = (chat, data, now) => apply(chat, 'new-message', data.eventId, data, now);
+const connect = (chat, values = {}, now = 0) => apply(chat, 'chat-room-connected', '1000-0', {
+  eventId: '1000-0', room: 'lobby', name: 'ada', author: 'a1', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15, ...values,
 }, now);
+const lobby = (chat) => getRoom(chat, 'lobby');
 const texts = (state) => state.entries.map(({ text, gap }) => (gap ? 'gap' : text));
 const filled = (count) => {
-  const state = newState('lobby', 'ada');
-  connect(state);
-  for (let n = 1; n <= count; n += 1) tell(state, message(n));
-  return state;
+  const chat = chatIn('lobby');
+  connect(chat);
+  for (let n = 1; n <= count; n += 1) tell(chat, message(n));
+  return [chat, lobby(chat)];
 };
 
 test('ids compare as pairs of numbers', () => {
@@ -28,33 +38,31 @@ test('ids compare as pairs of numbers', () => {
 });
 
 test('a message that comes twice is held once, and only the first time is news', () => {
-  const state = filled(2);
-  assert.equal(tell(state, message(3), 9000).length, 1);
-  assert.equal(tell(state, message(3), 9000).length, 0);
+  const [chat, state] = filled(2);
+  assert.equal(tell(chat, message(3), 9000).length, 1);
+  assert.equal(tell(chat, message(3), 9000).length, 0);
   assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3']);
-  assert.equal(state.position, '1003-0');
+  assert.equal(chat.position, '1003-0');
 });
 
 test('the backlog of a room just opened is not news, what comes after a reconnect is', () => {
-  const state = newState('lobby', 'ada');
-  connect(state, {}, 5000);
-  assert.equal(tell(state, message(1), 5100).length, 0);
-  connect(state, {}, 60_000);
-  assert.equal(tell(state, message(2), 60_100).length, 1);
+  const chat = chatIn('lobby');
+  connect(chat, {}, 5000);
+  assert.equal(tell(chat, message(1), 5100).length, 0);
+  connect(chat, {}, 60_000);
+  assert.equal(tell(chat, message(2), 60_100).length, 1);
 });
 
-test('a gap is one line where it happened, and ids that a new life of the server reuses are not shown twice', () => {
-  const state = filled(3);
-  const missed = { event: 'messages-missed', id: '1-0', data: { reason: 'unknown', after: '1003-0', oldest: '2-0' } };
-  applyEvent(state, missed);
-  applyEvent(state, missed);
-  tell(state, message(2));
-  tell(state, message(-900, { text: 'new life' }));
-  assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3', 'gap', 'new life']);
+test('a gap is one line where it happened, and ids that the next run of the server reuses are not shown twice', () => {
+  const [chat, state] = filled(3);
+  for (let n = 0; n < 2; n += 1) apply(chat, 'messages-missed', '1-0', { room: 'lobby', reason: 'unknown', after: '1003-0', oldest: '2-0' });
+  tell(chat, message(2));
+  tell(chat, message(-900, { text: 'next run' }));
+  assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3', 'gap', 'next run']);
 });
 
 test('the roster: who left goes first, who joined comes then, a whole roster replaces it', () => {
-  const state = newState('lobby');
+  const state = newRoom('lobby');
   applyRoster(state, { members: ['Ada', 'bob'], memberCount: 2, listenerCount: 1 });
   const change = { left: ['bob', 'ADA'], joined: ['ada', 'Cleo'], memberCount: 2, listenerCount: 0 };
   applyRoster(state, change);
@@ -65,39 +73,45 @@ test('the roster: who left goes first, who joined comes then, a whole roster rep
 });
 
 test('what is rendered and what is held have their limits, and follow the newest', () => {
-  const state = filled(LIMITS.held + 50);
+  const [, state] = filled(LIMITS.held + 50);
   assert.equal(state.entries.length, LIMITS.held);
   assert.equal(state.ids.size, LIMITS.held);
   assert.equal(state.view.to, LIMITS.held);
   assert.equal(state.view.to - state.view.from, LIMITS.rendered);
 });
 
+test('a room that is not shown holds less', () => {
+  const chat = chatIn('lobby', 'dev');
+  for (let n = 1; n <= LIMITS.heldElsewhere + 50; n += 1) tell(chat, message(n, { room: 'dev' }));
+  assert.equal(getRoom(chat, 'dev').entries.length, LIMITS.heldElsewhere);
+});
+
 test('a reader who scrolled up keeps what is rendered while others talk', () => {
-  const state = filled(LIMITS.held);
-  state.view.following = false;
+  const [chat, state] = filled(LIMITS.held);
+  setFollowing(state, false);
   moveView(state, -LIMITS.held);
   const first = state.entries[state.view.from].text;
-  for (let n = 1; n <= 100; n += 1) tell(state, message(LIMITS.held + n));
+  for (let n = 1; n <= 100; n += 1) tell(chat, message(LIMITS.held + n));
   assert.equal(state.entries[state.view.from].text, first);
   assert.equal(state.view.to - state.view.from, LIMITS.rendered);
   followNewest(state);
-  tell(state, message(LIMITS.held + 101));
+  tell(chat, message(LIMITS.held + 101));
   assert.equal(state.entries.length, LIMITS.held);
   assert.equal(state.entries.at(-1).text, `text ${LIMITS.held + 101}`);
 });
 
 test('a reader who lets a whole memory of messages go by is taken to the newest, so that memory stays bounded', () => {
-  const state = filled(400);
-  state.view.following = false;
-  for (let n = 401; n <= 2 * LIMITS.held + 400; n += 1) tell(state, message(n));
+  const [chat, state] = filled(400);
+  setFollowing(state, false);
+  for (let n = 401; n <= 2 * LIMITS.held + 400; n += 1) tell(chat, message(n));
   assert.ok(state.entries.length <= LIMITS.held + 400);
 });
 
 test('older messages come before, once, and the end is noticed', () => {
-  const state = newState('lobby', 'ada');
-  for (let n = 100; n <= 120; n += 1) tell(state, message(n));
-  const older = Array.from({ length: LIMITS.page }, (_, n) => message(n + 1));
-  addOlder(state, older, LIMITS.page);
+  const chat = chatIn('lobby');
+  const state = lobby(chat);
+  for (let n = 100; n <= 120; n += 1) tell(chat, message(n));
+  addOlder(state, Array.from({ length: LIMITS.page }, (_, n) => message(n + 1)), LIMITS.page);
   assert.equal(state.entries.length, 120);
   assert.deepEqual([texts(state)[0], texts(state)[99], texts(state)[100]], ['text 1', 'text 100', 'text 101']);
   assert.equal(state.oldestReached, false);
@@ -106,52 +120,130 @@ test('older messages come before, once, and the end is noticed', () => {
   assert.equal(state.oldestReached, true);
 });
 
-test('a tab that joins gets all, one that was there what it lacks, and nothing twice', () => {
-  const leader = filled(5);
-  const late = newState('lobby', 'ada');
-  adoptSnapshot(late, structuredClone(snapshotOf(leader, late.position)));
-  assert.deepEqual(texts(late), texts(leader));
-  assert.deepEqual([...late.members.values()], ['ada']);
-  assert.equal(late.view.to, 5);
+test('a tab that joins gets all, one that was there what it lacks, removals too, and nothing twice', () => {
+  const [leader] = filled(5);
+  const late = chatIn('lobby');
+  assert.deepEqual(adoptSnapshot(late, structuredClone(snapshotOf(leader, knownOf(late)))), []);
+  assert.deepEqual(texts(lobby(late)), texts(lobby(leader)));
+  assert.deepEqual([...lobby(late).members.values()], ['ada']);
+  assert.equal(lobby(late).view.to, 5);
   tell(leader, message(6));
   tell(leader, message(7));
-  tell(late, message(7));
-  const behind = newState('lobby', 'ada');
-  for (const n of [1, 2, 3]) tell(behind, message(n));
-  const lacking = snapshotOf(leader, behind.position);
-  assert.equal(lacking.entries.length, 4);
-  assert.equal(adoptSnapshot(behind, lacking).length, 4);
-  assert.deepEqual(texts(behind), texts(leader));
+  apply(leader, 'message-removed', '1008-0', { eventId: '1008-0', room: 'lobby', removed: '1002-0', by: 'author' });
+  const lacking = structuredClone(snapshotOf(leader, knownOf(late)));
+  assert.equal(lacking.rooms[0].entries.length, 2);
+  assert.deepEqual(adoptSnapshot(late, lacking).map(({ text }) => text), ['text 6', 'text 7']);
+  assert.deepEqual(texts(lobby(late)), ['text 1', '', 'text 3', 'text 4', 'text 5', 'text 6', 'text 7']);
+});
+
+test('a stream of more rooms resumes the ones it had and begins the new ones, until an id says that they have begun', () => {
+  const [chat] = filled(2);
+  const query = () => new URLSearchParams(streamUrl(chat).split('?')[1]);
+  applyOpened(chat, ['lobby', 'dev']);
+  assert.deepEqual([query().getAll('room'), query().getAll('new'), query().get('lastEventId')], [['lobby', 'dev'], ['dev'], '1002-0']);
+  apply(chat, 'chat-room-connected', '', { eventId: '1002-0', room: 'dev', members: [], memberCount: 0, listenerCount: 0 });
+  apply(chat, 'new-message', '', message(1, { room: 'dev' }));
+  assert.deepEqual(query().getAll('new'), ['dev']);
+  tell(chat, message(3));
+  assert.deepEqual([query().getAll('new'), query().get('lastEventId')], [[], '1003-0']);
+  applyOpened(chat, ['lobby']);
+  assert.equal(chat.rooms.has('dev'), false);
+  tell(chat, message(4, { room: 'dev' }));
+  assert.equal(chat.rooms.has('dev'), false);
+});
+
+test('unread: what came after the position of reading, but neither one\'s own nor what is looked at', () => {
+  const chat = newChat('ada', (room) => (room === 'dev' ? '1001-0' : ''));
+  applyOpened(chat, ['lobby', 'dev', 'fresh']);
+  arrive(openIn(chat, 'lobby'));
+  for (const room of ['lobby', 'dev', 'fresh']) connect(chat, { room }, 5000);
+  const counts = (room) => [getRoom(chat, room).unread, getRoom(chat, room).mentioned];
+  for (const n of [1, 2, 3]) tell(chat, message(n, { room: 'dev', author: 'b2', name: 'bob', text: n === 3 ? 'hi ada' : 'hi' }), 5100);
+  assert.deepEqual(counts('dev'), [2, 1]);
+  tell(chat, message(4, { room: 'fresh', author: 'b2', name: 'bob' }), 5200);
+  assert.deepEqual(counts('fresh'), [0, 0], 'the history of a room that was never read');
+  tell(chat, message(5, { room: 'dev' }), 9000);
+  tell(chat, message(6, { author: 'b2', name: 'bob' }), 9000);
+  assert.deepEqual([counts('dev'), counts('lobby')], [[2, 1], [0, 0]]);
+  readUpTo(chat, getRoom(chat, 'dev'), '1002-0');
+  assert.deepEqual(counts('dev'), [1, 1]);
+});
+
+test('the line "new since you left" stands where reading stopped, and not before what comes while one looks', () => {
+  const [chat, state] = filled(2);
+  const kinds = () => rowsOf(chat, state).map(({ kind, entry }) => (kind === 'new' ? `new ${entry.eventId}` : kind)).filter((kind) => kind.startsWith('new'));
+  arrive(state);
+  markRead(state);
+  tell(chat, message(3, { author: 'b2' }), 9000);
+  assert.deepEqual(kinds(), []);
+  leave(state);
+  tell(chat, message(4, { author: 'b2' }), 9000);
+  tell(chat, message(5, { author: 'b2' }), 9000);
+  assert.deepEqual(kinds(), ['new 1004-0']);
+  arrive(state);
+  assert.deepEqual(kinds(), ['new 1004-0']);
+  markRead(state);
+  leave(state);
+  arrive(state);
+  tell(chat, message(6, { author: 'b2' }), 9000);
+  assert.deepEqual(kinds(), []);
+});
+
+test('a removed message leaves a line without its text, several together leave one, and a late history does not bring it back', () => {
+  const [chat, state] = filled(4);
+  for (const n of [2, 3]) apply(chat, 'message-removed', `${2000 + n}-0`, { room: 'lobby', removed: `${1000 + n}-0`, by: 'moderator' });
+  apply(chat, 'message-removed', '2009-0', { room: 'lobby', removed: '990-0', by: 'author' });
+  addOlder(state, [message(-10, { text: 'gone' })], 100);
+  assert.deepEqual(texts(state), ['', 'text 1', '', '', 'text 4']);
+  assert.deepEqual(rowsOf(chat, state).map(({ kind, n }) => [kind, n].join(' ').trim()), ['day 1', 'removed 1', 'message', 'removed 2', 'message']);
+});
+
+test('own messages are told by their author, and a name whose author changes is marked', () => {
+  const [chat, state] = filled(0);
+  tell(chat, message(1));
+  tell(chat, message(2, { author: 'b2' }));
+  tell(chat, message(3, { author: null, member: false }));
+  tell(chat, message(4, { author: 'b2', name: 'ADA' }));
+  tell(chat, message(5, { name: 'Grace' }));
+  const shape = rowsOf(chat, state).filter(({ kind }) => kind === 'message').map(({ own, head, entry }) => [own, head, entry.changed]);
+  assert.deepEqual(shape, [[true, true, false], [false, true, true], [false, true, true], [false, true, false], [true, true, false]]);
 });
 
 test('a pending message goes when the stream has told of it, whichever comes first', () => {
-  const answerFirst = filled(1);
-  const item = newPending('k', 'ada', 'text 2');
+  const [answerFirst] = filled(1);
+  const item = newPending('k', 'lobby', 'ada', 'text 2');
   answerFirst.pending.push(item);
   item.status = 'sending';
   applyAnswer(answerFirst, item, judgeAnswer(201, { eventId: '1002-0' }));
   assert.equal(answerFirst.pending.length, 1);
-  tell(answerFirst, message(2));
+  settlePending(answerFirst, message(2));
   assert.equal(answerFirst.pending.length, 0);
 
-  const streamFirst = filled(1);
-  const other = { ...newPending('k', 'ada', 'text 2'), status: 'sending' };
+  const [streamFirst] = filled(1);
+  const other = { ...newPending('k', 'lobby', 'ada', 'text 2'), status: 'sending' };
   streamFirst.pending.push(other);
+  settlePending(streamFirst, message(2, { room: 'dev' }));
+  assert.equal(other.seenAs, undefined);
   tell(streamFirst, message(2));
+  settlePending(streamFirst, message(2));
   assert.equal(other.seenAs, '1002-0');
   applyAnswer(streamFirst, other, judgeAnswer(201, { eventId: '1002-0' }));
   assert.equal(streamFirst.pending.length, 0);
 });
 
-test('a stored message that fell into a gap does not stay pending for ever', () => {
-  const state = filled(1);
-  state.pending.push({ ...newPending('k', 'ada', 'lost'), status: 'stored', eventId: '1005-0' });
-  tell(state, message(9));
-  assert.equal(state.pending.length, 0);
+test('a stored message that fell into a gap, or was removed before its answer came, does not stay pending for ever', () => {
+  const [chat] = filled(1);
+  chat.pending.push({ ...newPending('k', 'lobby', 'ada', 'lost'), status: 'stored', eventId: '1005-0' });
+  settlePending(chat, message(9));
+  assert.equal(chat.pending.length, 0);
+  const item = newPending('k', 'lobby', 'ada', 'removed');
+  chat.pending.push(item);
+  applyAnswer(chat, item, judgeAnswer(410, { error: 'removed' }));
+  assert.equal(chat.pending.length, 0);
 });
 
 test('answers: stored, later with the time the server asks for, or failed', () => {
-  assert.deepEqual(judgeAnswer(200, { eventId: '1-0' }), { kind: 'stored', eventId: '1-0' });
+  assert.deepEqual(judgeAnswer(200, { eventId: '1-0' }), { kind: 'done', eventId: '1-0', body: { eventId: '1-0' } });
   assert.equal(judgeAnswer(0).kind, 'later');
   for (const status of [408, 429, 502, 503, 504]) assert.equal(judgeAnswer(status, null).kind, 'later');
   for (const status of [400, 401, 403, 404, 409, 413, 500, 507]) assert.equal(judgeAnswer(status, null).kind, 'failed');
@@ -160,15 +252,15 @@ test('answers: stored, later with the time the server asks for, or failed', () =
 });
 
 test('a lost answer is tried again with the same key, a refusal waits for a person', () => {
-  const state = filled(1);
-  const item = newPending('key-1', 'ada', 'hello');
-  state.pending.push(item);
-  applyAnswer(state, item, judgeAnswer(0), 1000);
+  const [chat] = filled(1);
+  const item = newPending('key-1', 'lobby', 'ada', 'hello');
+  chat.pending.push(item);
+  applyAnswer(chat, item, judgeAnswer(0), 1000);
   assert.deepEqual([item.status, item.key, item.tries], ['queued', 'key-1', 1]);
   assert.ok(item.retryAt > 1000);
-  applyAnswer(state, item, judgeAnswer(429, { error: 'too-many-messages' }, '4'), 1000);
+  applyAnswer(chat, item, judgeAnswer(429, { error: 'too-many-messages' }, '4'), 1000);
   assert.equal(item.retryAt, 5000);
-  applyAnswer(state, item, judgeAnswer(413, { error: 'too-large' }), 1000);
+  applyAnswer(chat, item, judgeAnswer(413, { error: 'too-large' }), 1000);
   assert.deepEqual([item.status, item.error.code], ['failed', 'too-large']);
 });
 
@@ -180,19 +272,21 @@ test('backoff grows to half a minute and is spread from the first try on', () =>
 });
 
 test('rows: a heading for each person and pause, a line for each day and gap', () => {
-  const state = newState('lobby', 'bob');
+  const [chat, state] = filled(0);
   const day = 86_400_000;
-  tell(state, message(1));
-  tell(state, message(2));
-  tell(state, message(3, { name: 'bob', text: 'hi' }));
-  tell(state, message(4, { name: 'bob', member: false }));
-  tell(state, message(5, { name: 'bob', member: false, sentAt: noon + LIMITS.groupMillis * 2 }));
-  tell(state, message(6, { sentAt: noon + day, text: 'hello @Bob' }));
-  applyEvent(state, { event: 'messages-missed', id: '1006-0', data: { reason: 'expired', after: '3-0', oldest: '1007-0' } });
-  tell(state, message(7, { sentAt: noon + day }));
-  const shape = rowsOf(state).map(({ kind, head, own, mention }) => (kind === 'message' ? [head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ') : kind));
+  const bob = { name: 'bob', author: 'b2' };
+  tell(chat, message(1, bob));
+  tell(chat, message(2, bob));
+  tell(chat, message(3, { text: 'hi' }));
+  tell(chat, message(4, { author: null, member: false }));
+  tell(chat, message(5, { author: null, member: false, sentAt: noon + LIMITS.groupMillis * 2 }));
+  tell(chat, message(6, { ...bob, sentAt: noon + day, text: 'hello @Ada' }));
+  apply(chat, 'messages-missed', '1006-0', { room: 'lobby', reason: 'expired', after: '3-0', oldest: '1007-0' });
+  tell(chat, message(7, { ...bob, sentAt: noon + day }));
+  const rows = rowsOf(chat, state);
+  const shape = rows.map(({ kind, head, own, mention }) => (kind === 'message' ? [head && 'head', own && 'own', mention && 'mention'].filter(Boolean).join(' ') : kind));
   assert.deepEqual(shape, ['day', 'head', '', 'head own', 'head', 'head', 'day', 'head mention', 'gap', 'head']);
-  assert.equal(new Set(rowsOf(state).map(({ key }) => key)).size, shape.length);
+  assert.equal(new Set(rows.map(({ key }) => key)).size, shape.length);
 });
 
 test('mentions are whole words, in Chinese too', () => {
@@ -216,23 +310,58 @@ test('the tokens of a text hold all of it', () => {
     assert.equal(tokensOf(text).map((token) => token.text).join(''), text);
   }
   assert.deepEqual(tokensOf('run `ls -l`:\n```\na\nb\n```').map(({ kind, text }) => [kind, text]), [
-    ['text', 'run '], ['code', 'ls -l'], ['text', ':\n'], ['block', 'a\nb'],
+    ['text', 'run '], ['code', 'ls -l'], ['text', ':\n'], ['pre', 'a\nb'],
   ]);
+});
+
+test('quotations, bold, italic, and the language of a block', () => {
+  const shape = (text) => tokensOf(text).map((token) => [token.kind, token.text]);
+  assert.deepEqual(shape('> one\n> two\nthree'), [['blockquote', 'one\ntwo'], ['text', 'three']]);
+  assert.deepEqual(shape('a > b\n>c'), [['text', 'a > b\n'], ['blockquote', 'c']]);
+  assert.deepEqual(shape('**one** and *two* and _three_'), [['strong', 'one'], ['text', ' and '], ['em', 'two'], ['text', ' and '], ['em', 'three']]);
+  assert.deepEqual(shape('这是**重点**。'), [['text', '这是'], ['strong', '重点'], ['text', '。']]);
+  for (const text of ['2*3*4', 'snake_case_name', '2 ** 3 ** 4', '* a * b', '**', 'https://a.example/_b_']) assert.ok(tokensOf(text).every(({ kind }) => kind === 'text' || kind === 'link'), text);
+  assert.deepEqual(tokensOf('**a *b* `c`**')[0].tokens.map(({ kind }) => kind), ['text', 'em', 'text', 'code']);
+  assert.deepEqual(tokensOf('```rust\nfn a() {}\n```\nnext').map(({ kind, text, language }) => [kind, text, language]), [['pre', 'fn a() {}', 'rust'], ['text', 'next', undefined]]);
+  for (const text of ['*'.repeat(4096), '_*'.repeat(2048), '> '.repeat(2048), '`'.repeat(4096), '*a '.repeat(1365)]) {
+    const start = performance.now();
+    tokensOf(text);
+    assert.ok(performance.now() - start < 500, text.slice(0, 6));
+  }
+});
+
+test('a reply quotes what was said, without what that quoted', () => {
+  assert.equal(quoteOf('ada', 'one\n\ntwo'), '> ada: one\n> two\n');
+  assert.equal(quoteOf('ada', '> bob: before\nafter'), '> ada: after\n');
+  assert.equal(quoteOf('ada', '1\n2\n3\n4'), '> ada: 1\n> 2\n> 3…\n');
+  assert.ok(quoteOf('ada', 'x'.repeat(4000)).length < 260);
+});
+
+test('names complete a word, or after @', () => {
+  const names = ['Bob', 'bobby', 'ada', '李雷'];
+  const complete = (text) => completionsAt(text, text.length, names);
+  assert.deepEqual(complete('hi bo'), { from: 3, names: ['Bob', 'bobby'] });
+  assert.deepEqual(complete('hi @'), { from: 4, names });
+  assert.deepEqual(complete('@李'), { from: 1, names: ['李雷'] });
+  for (const text of ['', 'hi ', 'x.bo', 'zed']) assert.deepEqual(complete(text).names, []);
 });
 
 test('small things: hues, room names, fragments', () => {
   assert.equal(hueOf('Ada'), hueOf('ada'));
-  assert.ok(isRoomName('dev.2-x_ß房间') && !isRoomName('.x') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
+  assert.ok(isRoomName('dev.2-x_ß房间') && !isRoomName('.x') && !isRoomName('a/b!') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
   assert.deepEqual(['#dev', '', '#%E6%88%BF', '#100%'].map(roomOfFragment), ['dev', '', '房', '100%']);
 });
 
 test('words: the first language that the table has, whole in each, with the values filled in', () => {
-  assert.equal(wordsFor(['zh-TW', 'en']).language, 'zh');
+  assert.equal(wordsFor(['zh-CN']).language, 'zh-Hans');
+  for (const tag of ['zh-TW', 'zh-Hant-HK', 'x', '']) assert.equal(wordsFor([tag]).language, 'en', tag);
+  assert.equal(wordsFor(['ar', 'en-GB']).locale, 'en-GB');
+  assert.match(wordsFor(['ar-EG']).time(0), /[0-9]/);
   assert.equal(wordsFor(['xx', 'en-GB']).language, 'en');
   assert.equal(wordsFor([]).language, 'en');
   assert.equal(wordsFor(['en'])('newMessages', { n: 1 }), '1 new message');
   assert.equal(wordsFor(['en'])('newMessages', { n: 2 }), '2 new messages');
-  assert.deepEqual(Object.keys(WORDS.zh).sort(), Object.keys(WORDS.en).sort());
+  assert.deepEqual(Object.keys(WORDS['zh-Hans']).sort(), Object.keys(WORDS.en).sort());
   assert.match(wordsFor(['zh']).error({ code: 'name-taken', name: 'ada' }), /ada/);
   assert.equal(wordsFor(['en']).error({ code: 'new-code', message: 'Do this.' }), 'Do this.');
   assert.match(wordsFor(['en']).error({ status: 500 }), /500/);

@@ -24,7 +24,7 @@ test('offline and back, with messages waiting on both sides', async () => {
   await write(bob, 'from bob 1', 'from bob 2');
   await until(ada, pending, ['from ada 1', 'from ada 2']);
   await shows(bob, ['before', 'from bob 1', 'from bob 2']);
-  await ada.locator('#pending .foot', { hasText: 'Waits for the connection' }).first().waitFor();
+  await ada.locator('#pending .foot', { hasText: 'Waiting for the connection' }).first().waitFor();
   network.restore();
   await ada.context().setOffline(false);
   const all = ['before', 'from bob 1', 'from bob 2', 'from ada 1', 'from ada 2'];
@@ -48,7 +48,7 @@ test('the server is killed and comes back with its data: messages written meanwh
   for (const page of [ada, bob]) await shows(page, ['one', 'two']);
   await first.kill();
   await until(ada, status, 'Reconnecting');
-  assert.match(await ada.locator('#countdown').textContent(), /in \d+ s/);
+  await ada.locator('#countdown', { hasText: /in \d+ s/ }).waitFor();
   await write(ada, 'three');
   await until(ada, pending, ['three']);
   const second = await startServer(options, first.address);
@@ -64,14 +64,14 @@ test('the server is killed and comes back with its data: messages written meanwh
 test('a server that comes back without its messages is told as a gap, and what was read stays', async () => {
   const first = await startServer();
   const ada = await person(browser, first.url, 'ada');
-  await write(ada, 'in the old life');
-  await shows(ada, ['in the old life']);
+  await write(ada, 'in the first run');
+  await shows(ada, ['in the first run']);
   await first.kill();
   const second = await startServer([], first.address);
-  await ada.locator('.gap', { hasText: 'the server started anew' }).waitFor({ timeout: 40_000 });
+  await ada.locator('.gap', { hasText: 'the server was restarted' }).waitFor({ timeout: 40_000 });
   await connected(ada);
-  await write(ada, 'in the new life');
-  await shows(ada, ['in the old life', 'in the new life']);
+  await write(ada, 'in the second run');
+  await shows(ada, ['in the first run', 'in the second run']);
   assert.equal(await ada.locator('.gap').count(), 1);
   await clean(ada);
   await second.stop();
@@ -118,7 +118,7 @@ test('a post whose answer is lost is sent again under the same key and stands on
   await server.stop();
 });
 
-test('a message that was refused can be dropped by hand, survives a reload, and can be sent again by hand', async () => {
+test('a message that was refused can be discarded by hand, survives a reload, and can be sent again by hand', async () => {
   const server = await startServer();
   const ada = await person(browser, server.url, 'ada');
   const full = { status: 507, json: { error: 'storage-full', message: 'The disk is full.' } };
@@ -126,7 +126,7 @@ test('a message that was refused can be dropped by hand, survives a reload, and 
   await write(ada, 'keep', 'not this');
   await until(ada, pending, ['keep', 'not this']);
   await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).nth(1).waitFor();
-  await ada.locator('#pending li', { hasText: 'not this' }).getByRole('button', { name: 'Drop' }).click();
+  await ada.locator('#pending li', { hasText: 'not this' }).getByRole('button', { name: 'Discard' }).click();
   await until(ada, pending, ['keep']);
   await ada.reload();
   await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).waitFor();
@@ -146,7 +146,7 @@ test('a refused message says why and waits for a decision', async () => {
   assert.ok((await ada.locator('#pending .failed .foot span').textContent()).length > 10);
   await write(ada, 'short');
   await until(ada, () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent), ['short']);
-  await ada.getByRole('button', { name: 'Drop' }).click();
+  await ada.getByRole('button', { name: 'Discard' }).click();
   await shows(ada, ['short']);
   await clean(ada);
   await server.stop();

@@ -53,10 +53,11 @@ export async function post(url, room, name, text) {
 }
 
 /** Somebody at the page: a browser context of their own (cookies, storage) and a first tab in it. Without a name they read along. */
-export async function person(browser, url, name, { room = 'lobby', init, ...options } = {}) {
+export async function person(browser, url, name, { room = 'lobby', init, watch, ...options } = {}) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   if (init) await context.addInitScript(init);
   context.setDefaultTimeout(15_000);
+  watch?.(context);
   return openTab(context, url, { name, room });
 }
 
@@ -77,12 +78,50 @@ export async function openTab(context, url, { name, room = 'lobby' } = {}) {
   return page;
 }
 
+/** Counts the event streams of a browser context that are open at this moment. */
+export function watchStreams() {
+  const open = new Set();
+  const watch = (context) => {
+    context.on('request', (request) => request.headers().accept === 'text/event-stream' && open.add(request));
+    for (const end of ['requestfailed', 'requestfinished']) context.on(end, (request) => open.delete(request));
+  };
+  return Object.assign(watch, { count: () => open.size, latest: () => [...open].at(-1).url() });
+}
+
+/** Goes to another room, as a link in the page does. */
+export async function goTo(page, room) {
+  await page.evaluate((fragment) => { location.hash = fragment; }, `#${encodeURIComponent(room)}`);
+  await page.locator('#room-title', { hasText: room }).waitFor();
+}
+
+/** For `person`'s `init`: the page can be told that it is hidden, and its notifications are collected. */
+export function withVisibility() {
+  window.notified = [];
+  window.notifications = [];
+  window.Notification = class extends EventTarget {
+    static permission = 'default';
+    static requestPermission = async () => (this.permission = 'granted');
+    constructor(title, { body }) {
+      super();
+      window.notified.push(`${title}: ${body}`);
+      window.notifications.push(this);
+    }
+    close() {}
+  };
+}
+
+export const hide = (page, hidden) => page.evaluate((value) => {
+  Object.defineProperty(document, 'hidden', { value, configurable: true });
+  document.dispatchEvent(new Event('visibilitychange'));
+}, hidden);
+
 export const connected = (page) => page.locator('.dot.connected').waitFor({ timeout: 40_000 });
 
 export async function write(page, ...texts) {
   for (const text of texts) {
     await page.locator('#text').fill(text);
-    await page.locator('#text').press('Enter');
+    if (await page.evaluate(() => matchMedia('(any-pointer: fine)').matches)) await page.locator('#text').press('Enter');
+    else await page.locator('#send').tap();
   }
 }
 

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { clean, connected, openBrowser, openTab, people, person, post, shows, startServer, until, write } from './support.mjs';
+import { clean, connected, hide, openBrowser, openTab, people, person, post, shows, startServer, until, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -158,31 +158,19 @@ test('2,000 messages: the document stays small, scrolling up reaches the first, 
 });
 
 test('hidden, it counts in the title and notifies of mentions, where allowed', async () => {
-  const init = () => {
-    window.notified = [];
-    window.Notification = class extends EventTarget {
-      static permission = 'default';
-      static requestPermission = async () => (this.permission = 'granted');
-      constructor(title, { body }) { super(); window.notified.push(`${title}: ${body}`); }
-    };
-    window.hide = (hidden) => {
-      Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
-      document.dispatchEvent(new Event('visibilitychange'));
-    };
-  };
-  const ada = await person(browser, server.url, 'ada', { room: 'hidden', init });
+  const ada = await person(browser, server.url, 'ada', { room: 'hidden', init: withVisibility });
   const bob = await person(browser, server.url, 'bob', { room: 'hidden' });
   await write(bob, 'before');
   await shows(ada, ['before']);
-  await ada.locator('#notify').click();
-  await ada.locator('#notify[aria-pressed=true]').waitFor();
+  await ada.locator('#notify').selectOption('mentions');
+  await until(ada, () => document.getElementById('notify').value, 'mentions');
   // What comes in the first second counts as backlog.
   await pause(1000);
-  await ada.evaluate(() => window.hide(true));
+  await hide(ada, true);
   await write(bob, 'nothing for you', 'Ada: look');
   await until(ada, () => document.title, '(2) #hidden · chatroom');
   assert.deepEqual(await ada.evaluate(() => window.notified), ['bob · #hidden: Ada: look']);
-  await ada.evaluate(() => window.hide(false));
+  await hide(ada, false);
   await until(ada, () => document.title, '#hidden · chatroom');
   await clean(ada, bob);
 });

@@ -125,9 +125,9 @@ function answer(url, { address, body, headers = {}, ...options } = {}) {
   }), `an answer from ${url}`);
 }
 
-/** Opens an event stream. */
+/** Opens an event stream, with the `Accept` header that `EventSource` sends. */
 export async function openStream(url, options = {}) {
-  const response = await answer(url, options);
+  const response = await answer(url, { ...options, headers: { Accept: 'text/event-stream', ...options.headers } });
   const events = new Lines();
   let event = {};
   createInterface({ input: response }).on('line', (line) => {

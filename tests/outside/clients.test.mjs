@@ -1,5 +1,5 @@
 // Four third-party clients on one server at the same time: curl, Python's httpx-sse, npm's eventsource, and Chromium's own EventSource
-// in the page of the README.
+// in the page of the guide.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { EventSource } from 'eventsource';

@@ -1,4 +1,4 @@
-// The program as its operator sees it: options, exit codes, signals and output, all as the README documents them.
+// The program as its operator sees it: options, exit codes, signals and output, all as the guide documents them.
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
@@ -7,15 +7,16 @@ import path from 'node:path';
 import { binary, freePort, openStream, post, request, root, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { table } from './readme.mjs';
 
+const guide = 'src/guide/operating.md';
 const bare = (cell) => cell.replaceAll(/[`↻]/g, '').trim();
 
-test('the README and --help list the same options, with the same defaults', async () => {
+test('the guide and --help list the same options, with the same defaults', async () => {
   const { code, stdout, stderr } = await run(binary, ['--help']);
   assert.deepEqual([code, stderr], [0, '']);
   const helped = [...stdout.matchAll(/^ {2}(?:-\w, )?(--\S+(?: \S+)?) {2,}(.*)$/gm)].map(([, option, meaning]) => [
     option, meaning.match(/\(default: ([\w.:]+)\)/)?.[1], meaning.includes('may be repeated'),
   ]);
-  const told = table('Options').flatMap(([options, value, meaning]) => bare(options).split(', ').map((option) => ({ option, value, meaning, repeatable: options.includes('↻') })));
+  const told = table('Options', guide).flatMap(([options, value, meaning]) => bare(options).split(', ').map((option) => ({ option, value, meaning, repeatable: options.includes('↻') })));
   assert.deepEqual(told.map(({ option }) => option).sort(), helped.map(([option]) => option).sort());
   for (const [option, value, repeatable] of helped) {
     const row = told.find((row) => row.option === option);
@@ -118,14 +119,24 @@ test('nothing that people say or hold is on stderr, whatever the level', async (
   }
 });
 
+test('a refused host is told once, with the option that allows it', async (t) => {
+  const server = await startServer(t);
+  const from = async (host) => (await request(`${server.url}/rooms`, { headers: { Host: host } })).json().error;
+  for (const host of ['chat.example.org', 'chat.example.org:8443', 'CHAT.example.org']) assert.equal(await from(host), 'unknown-host');
+  await server.kill();
+  const told = [...server.stderr.matchAll(/^\S+ (chatroom info: refused .*)$/gm)].map(([, line]) => line);
+  assert.deepEqual(told[0], 'chatroom info: refused a request for host "chat.example.org": --allow-host chat.example.org would allow it');
+  assert.ok(told.length <= 2, server.stderr);
+});
+
 test('--log error is silent as long as all is well', async (t) => {
   const server = await startServer(t, ['--log', 'error', '--data', scratch(t)]);
   assert.equal(await within(server.kill(), 'the end'), 0);
   assert.equal(server.stderr, '');
 });
 
-test('the README has every line that the server can say on stderr', () => {
-  const documented = table('What it says on stderr').flatMap(([line]) => [...line.matchAll(/`([^`]+)`/g)].map(([, line]) => line));
+test('the guide has every line that the server can say on stderr', () => {
+  const documented = table('Logs', guide).flatMap(([line]) => [...line.matchAll(/`([^`]+)`/g)].map(([, line]) => line));
   const sources = readdirSync(path.join(root, 'src'), { recursive: true }).filter((file) => file.endsWith('.rs') && !file.endsWith('tests.rs'));
   let said = 0;
   for (const file of sources) {
@@ -139,7 +150,7 @@ test('the README has every line that the server can say on stderr', () => {
       const escape = (text) => text.replaceAll(/[.*+?^$()|[\]\\]/g, '\\$&');
       const pattern = new RegExp(`^${line.split(/\{[^}]*\}/).map(escape).join('.+')}$`);
       const known = documented.some((told) => pattern.test(told));
-      assert.ok(known, `${file} says "${line}", the README does not`);
+      assert.ok(known, `${file} says "${line}", the guide does not`);
     }
   }
   assert.ok(said > 10, `only ${said} lines were found in the sources`);

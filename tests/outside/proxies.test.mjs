@@ -1,15 +1,15 @@
-// The server behind a real nginx and a real Caddy, with the README's configurations. Only ports and certificate paths are replaced.
+// The server behind a real nginx and a real Caddy, with the guide's configurations and commands. Only ports and certificate paths are replaced.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { chromium, freePort, openStream, post, request, scratch, selfSigned, service, startServer, until } from '../common/support.mjs';
-import { block } from './readme.mjs';
+import { block, section } from './readme.mjs';
 import * as people from '../browser/support.mjs';
 
 const host = 'chat.example.org';
-/** Those options of the README's systemd unit that concern the proxy. */
-const behindProxy = block('ini', 'ExecStart').match(/--allow-host.*$/m)[0].split(' ');
+/** The options of the command that the guide gives for a proxy, without the folder. */
+const optionsFor = (name) => section(name, 'src/guide/operating.md').match(/^target\/release\/chatroom --data data (.*)$/m)[1].split(' ');
 let browser;
 before(async () => { browser = await chromium(`--host-resolver-rules=MAP ${host} 127.0.0.1`); });
 after(() => browser?.close());
@@ -40,13 +40,13 @@ const proxies = {
     await nginx(t, site, folder);
     return { http, https, ca: () => readFileSync(certificate) };
   },
-  async caddy(t, upstream) {
+  async Caddy(t, upstream) {
     const folder = scratch(t);
     const [http, https] = [await freePort(), await freePort()];
     const file = path.join(folder, 'Caddyfile');
     // The global options replace the public name and the public certificate authority.
     writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}\n}\n${
-      block('caddy', 'reverse_proxy').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
+      block('caddy', 'reverse_proxy 127.0.0.1:8080').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
     const home = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
     // A graceful shutdown would first wait for its streams to end.
     service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env: home, end: 'SIGKILL' });
@@ -57,7 +57,7 @@ const proxies = {
 /** A server behind a proxy, and the ways to reach both. */
 async function setUp(t, name, options = []) {
   const listen = `127.0.0.1:${await freePort()}`;
-  const serve = () => startServer(t, [...behindProxy, ...options], { listen });
+  const serve = () => startServer(t, [...optionsFor(name), ...options], { listen });
   const server = await serve();
   const proxy = await proxies[name](t, server.port);
   const url = `https://${host}:${proxy.https}`;
@@ -82,7 +82,7 @@ test('behind a proxy', { concurrency: true }, (t) => Promise.all(Object.keys(pro
     }),
     t.test('figures are for the machine itself alone', async () => {
       assert.equal((await request(`${url}/metrics`, via)).status, 403);
-      assert.equal((await request(`${server.url}/metrics`)).status, 200);
+      assert.equal((await request(`${server.url}/metrics`, { headers: { Host: host } })).status, 200);
     }),
     t.test('who leaves is seen to leave', () => leaving(site)),
   ]);
@@ -101,31 +101,49 @@ for (const name of Object.keys(proxies)) {
     assert.deepEqual([(await claims('203.0.113.8')).status, (await claims('203.0.113.9')).status], [200, 429]);
   });
 
-  test(`behind ${name}, a server that is killed and started again loses nobody's place`, async (t) => {
-    const { server, serve, url, via } = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
-    const options = { locale: 'en-GB', ignoreHTTPSErrors: true };
-    const ada = await people.person(browser, url, 'ada', { room: 'den', ...options });
-    const bob = await people.person(browser, url, 'bob', { room: 'den', ...options });
-    await people.write(ada, 'before');
-    await people.shows(bob, ['before']);
-    const stream = await openStream(`${url}/chat/den`, via);
-    const { id } = await stream.next('new-message');
+  for (const signal of ['SIGKILL', 'SIGTERM']) {
+    test(`behind ${name}, a server that gets ${signal} and starts again loses nobody's place`, async (t) => {
+      const { server, serve, url, via } = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+      const options = { locale: 'en-GB', ignoreHTTPSErrors: true };
+      const ada = await people.person(browser, url, 'ada', { room: 'den', ...options });
+      const bob = await people.person(browser, url, 'bob', { room: 'den', ...options });
+      await people.write(ada, 'before');
+      await people.shows(bob, ['before']);
+      const stream = await openStream(`${url}/chat/den`, via);
+      const { id } = await stream.next('new-message');
 
-    await server.kill('SIGKILL');
-    assert.equal(await stream.next('new-message'), undefined, 'the proxy ends the stream');
-    assert.equal((await request(`${url}/rooms`, via)).status, 502);
-    await people.write(ada, 'in between');
-    const again = await serve();
-    await post(again.url, 'after', { room: 'den' });
-    const resumed = await openStream(`${url}/chat/den`, { ...via, headers: { 'Last-Event-ID': id } });
-    const heard = [(await resumed.next('new-message')).data.text, (await resumed.next('new-message')).data.text].sort();
-    assert.deepEqual(heard, ['after', 'in between']);
-    const held = (await request(`${again.url}/chat/den/messages`)).json().messages.map(({ text }) => text);
-    assert.equal(held.length, 3);
-    for (const page of [ada, bob]) await people.shows(page, held, 60_000);
-    await people.clean(ada, bob);
-  });
+      await server.kill(signal);
+      if (signal === 'SIGTERM') assert.ok(await stream.next('server-closing'), 'the proxy passes the goodbye on');
+      assert.equal(await stream.next('new-message'), undefined, 'the proxy ends the stream');
+      const meanwhile = request(`${url}/rooms`, via);
+      if (name === 'nginx') assert.equal((await meanwhile).status, 502);
+      await people.write(ada, 'in between');
+      const again = await serve();
+      if (name === 'Caddy') assert.equal((await meanwhile).status, 200, 'Caddy holds the request until the server is back');
+      await post(again.url, 'after', { room: 'den', headers: { Host: host } });
+      const resumed = await openStream(`${url}/chat/den`, { ...via, headers: { 'Last-Event-ID': id } });
+      const received = [(await resumed.next('new-message')).data.text, (await resumed.next('new-message')).data.text].sort();
+      assert.deepEqual(received, ['after', 'in between']);
+      const stored = (await request(`${url}/chat/den/messages`, via)).json().messages.map(({ text }) => text);
+      assert.equal(stored.length, 3);
+      for (const page of [ada, bob]) await people.shows(page, stored, 60_000);
+      await people.clean(ada, bob);
+    });
+  }
 }
+
+test('nginx compresses the page and its parts, and no event stream', async (t) => {
+  const { url, via } = await setUp(t, 'nginx');
+  const ask = (path, headers = {}) => request(`${url}${path}`, { ...via, headers: { 'Accept-Encoding': 'gzip', ...headers } });
+  for (const part of ['/', '/chat.css', '/favicon.svg']) {
+    const { status, headers } = await ask(part);
+    assert.deepEqual([status, headers['content-encoding'], headers.vary], [200, 'gzip', 'Accept-Encoding'], part);
+    assert.equal((await ask(part, { 'If-None-Match': headers.etag })).status, 304, part);
+  }
+  const stream = await openStream(`${url}/chat`, { ...via, headers: { 'Accept-Encoding': 'gzip' } });
+  assert.equal(stream.headers['content-encoding'], undefined);
+  assert.ok(await stream.next('chat-room-connected'));
+});
 
 async function streams({ url, via }) {
   const stream = await openStream(`${url}/chat/idle?name=ada`, via);
@@ -156,14 +174,14 @@ async function streams({ url, via }) {
 async function secured({ url, via, http, server }) {
   const page = await request(`${url}/`, via);
   assert.match(page.headers['set-cookie'][0], /^chatroom-session=[0-9a-f]{32}; .*; HttpOnly; SameSite=Strict; Secure$/);
-  assert.doesNotMatch((await request(`${server.url}/`)).headers['set-cookie'][0], /Secure/);
+  assert.doesNotMatch((await request(`${server.url}/`, { headers: { Host: host } })).headers['set-cookie'][0], /Secure/);
   const plain = await request(`http://${host}:${http}/`, via);
   assert.ok([301, 308].includes(plain.status), `${plain.status}`);
   assert.match(plain.headers.location, new RegExp(`^https://${host.replaceAll('.', '\\.')}[:/]`));
 }
 
 async function leaving({ url, via, server }) {
-  const room = async () => (await request(`${server.url}/chat/hall/members`)).json().memberCount;
+  const room = async () => (await request(`${server.url}/chat/hall/members`, { headers: { Host: host } })).json().memberCount;
   const stream = await openStream(`${url}/chat/hall?name=ada`, via);
   await stream.next('chat-room-connected');
   assert.equal(await room(), 1);
@@ -175,7 +193,7 @@ async function leaving({ url, via, server }) {
 test('below a path of another site, behind nginx', async (t) => {
   const folder = scratch(t);
   const port = await freePort();
-  const server = await startServer(t, behindProxy);
+  const server = await startServer(t, optionsFor('nginx'));
   const below = block('nginx', 'chat-of-the-team').replace('127.0.0.1:8080', `127.0.0.1:${server.port}`);
   await nginx(t, `server { listen 127.0.0.1:${port}; server_name ${host}; ${below} }`, folder);
   const url = `http://${host}:${port}`;
@@ -184,7 +202,7 @@ test('below a path of another site, behind nginx', async (t) => {
   const page = await context.newPage();
   await page.goto(`${url}/chat-of-the-team/#den`);
   await page.locator('.dot.connected').waitFor({ timeout: 20_000 });
-  await post(server.url, 'hello', { room: 'den' });
+  await post(server.url, 'hello', { room: 'den', headers: { Host: host } });
   await page.locator('#log .text', { hasText: 'hello' }).waitFor({ timeout: 20_000 });
   await context.close();
 });

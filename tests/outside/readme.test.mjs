@@ -1,54 +1,123 @@
-// The README as a newcomer follows it: in a fresh copy of the project, every command block that can run, in order and verbatim.
+// The README and the guide as a newcomer follows them: in a fresh copy of the project, every command block that can run, in order and verbatim.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdirSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { launch, root, run, scratch, target, within } from '../common/support.mjs';
-import { blocks, readme } from './readme.mjs';
+import { launch, root, run, scratch, target, until, within } from '../common/support.mjs';
+import { block, blocks, pages, table } from './readme.mjs';
 
+/** Where a newcomer puts a name, this one: it leads to this machine, and Caddy makes its certificate by itself. */
+const host = 'chat.localhost';
+const filledIn = (text) => text.replaceAll('chat.example.org', host);
 /** Blocks that run elsewhere: this test is part of the first, and `static.test.mjs` runs the second. */
 const elsewhere = (block) => block === 'tests/run\n' || block.includes('crt-static');
 const startsServer = (block) => /^(cargo run|target\/release\/chatroom(?!.*--check))/m.test(block);
 const streams = (block) => /curl -N/.test(block);
 
-test('every command block runs as it is written', async (t) => {
-  const checkout = await freshCopy(t);
-  const shell = await ownNetwork(t);
-  let server;
-  const stop = async () => server && within(endGroup(server), 'the server to end');
-  t.after(stop);
-  const tried = [];
-  for (const block of blocks('sh').filter((block) => !elsewhere(block))) {
-    tried.push(block);
-    if (startsServer(block)) await stop();
-    const program = launch(shell.command, [...shell.args, 'bash', '-eo', 'pipefail', '-c', block], { cwd: checkout, env: shell.env, detached: true });
-    if (startsServer(block)) {
-      await shows(program, block, /^chatroom listening on http:\/\/127\.0\.0\.1:8080$/);
-      server = program;
-      // The message that the backup must contain.
-      if (block.includes('--data data')) await shell.run(`curl -sS -d kept -H 'Content-Type: text/plain' 'localhost:8080/chat?name=bot'`);
-      if (block.includes('--data restored')) assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/);
-    } else if (streams(block)) {
-      await shows(program, block, /^event: chat-room-connected$/);
-      await endGroup(program);
-    } else {
-      assert.equal(await within(program.ended, block), 0, `${block}${program.stderr}`);
-      assert.doesNotMatch(program.stdout, /"error":/, block);
+for (const file of ['README.md', 'src/guide/http.md', 'src/guide/operating.md']) {
+  test(`every command block of ${file} runs as it is written`, async (t) => {
+    const checkout = await freshCopy(t);
+    const shell = await ownMachine(t);
+    let server;
+    const stop = async () => server && within(endGroup(server), 'the server to end');
+    t.after(stop);
+    const start = (command) => {
+      const inCheckout = `cd ${checkout}\n${command}`;
+      return launch(shell.command, [...shell.args, 'bash', '-eo', 'pipefail', '-c', inCheckout], { env: shell.env, detached: true });
+    };
+    let tried = 0;
+    for (const block of blocks('sh', file).filter((block) => !elsewhere(block)).map(filledIn)) {
+      tried += 1;
+      if (startsServer(block)) await stop();
+      const program = start(block);
+      if (startsServer(block)) {
+        await shows(program, block, /^chatroom listening on http:\/\/(127\.0\.0\.1|0\.0\.0\.0):8080$/);
+        server = program;
+      } else if (streams(block)) {
+        await shows(program, block, /^event: chat-room-connected$/);
+        await endGroup(program);
+      } else {
+        assert.equal(await within(program.ended, block), 0, `${block}${program.stderr}`);
+        assert.doesNotMatch(program.stdout, /"error":/, block);
+      }
+      await checks.find(([text]) => block.includes(text))?.[1]({ t, shell, start, stop });
     }
+    assert.ok(tried >= 8, `${tried} blocks`);
+    assert.equal(await shell.run(`git -c safe.directory='*' -C ${checkout} status --porcelain`), '', 'what the commands create is in .gitignore');
+  });
+}
+
+/** What must be true after a block that contains a text. */
+const checks = [
+  ['--data restored', async ({ shell }) => assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/)],
+  ['systemctl reload caddy', async ({ t, shell }) => {
+    const caddy = launch(shell.command, [...shell.args, 'caddy', 'run', '--config', '/etc/caddy/Caddyfile'], { env: shell.env });
+    t.after(() => caddy.kill('SIGKILL'));
+    const page = await until(() => shell.run(`curl -skS https://${host}/`), 'Caddy');
+    assert.match(page, /<!doctype html>/i);
+    await caddy.kill('SIGKILL');
+  }],
+  ['--trusted-proxy', ({ shell }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8080/chat?name=bot'`)],
+  ['systemctl enable --now chatroom', async ({ shell, start, stop }) => {
+    const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
+    assert.equal(verified, '');
+    await stop();
+    const unit = await shell.run('cat /etc/systemd/system/chatroom.service');
+    const [, command] = unit.match(/^ExecStart=(.*)$/m);
+    const service = start(command.replaceAll('%S', '/var/lib'));
+    await shows(service, command, /^chatroom listening on http:\/\/127\.0\.0\.1:8080$/);
+    await shell.run(`curl -sSf -H 'Host: ${host}' localhost:8080/rooms`);
+    await endGroup(service);
+  }],
+];
+
+test('the README proxies as the guide does', () => {
+  const caddy = block('caddy', '127.0.0.1:8080 {', 'src/guide/operating.md');
+  assert.ok(block('sh', 'systemctl reload caddy', 'README.md').includes(caddy));
+});
+
+test('the figures are made by commands that run', async () => {
+  const commands = blocks('console', 'src/guide/figures.md').flatMap((block) => [...block.matchAll(/^\$ (.*)$/gm)].map(([, command]) => command));
+  const small = ['--rounds', '1', '--clients', '20', '--messages', '20'];
+  assert.ok(commands.length > 5);
+  for (const command of commands) {
+    const [program, ...args] = command.split(' ');
+    assert.equal(program, 'cargo', command);
+    const { code, stdout, stderr } = await run('cargo', [...args, ...small], { cwd: root, patience: 600_000 });
+    assert.equal(code, 0, `${command}: ${stderr}`);
+    assert.match(stdout, /^\| /m, command);
   }
-  assert.ok(tried.length >= 10 && tried.some(startsServer) && tried.some(streams), `${tried.length} blocks`);
 });
 
-test('what it links to and shows is there', () => {
-  const links = [...readme.matchAll(/\]\(([^)#]+)\)/g)].map(([, link]) => link).filter((link) => !link.includes('://'));
-  const named = [...readme.matchAll(/`((?:tests|src|www)\/[\w./-]+)`/g)].map(([, file]) => file);
-  assert.ok(links.length > 1);
-  for (const file of [...links, ...named]) assert.ok(existsSync(path.join(root, file)), file);
-  const headings = [...readme.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase().replaceAll(' ', '-').replaceAll(/[^\w-]/g, ''));
-  for (const [, anchor] of readme.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.includes(anchor), anchor);
+test('each threat has a test, which exists', () => {
+  const rows = table('Threats', 'src/guide/security.md');
+  assert.ok(rows.length > 20);
+  for (const [threat, , shownBy] of rows) {
+    const spans = [...shownBy.matchAll(/`([^`]+)`/g)].map(([, span]) => span);
+    const isFile = (span) => /^(src|tests)\//.test(span);
+    let source;
+    for (const span of spans) {
+      if (isFile(span)) source = readFileSync(path.join(root, span), 'utf8');
+      else assert.ok(source.includes(`fn ${span}(`) || source.includes(`test('${span}`), `${span}, for: ${threat}`);
+    }
+    assert.ok(spans.some((span) => !isFile(span)), threat);
+  }
 });
 
-/** The project's files as they are now, in a folder of their own, with its dependencies already built. */
+test('what the pages link to and name is there', () => {
+  for (const [file, text] of Object.entries(pages)) {
+    const prose = text.replaceAll(/^( *)```[\s\S]*?^\1```$/gm, '');
+    const links = [...prose.matchAll(/\]\(([^)#]+)\)|^\[\w+\]: (.*)$/gm)].map(([, inline, definition]) => inline ?? definition).filter((link) => !link.includes('://'));
+    for (const link of links) assert.ok(existsSync(path.join(root, path.dirname(file), link)), `${link} in ${file}`);
+    for (const [, named] of prose.matchAll(/`((?:tests|src|www)\/[\w./-]+)`/g)) assert.ok(existsSync(path.join(root, named)), `${named} in ${file}`);
+    const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase().replaceAll(' ', '-').replaceAll(/[^\w-]/g, ''));
+    for (const [, anchor] of prose.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.includes(anchor), `${anchor} in ${file}`);
+  }
+  const lines = pages['README.md'].split('\n').length;
+  assert.ok(lines < 200, `the README has ${lines} lines`);
+});
+
+/** The project's files as they are now, committed in a folder of their own, with its dependencies already built. */
 async function freshCopy(t) {
   const folder = scratch(t);
   const { code, stdout, stderr } = await run('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root });
@@ -57,20 +126,36 @@ async function freshCopy(t) {
     mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
     cpSync(path.join(root, file), path.join(folder, file));
   }
+  const identity = ['-c', 'user.name=test', '-c', 'user.email=test@localhost'];
+  for (const args of [['init', '-q'], ['add', '-A'], [...identity, 'commit', '-qm', 'as it is now']]) {
+    assert.equal((await run('git', args, { cwd: folder })).code, 0, args.join(' '));
+  }
   cpSync(path.join(target, 'release'), path.join(folder, 'target/release'), { recursive: true, preserveTimestamps: true });
   return folder;
 }
 
-/** A loopback network of its own, where port 8080 is free whatever else runs on this machine. */
-async function ownNetwork(t) {
-  const ways = [['--map-root-user', '--net'], ['--net']];
-  for (const way of ways) {
-    const holder = launch('unshare', [...way, 'sh', '-c', 'ip link set lo up && echo ready && exec sleep 1800']);
+/**
+ * A machine of its own, as far as these commands can tell: a loopback network in which port 8080 is free, and copies of the folders in which they
+ * install. There, everybody is root, and systemd is told but does nothing.
+ */
+async function ownMachine(t) {
+  const folder = scratch(t);
+  const programs = path.join(folder, 'bin');
+  mkdirSync(programs);
+  writeFileSync(path.join(programs, 'sudo'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });
+  writeFileSync(path.join(programs, 'systemctl'), '#!/bin/sh\necho "systemctl $*"\n', { mode: 0o755 });
+  const disk = path.join(folder, 'disk');
+  mkdirSync(disk);
+  const prepare = `mount -t tmpfs none ${disk} && cd ${disk} && for place in etc usr/local var/lib; do
+    mkdir -p $place/new $place/work && mount -t overlay -o lowerdir=/$place,upperdir=$place/new,workdir=$place/work none /$place || exit 1
+    done && ip link set lo up && echo ready && exec sleep 1800`;
+  for (const way of [['--map-root-user', '--net', '--mount'], ['--net', '--mount']]) {
+    const holder = launch('unshare', [...way, 'bash', '-c', prepare]);
     t.after(() => holder.kill('SIGKILL'));
-    if ((await within(holder.lines.next(), 'a network')) !== 'ready') continue;
+    if ((await within(holder.lines.next(), 'a machine')) !== 'ready') continue;
     const command = 'nsenter';
-    const args = ['--target', `${holder.child.pid}`, '--net', ...(way.length > 1 ? ['--user', '--preserve-credentials'] : [])];
-    const env = { ...process.env };
+    const args = ['--target', `${holder.child.pid}`, '--net', '--mount', ...(way.length > 2 ? ['--user', '--preserve-credentials'] : [])];
+    const env = { ...process.env, PATH: `${programs}:${process.env.PATH}` };
     for (const name of Object.keys(env)) if (/^(CARGO_TARGET_DIR$|CHATROOM_|NODE_TEST)/.test(name)) delete env[name];
     return {
       command, args, env,
@@ -81,7 +166,7 @@ async function ownNetwork(t) {
       },
     };
   }
-  throw new Error('this test needs a network namespace (unshare --net), which may not be made here');
+  throw new Error('this test needs namespaces of its own (unshare --net --mount), which may not be made here');
 }
 
 /** Waits for a line of output, which a build may precede. */

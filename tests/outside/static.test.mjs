@@ -1,4 +1,4 @@
-// The static binary, built as the README says: in an otherwise empty root folder, as the Containerfile starts it, and in little memory.
+// The static binary, built as the guide says: in an otherwise empty root folder, as the Containerfile starts it, and in little memory.
 import test, { before } from 'node:test';
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';

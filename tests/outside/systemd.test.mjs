@@ -1,18 +1,24 @@
-// The README's systemd unit: systemd's own tools accept it, and the server makes no system call that it forbids.
+// The guide's systemd unit: systemd's own tools accept it, and the server makes no system call that it forbids.
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { binary, openStream, post, request, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
-const unit = block('ini', '[Service]');
+const unit = block('ini', '[Unit]');
+const passwords = block('ini', 'LoadCredential');
 const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
 
 test('systemd understands it, and finds little exposed', async (t) => {
   const file = path.join(scratch(t), 'chatroom.service');
+  const more = `${file}.d`;
   writeFileSync(file, unit.replace('/usr/local/bin/chatroom', binary));
-  assert.deepEqual(await run('systemd-analyze', ['verify', '--man=no', file]), { code: 0, stdout: '', stderr: '' });
+  const verify = () => run('systemd-analyze', ['verify', '--man=no', file]);
+  assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
+  mkdirSync(more);
+  writeFileSync(path.join(more, 'passwords.conf'), passwords);
+  assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
   const { stdout } = await run('systemd-analyze', ['security', '--offline=true', '--no-pager', file]);
   const exposure = Number(stdout.match(/Overall exposure level for chatroom\.service: ([\d.]+)/)[1]);
   assert.ok(exposure < 2, stdout);
@@ -21,10 +27,22 @@ test('systemd understands it, and finds little exposed', async (t) => {
 test('the server starts with its options', async (t) => {
   const [, ...options] = settings.ExecStart.split(' ');
   const folder = scratch(t);
-  const server = await startServer(t, options.map((option) => option.replace('/var/lib/chatroom', folder)));
+  const server = await startServer(t, options.map((option) => option.replace('%S/chatroom', folder)));
   assert.equal((await request(`${server.url}/rooms`)).status, 200);
   assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'chat.example.org' } })).status, 200);
   assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'elsewhere.example' } })).status, 403);
+});
+
+test('the server reads its passwords from credentials, without a warning', async (t) => {
+  const folder = scratch(t);
+  const names = [...passwords.matchAll(/^LoadCredential=([\w-]+):\/etc\/chatroom\/\1$/gm)].map(([, name]) => name);
+  for (const name of names) writeFileSync(path.join(folder, name), `${name}-1234\n`, { mode: 0o400 });
+  const env = Object.fromEntries([...passwords.matchAll(/^Environment=(\w+)=%d\/(.*)$/gm)].map(([, name, file]) => [name, path.join(folder, file)]));
+  assert.deepEqual([names.length, Object.keys(env).length], [2, 2]);
+  const server = await startServer(t, [], { env: { ...process.env, ...env } });
+  const as = async (password) => (await request(`${server.url}/bans`, { headers: { Authorization: `Basic ${btoa(`me:${password}`)}` } })).status;
+  assert.deepEqual([await as('password-1234'), await as('moderator-password-1234'), await as('nothing')], [403, 200, 401]);
+  assert.doesNotMatch(server.stderr, /warning/);
 });
 
 test('the server does nothing that it forbids', async (t) => {

@@ -90,8 +90,9 @@ fn retains_no_more_than_its_limits() {
 #[test]
 fn evicts_by_age() {
     let mut history = history(&limits(9, usize::MAX), 5);
-    assert!(!history.evict_before(id(1).milliseconds));
-    assert!(history.evict_before(id(3).milliseconds));
+    history.evict_before(id(1).milliseconds);
+    assert_eq!(retained(&history).len(), 5);
+    history.evict_before(id(3).milliseconds);
     assert_eq!(retained(&history), [id(3), id(4), id(5)]);
     assert_eq!(history.evicted_up_to(), id(2));
 }

@@ -1,8 +1,20 @@
-//! The store that keeps entries in a file.
+//! The store that keeps entries in a file: `messages.jsonl` in the data folder, one line for each.
+//!
+//! One task owns the file ([`writer`]): posts queue to it, and it stores all that wait at once. A
+//! file that has outgrown the rooms is written anew while posts go on ([`rewrite`]).
+
+mod file;
+mod line;
+mod load;
+mod rewrite;
+mod writer;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -11,6 +23,14 @@ use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
+use file::JournalFile;
+use line::Record;
+use rewrite::Rewrite;
+use writer::Writer;
+
+/// Posts that wait for the writer at most; others wait to be queued. It bounds the memory of a
+/// burst (each holds one text) and the size of one write.
+const QUEUED_POSTS: usize = 1_024;
 
 /// When a message counts as stored.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -27,25 +47,149 @@ pub enum Fsync {
 
 /// The journal, as posts see it.
 pub(crate) struct Journal {
-    hub: Arc<Hub>,
+    requests: mpsc::Sender<Request>,
+    status: Arc<Status>,
 }
 
+/// What posts and the writer tell each other beside the queue.
+#[derive(Default)]
+struct Status {
+    closing: AtomicBool,
+    /// What is on the disk is not known: a sync failed, the file may end in a piece of a line, or it
+    /// is gone. Every post is refused until the server is started again.
+    failed: AtomicBool,
+    /// The file has texts that must leave it; see [`rewrite`].
+    must_shorten: AtomicBool,
+}
+
+/// What the writer is asked.
+enum Request {
+    Append(Post),
+    /// Store what is queued, and end; the sender is dropped then.
+    Close(oneshot::Sender<()>),
+}
+
+/// A draft on its way to its room.
+struct Post {
+    room: RoomName,
+    draft: Draft,
+    answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<Committed, Refusal>>;
+
 impl Journal {
+    /// Opens the journal in `folder` and restores the rooms of `hub` from it. Needs a runtime.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or the journal cannot be read; the error says what to do.
     pub(crate) fn open(
-        _folder: &Path,
-        _fsync: Fsync,
+        folder: &Path,
+        fsync: Fsync,
         hub: Arc<Hub>,
-        _counters: Arc<Counters>,
-        _report: Reporter,
+        counters: Arc<Counters>,
+        report: Reporter,
     ) -> io::Result<Journal> {
-        Ok(Journal { hub })
+        let status = Arc::new(Status::default());
+        let (mut messages, mut oldest) = (0, None);
+        let restore = |record| match record {
+            Record::Entry { room, entry, after } => {
+                oldest.get_or_insert(entry.id);
+                match entry.removes {
+                    None => messages += 1,
+                    // The removed text may still be in the file.
+                    Some(_) => status.force_rewrite(),
+                }
+                hub.restore(&room, entry, after);
+            }
+            Record::EvictedUpTo(id) => hub.restore_forgotten(id),
+        };
+        let (file, torn_bytes) = JournalFile::open(
+            folder,
+            restore,
+            fsync,
+            status.clone(),
+            counters,
+            report.clone(),
+        )?;
+        let (folder, bytes) = (folder.display(), file.bytes);
+        report.info(format_args!(
+            "journal in {folder}: {messages} messages, {bytes} bytes"
+        ));
+        if torn_bytes > 0 {
+            report.error(format_args!(
+                "journal in {folder}: cut off a torn last line of {torn_bytes} bytes"
+            ));
+        }
+        let rewrite = Rewrite::new(hub.clone(), status.clone(), report, oldest);
+        let (requests, queue) = mpsc::channel(QUEUED_POSTS);
+        let writer = Writer {
+            hub,
+            status: status.clone(),
+            queue,
+            deferred: Vec::new(),
+            closing: Vec::new(),
+        };
+        tokio::spawn(writer.run(file, rewrite));
+        Ok(Journal { requests, status })
     }
+
+    /// Commits a draft. When this returns, the entry counts as stored.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
-        self.hub.commit(room, draft)
+        let (answer, answered) = oneshot::channel();
+        let room = room.clone();
+        let post = Request::Append(Post {
+            room,
+            draft,
+            answer,
+        });
+        // An error means that there is no writer any more.
+        if self.requests.send(post).await.is_ok()
+            && let Ok(committed) = answered.await
+        {
+            return committed;
+        }
+        Err(if self.is_closing() {
+            Refusal::Draining
+        } else {
+            Refusal::StorageFailed
+        })
     }
-    pub(crate) fn shorten(&self) {}
-    pub(crate) async fn close(&self) {}
+
+    /// Whether every post is refused until the server is started again.
     pub(crate) fn has_failed(&self) -> bool {
-        false
+        self.status.has_failed() || (self.requests.is_closed() && !self.is_closing())
+    }
+
+    /// Removes from the file what the rooms have forgotten, soon.
+    pub(crate) fn shorten(&self) {
+        self.status.force_rewrite();
+    }
+
+    /// Commits what is queued and makes it durable. Later posts are refused.
+    pub(crate) async fn close(&self) {
+        self.status.closing.store(true, Ordering::Relaxed);
+        let (done, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(done)).await.is_ok() {
+            // An error means that the writer has ended, which is what was asked for.
+            let _ = closed.await;
+        }
+    }
+
+    fn is_closing(&self) -> bool {
+        self.status.closing.load(Ordering::Relaxed)
     }
 }
+
+impl Status {
+    fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn force_rewrite(&self) {
+        self.must_shorten.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisResult, Value};
+use redis::{Pipeline, RedisResult};
 
 use super::super::bans;
 use super::super::standing::Change;
@@ -41,10 +41,13 @@ impl Shared {
         all.arg("kind").arg("standing");
         loop {
             // To repeat a change changes nothing more; the link paces the attempts.
-            let answer: RedisResult<(Value, String)> = self.link.pipeline(&all).await;
-            if let Ok((_, id)) = answer {
+            let answer: RedisResult<(u64, String)> = self.link.pipeline(&all).await;
+            if let Ok((changed, id)) = answer {
                 let id = id.parse().map_err(|_| Refusal::StoreUnreachable)?;
                 self.published(id).await;
+                if changed == 0 && matches!(change, Change::Lift(_)) {
+                    return Err(Refusal::NotFound);
+                }
                 return Ok(());
             }
         }

@@ -300,3 +300,58 @@ async fn forgotten_rooms_do_not_return() {
     assert!(id_of(&say(server.address(), "goes", "a", "again").await) > position);
     assert_eq!(back.message().await.text(), "again");
 }
+
+/// Makes the name of the new file unusable: a folder that is not empty cannot be removed as a file.
+fn obstruct(folder: &Path) -> PathBuf {
+    let obstacle = folder.join("messages.jsonl.new");
+    std::fs::create_dir_all(obstacle.join("in the way")).expect("the folder can be written");
+    obstacle
+}
+
+#[tokio::test]
+async fn a_rewrite_that_cannot_begin_is_not_tried_with_every_post() {
+    let folder = Folder::new();
+    outgrown(folder.path()).await;
+    let history = format!("--history={HISTORY}");
+    let server = Process::start(&["--data", folder.as_str(), &history, "--message-rate=0"]).await;
+    obstruct(folder.path());
+    for n in 0..150 {
+        say(server.address(), "lobby", "a", &format!("more {n}")).await;
+    }
+    eventually("it is said", async || {
+        server.stderr().contains("cannot rewrite")
+    })
+    .await;
+    let told = server.stderr().matches("cannot rewrite").count();
+    assert!(told <= 2, "{told} times");
+}
+
+/// A room's low-water mark outlives its messages, so nobody takes an old position for the present.
+#[tokio::test]
+async fn the_low_water_mark_of_a_room_without_messages_survives_a_rewrite() {
+    let folder = Folder::new();
+    outgrown(folder.path()).await;
+    let last = id_of(lines(folder.path()).last().expect("messages"));
+    let tiny = || kept(folder.path()).history_bytes(2_000);
+    let server = Server::with(|_| tiny()).await;
+    rewritten(&server).await;
+    server.stop().await;
+    assert!(content(folder.path()).len() < LONG, "nothing is retained");
+
+    let clock = ManualClock::at(5);
+    let server = Server::with(|_| tiny().clock(clock.clone())).await;
+    let posted = id_of(&say(server.address(), "lobby", "a", "next").await);
+    assert!(posted > last, "{posted} was given again after {last}");
+    for (position, missed) in [(last, false), ("7-0".parse().expect("an id"), true)] {
+        let request = Request::get("/chat").header("Last-Event-ID", position.to_string());
+        let mut stream = EventStream::request(server.address(), request).await;
+        stream.telling().await;
+        let mut event = stream.telling().await;
+        assert_eq!(event.is("messages-missed"), missed, "position {position}");
+        if missed {
+            assert_eq!(event.json()["reason"], "expired");
+            event = stream.telling().await;
+        }
+        assert_eq!(event.text(), "next");
+    }
+}

@@ -1,12 +1,13 @@
 //! A disk that is full or fails: a message is kept or refused, never half of it, and streams stay.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::process::Command;
 
 use super::{held, lines, texts, with_mounts};
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Response, eventually, get, within,
+    Client, EventStream, Folder, Process, Request, Response, eventually, figure, get, within,
 };
 
 /// A text longer than a page of memory, so that a write may end in the middle of it.
@@ -148,6 +149,7 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
     stream.telling().await;
     let mut client = Client::connect(address).await;
     post(&mut client, "kept").await.expect(201, "");
+    assert_eq!(figure(address, "chatroom_store_up").await, 1);
     for _ in 0..3 {
         post(&mut client, "lost")
             .await
@@ -161,7 +163,9 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
         server.stderr()
     );
     assert_eq!(stream.message().await.text(), "kept");
-    get(address, "/healthz").await.expect(200, "");
+    let health = get(address, "/healthz").await.expect(503, "");
+    assert_eq!(health.text(), r#"{"status":"storage-failed"}"#);
+    assert_eq!(figure(address, "chatroom_store_up").await, 0);
     server.signal("TERM").await;
     // Between what was kept and the goodbye, nothing came.
     assert_eq!(stream.telling().await.event, "server-closing");
@@ -193,4 +197,56 @@ async fn a_sync_that_fails_later_refuses_what_comes_after() {
     within("the exit", server.exited()).await;
     assert_eq!(syncs(&log), 1, "no sync after the one that failed");
     assert_eq!(texts(&lines(&folder.path().join("data"))), ["taken"]);
+}
+
+/// What an operator may do to a journal while its server runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_deleted_truncated_or_replaced_is_noticed_within_a_second() {
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed); 4] = [
+        ("deleted", |path| {
+            std::fs::remove_file(path).expect("it is there")
+        }),
+        ("truncated", |path| {
+            let open = std::fs::OpenOptions::new().write(true).open(path);
+            open.and_then(|file| file.set_len(0)).expect("it is there");
+        }),
+        ("replaced", |path| {
+            let copy = path.with_extension("copy");
+            std::fs::copy(path, &copy).expect("it can be read");
+            std::fs::rename(copy, path).expect("it can be replaced");
+        }),
+        ("deleted with its folder", |path| {
+            let folder = path.parent().expect("a folder");
+            std::fs::remove_dir_all(folder).expect("it is there");
+        }),
+    ];
+    for (what, deed) in deeds {
+        for idle in [true, false] {
+            let folder = Folder::new();
+            let data = folder.path().join("data");
+            let server = Process::start(&["--data", data.to_str().expect("UTF-8")]).await;
+            let mut client = Client::connect(server.address()).await;
+            post(&mut client, "kept").await.expect(201, "");
+            let journal = data.join("messages.jsonl");
+            deed(&journal);
+            let said = "was deleted, truncated or replaced";
+            if idle {
+                let began = std::time::Instant::now();
+                eventually("it is said", async || server.stderr().contains(said)).await;
+                let took = began.elapsed();
+                assert!(took < Duration::from_millis(1_500), "{what}: {took:?}");
+            }
+            for _ in 0..2 {
+                post(&mut client, "refused")
+                    .await
+                    .expect(503, "storage-failed");
+            }
+            eventually("it is said", async || server.stderr().contains(said)).await;
+            assert_eq!(server.stderr().matches(said).count(), 1, "{what}");
+            if let Ok(left) = std::fs::read(&journal) {
+                assert!(!left.windows(7).any(|text| text == b"refused"), "{what}");
+            }
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Messages survive a restart, a kill and a full disk; and the journal never lies about what it
 //! kept.
 
+mod beside;
 mod compaction;
 mod disk;
 mod kill;
 mod locking;
 mod recovery;
+mod removal;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

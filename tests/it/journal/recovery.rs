@@ -99,7 +99,8 @@ async fn a_journal_torn_at_any_byte_of_its_last_two_lines_opens_and_goes_on() {
     let folder = Folder::new();
     for cut in ends[1]..=whole.len() {
         std::fs::write(file(folder.path()), &whole[..cut]).expect("the folder can be written");
-        let kept_lines = ends.iter().filter(|end| **end <= cut).count();
+        // A line that lacks only its line break is complete.
+        let kept_lines = ends.iter().filter(|end| **end <= cut + 1).count();
         let mut expected = TEXTS[..kept_lines].to_vec();
         let server = Server::with(|_| kept(folder.path())).await;
         assert_eq!(
@@ -125,6 +126,104 @@ async fn a_journal_torn_at_any_byte_of_its_last_two_lines_opens_and_goes_on() {
             );
         }
     }
+}
+
+/// A power cut can leave the end of the last block unwritten.
+#[tokio::test]
+async fn a_torn_line_may_be_followed_by_nuls() {
+    let built = Folder::new();
+    build(built.path()).await;
+    let whole = content(built.path());
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .expect("a line")
+        + 1;
+    let folder = Folder::new();
+    for cut in (last..last + 9).chain([whole.len() - 2, whole.len() - 1]) {
+        let torn = [&whole[..cut], &[0; 100]].concat();
+        std::fs::write(file(folder.path()), torn).expect("the folder can be written");
+        let complete = cut == whole.len() - 1;
+        let expected = &TEXTS[..TEXTS.len() - usize::from(!complete)];
+        let held = reopened(folder.path(), "next").await;
+        assert_eq!(texts(&held), [expected, &["next"]].concat(), "cut at {cut}");
+    }
+    for nuls in [1, 100] {
+        std::fs::write(file(folder.path()), vec![0; nuls]).expect("the folder can be written");
+        assert_eq!(texts(&reopened(folder.path(), "next").await), ["next"]);
+    }
+}
+
+/// NULs before whole lines are damage, for those lines were stored.
+#[tokio::test]
+async fn nuls_before_whole_lines_are_damage() {
+    let folder = Folder::new();
+    build(folder.path()).await;
+    let mut damaged = content(folder.path());
+    damaged[..10].fill(0);
+    let refused = refused(folder.path(), &damaged);
+    assert!(
+        refused.contains("line 1, byte offset 0, is damaged"),
+        "{refused}"
+    );
+}
+
+/// Writes a journal that is refused, and returns the refusal.
+fn refused(folder: &Path, damaged: &[u8]) -> String {
+    std::fs::write(file(folder), damaged).expect("the folder can be written");
+    let refused = kept(folder).build().err().expect("damage is refused");
+    assert!(content(folder) == damaged, "the journal was changed");
+    refused.to_string()
+}
+
+#[tokio::test]
+async fn garbage_beside_good_lines_is_damage() {
+    let folder = Folder::new();
+    build(folder.path()).await;
+    let whole = content(folder.path());
+    let after = [&whole[..], b"SQLite format 3\n"].concat();
+    let at_the_end = [&whole[..], b"garbage"].concat();
+    for (damaged, line) in [
+        (after, 5),
+        (at_the_end, 5),
+        ([b"x\n", &whole[..]].concat(), 1),
+    ] {
+        let refused = refused(folder.path(), &damaged);
+        let advice = format!("delete that line (sed -i '{line}d' ");
+        assert!(refused.contains("is damaged"), "{refused}");
+        assert!(refused.contains(&advice), "{refused}");
+    }
+    let newer = [&whole[..], b"{\"v\":2,\"eventId\":\"1-0\"}\n"].concat();
+    let refused = refused(folder.path(), &newer);
+    assert!(refused.contains("not written by this version"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_wide_damaged_patch_is_told_as_one_range_and_its_repair_works() {
+    let folder = Folder::new();
+    let path = folder.path().join("it's here");
+    build(&path).await;
+    let mut damaged = content(&path);
+    let ends: Vec<usize> = (0..damaged.len())
+        .filter(|at| damaged[*at] == b'\n')
+        .collect();
+    for at in [ends[0] + 1, ends[1] + 20] {
+        damaged[at] ^= 1;
+    }
+    let refused = refused(&path, &damaged);
+    let place = format!(
+        "lines 2 to 3, from byte offset {}, are damaged",
+        ends[0] + 1
+    );
+    assert!(refused.contains(&place), "{refused}");
+    let (_, advice) = refused.split_once("delete those lines (").expect("advice");
+    let (command, _) = advice.split_once(") and with them").expect("a command");
+    let repaired = std::process::Command::new("sh")
+        .args(["-c", command])
+        .status();
+    assert!(repaired.expect("sh is needed").success(), "{command}");
+    let held = reopened(&path, "next").await;
+    assert_eq!(texts(&held), [TEXTS[0], TEXTS[3], "next"]);
 }
 
 #[tokio::test]
@@ -189,10 +288,8 @@ async fn the_advised_repair_of_a_damaged_line_costs_one_message() {
     let ended = Process::run(&["--listen=127.0.0.1:0", "--data", folder.as_str()], &[]).await;
     assert_eq!(ended.status.code(), Some(1));
     let (_, advice) = ended.stderr.split_once("sed -i '3d' ").expect("the advice");
-    assert!(
-        advice.starts_with(file(folder.path()).to_str().expect("UTF-8")),
-        "{advice}"
-    );
+    let path = format!("'{}'", file(folder.path()).display());
+    assert!(advice.starts_with(&path), "{advice}");
     let repaired: String = text
         .split_inclusive('\n')
         .filter(|line| !line.contains("third"))

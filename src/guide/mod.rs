@@ -1,0 +1,45 @@
+//! How to use, run and read the server. The same pages are in `src/guide` of the repository.
+//!
+//! - [`http`]: the HTTP interface, for writing clients and bots.
+//! - [`operating`]: options, proxies, systemd, logs, backup, memory.
+//! - [`security`]: whom the server trusts with what, and the threats that its tests cover.
+//! - [`servers`]: several servers that are one chat.
+//! - [`figures`]: what has been measured, and by which command.
+//! - [`tour`]: a tour of the code.
+
+/// The pages as targets of links between them. In the repository, where the pages are read as they
+/// are, the definitions at their ends lead to the files; here the first definition counts.
+macro_rules! pages {
+    () => {
+        "[http]: crate::guide::http\n\
+         [operating]: crate::guide::operating\n\
+         [security]: crate::guide::security\n\
+         [servers]: crate::guide::servers\n\
+         [figures]: crate::guide::figures\n\
+         [tour]: crate::guide::tour\n\n"
+    };
+}
+
+#[doc = pages!()]
+#[doc = include_str!("http.md")]
+pub mod http {}
+
+#[doc = pages!()]
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
+#[doc = pages!()]
+#[doc = include_str!("security.md")]
+pub mod security {}
+
+#[doc = pages!()]
+#[doc = include_str!("servers.md")]
+pub mod servers {}
+
+#[doc = pages!()]
+#[doc = include_str!("figures.md")]
+pub mod figures {}
+
+#[doc = pages!()]
+#[doc = include_str!("tour.md")]
+pub mod tour {}

@@ -1,0 +1,281 @@
+//! Bans: who may not take part for a while, and the routes by which moderators see to that.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper::body::Body as HttpBody;
+use hyper::http::request::Parts;
+use hyper::{Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::address::ClientAddress;
+use super::answer;
+use super::body::Body;
+use super::guard::Visitor;
+use super::request::read_object;
+use super::site::Site;
+use crate::refusal::Refusal;
+use crate::rooms::author::Author;
+use crate::rooms::lock;
+use crate::rooms::message::RemovedBy;
+use crate::rooms::names::MemberName;
+use crate::store::bans::Ban;
+use crate::store::standing::{Change, Standing};
+
+/// Authors whose latest name and address are remembered, at most, so that they can be banned with
+/// their address: about two megabytes.
+const MAX_SEEN: usize = 10_000;
+/// How long a ban lasts if the request does not say, and at most, in minutes.
+const DEFAULT_MINUTES: u64 = 24 * 60;
+const MAX_MINUTES: u64 = 365 * 24 * 60;
+
+/// Who is banned, and who was seen where.
+pub(crate) struct Bans {
+    standing: Arc<Standing>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    latest: HashMap<Author, (MemberName, ClientAddress)>,
+    /// Oldest first, to forget them in this order.
+    order: VecDeque<Author>,
+}
+
+/// What a moderator asks for.
+struct Order {
+    author: Author,
+    minutes: u64,
+    with_address: bool,
+    remove_messages: bool,
+}
+
+impl Bans {
+    pub(crate) fn new(standing: Arc<Standing>) -> Bans {
+        Bans {
+            standing,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Moderators, and who is banned.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Remembers where an author was last seen, and under which name.
+    pub(crate) fn note(&self, author: Author, name: &MemberName, address: ClientAddress) {
+        let seen = &mut *lock(&self.seen);
+        if let Some(latest) = seen.latest.get_mut(&author) {
+            *latest = (name.clone(), address);
+            return;
+        }
+        if seen.order.len() >= MAX_SEEN
+            && let Some(oldest) = seen.order.pop_front()
+        {
+            seen.latest.remove(&oldest);
+        }
+        seen.latest.insert(author, (name.clone(), address));
+        seen.order.push_back(author);
+    }
+
+    /// When the last ban that `concerns` picks ends.
+    fn until(&self, now: u64, concerns: impl Fn(&Ban) -> bool) -> Option<u64> {
+        let list = lock(&self.standing.bans);
+        let current = list.iter().filter(|ban| ban.until > now && concerns(ban));
+        current.map(|ban| ban.until).max()
+    }
+}
+
+impl Site {
+    /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
+    pub(crate) fn check_ban(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        let author = visitor.session.map(|session| self.author(session));
+        let of_author = |ban: &Ban| Some(ban.author) == author;
+        let of_address = |ban: &Ban| ban.address == Some(visitor.address.ip());
+        let by_address = self.bans.until(now, of_address);
+        let exempt = by_address.is_some() && self.is_moderator(head, visitor)?;
+        let by_address = by_address.filter(|_| !exempt);
+        match self.bans.until(now, of_author).max(by_address) {
+            None => Ok(()),
+            Some(until) => Err(Refusal::Banned {
+                retry_after: Duration::from_millis(until - now),
+            }),
+        }
+    }
+
+    /// Bans an author until a time, in milliseconds since the Unix epoch; with `with_address` also
+    /// the address at which the author was last seen. `by` is what the log calls the moderator.
+    pub(crate) async fn ban(
+        self: &Arc<Site>,
+        author: Author,
+        until: u64,
+        with_address: bool,
+        by: String,
+    ) -> Result<Ban, Refusal> {
+        let site = self.clone();
+        // In a task of its own: it is carried out, even if the moderator hangs up.
+        let banning =
+            tokio::spawn(async move { site.carry_out(author, until, with_address, &by).await });
+        // It only fails if the runtime is shutting down.
+        banning.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    async fn carry_out(
+        &self,
+        author: Author,
+        until: u64,
+        with_address: bool,
+        by: &str,
+    ) -> Result<Ban, Refusal> {
+        let latest = lock(&self.bans.seen).latest.get(&author).cloned();
+        let last_seen = latest.as_ref().map(|(_, address)| *address);
+        // All clients of a program that tells no addresses have the unspecified one.
+        let address = last_seen.filter(|seen| with_address && !seen.ip().is_unspecified());
+        let proxies = &self.settings.policy.trusted_proxies;
+        if address.is_some_and(|address| proxies.iter().any(|&p| address == p.into())) {
+            return Err(Refusal::BadRequest(
+                "That is the address of a trusted proxy, behind which everybody is: ban the author alone.",
+            ));
+        }
+        let address = address.map(ClientAddress::ip);
+        let ban = Ban {
+            author,
+            name: latest.map(|(name, _)| name.to_string()),
+            until,
+            address,
+        };
+        let now = self.hub.clock().unix_ms();
+        self.change_standing(Change::Ban(ban.clone())).await?;
+        self.expel_banned();
+        let minutes = until.saturating_sub(now).div_ceil(60_000);
+        let last_seen = last_seen.map_or("an unknown address".to_owned(), |at| at.to_string());
+        self.report.info(format_args!(
+            "banned author {author} for {minutes} minutes, last seen at {last_seen}, by {by}"
+        ));
+        Ok(ban)
+    }
+
+    pub(super) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        self.store.change(&self.bans.standing, change, now).await
+    }
+
+    /// Ends the named streams of everybody who is banned.
+    pub(crate) fn expel_banned(&self) {
+        let now = self.hub.clock().unix_ms();
+        let standing = &self.bans.standing;
+        let mut bans = lock(&standing.bans).clone();
+        bans.retain(|ban| ban.until > now);
+        self.hub.expel(|author, address| {
+            bans.iter().any(|ban| {
+                let by_address = ban.address.is_some() && ban.address == address;
+                ban.author == author || (by_address && !standing.is_moderator(author, now))
+            })
+        });
+    }
+
+    /// Ends the streams of those whom another server has banned.
+    pub(crate) fn heed_other_servers(&self) {
+        if self.bans.standing.take_changed() {
+            self.expel_banned();
+        }
+    }
+
+    /// Removes all retained messages of an author.
+    async fn remove_all_of(&self, author: Author, visitor: Visitor) -> Result<(), Refusal> {
+        for (room, message) in self.hub.messages_of(author) {
+            let by = format!("a moderator at {}", visitor.address);
+            match self.remove(&room, message, RemovedBy::Moderator, &by).await {
+                // One that was evicted meanwhile is gone all the same.
+                Ok(_) | Err(Refusal::NoSuchMessage) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lists the bans.
+pub(crate) fn list(site: &Site, head: &Parts, visitor: Visitor) -> Result<Response<Body>, Refusal> {
+    site.require_moderator(head, visitor)?;
+    let now = site.hub.clock().unix_ms();
+    let list = lock(&site.bans.standing.bans);
+    let current = list.iter().filter(|ban| ban.until > now);
+    let bans: Vec<String> = current.map(to_json).collect();
+    let json = format!(r#"{{"bans":[{}]}}"#, bans.join(","));
+    Ok(answer::json(StatusCode::OK, json))
+}
+
+/// Bans an author.
+pub(crate) async fn add<B: HttpBody>(
+    site: &Arc<Site>,
+    head: &Parts,
+    body: B,
+    visitor: Visitor,
+) -> Result<Response<Body>, Refusal> {
+    site.require_moderator(head, visitor)?;
+    let fields = read_object(head, body).await?;
+    let order = order(&fields).ok_or(Refusal::BadRequest(
+        "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",
+    ))?;
+    let author = order.author;
+    if visitor.session.map(|session| site.author(session)) == Some(author) {
+        return Err(Refusal::BadRequest("That is you: ban somebody else."));
+    }
+    let until = site.hub.clock().unix_ms() + order.minutes * 60_000;
+    let by = format!("a moderator at {}", visitor.address);
+    let ban = site.ban(author, until, order.with_address, by).await?;
+    if order.remove_messages {
+        let site = site.clone();
+        // In a task of its own: all of them go, even if the moderator hangs up.
+        let removing = tokio::spawn(async move { site.remove_all_of(author, visitor).await });
+        removing.await.unwrap_or(Err(Refusal::Draining))?;
+    }
+    Ok(answer::json(StatusCode::CREATED, to_json(&ban)))
+}
+
+fn order(fields: &Map<String, Value>) -> Option<Order> {
+    let given = |key| fields.get(key).filter(|value| !value.is_null());
+    let flag = |key, default| given(key).map_or(Some(default), Value::as_bool);
+    let minutes = given("minutes").map_or(Some(DEFAULT_MINUTES), Value::as_u64);
+    Some(Order {
+        author: given("author")?.as_str()?.parse().ok()?,
+        minutes: minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?,
+        with_address: flag("address", true)?,
+        remove_messages: flag("removeMessages", false)?,
+    })
+}
+
+/// Lifts a ban.
+pub(crate) async fn lift(
+    site: &Arc<Site>,
+    head: &Parts,
+    visitor: Visitor,
+    author: &str,
+) -> Result<Response<Body>, Refusal> {
+    site.require_moderator(head, visitor)?;
+    let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
+    let site = site.clone();
+    let lifting = tokio::spawn(async move {
+        site.change_standing(Change::Lift(author)).await?;
+        site.report.info(format_args!(
+            "lifted the ban of author {author}, by a moderator at {}",
+            visitor.address
+        ));
+        Ok(answer::empty(StatusCode::NO_CONTENT))
+    });
+    lifting.await.unwrap_or(Err(Refusal::Draining))
+}
+
+fn to_json(ban: &Ban) -> String {
+    format!(
+        r#"{{"author":"{}","name":{},"until":{},"address":{}}}"#,
+        ban.author,
+        Value::from(ban.name.as_deref()),
+        ban.until,
+        ban.address.is_some()
+    )
+}

@@ -1,0 +1,282 @@
+//! The journal's file: opened by one server at a time, always made of whole lines. All of it may
+//! block.
+
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use std::{fmt, mem};
+
+use super::super::durable::{self, problem};
+use super::line::Record;
+use super::load::load;
+use super::{Fsync, Status};
+use crate::counters::{Counters, count};
+use crate::refusal::Refusal;
+use crate::report::Reporter;
+
+/// The journal itself.
+const FILE: &str = "messages.jsonl";
+/// Its replacement, while that is being written.
+pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
+/// Locked by the server that uses the folder.
+const LOCK_FILE: &str = "lock";
+/// How long a stored entry may wait for its sync under [`Fsync::EverySecond`]: less than the second
+/// that is promised, which leaves the rest to the disk.
+const SYNC_INTERVAL: Duration = Duration::from_millis(800);
+/// How often the file is checked while nothing is stored: it is to be noticed within a second that
+/// somebody has deleted it.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// An open journal that ends with a whole line.
+pub(super) struct JournalFile {
+    pub(super) folder: PathBuf,
+    file: File,
+    pub(super) bytes: u64,
+    fsync: Fsync,
+    sync_due: Option<Instant>,
+    check_due: Instant,
+    /// Whether the disk was full at the last attempt.
+    is_full: bool,
+    status: Arc<Status>,
+    counters: Arc<Counters>,
+    report: Reporter,
+    _lock: FolderLock,
+}
+
+impl JournalFile {
+    /// Opens the journal in `folder`, making both where they are missing, and gives every record to
+    /// `visit` in order. A torn last line is cut off; returns how many bytes that were.
+    ///
+    /// # Errors
+    /// Something else is wrong, and nothing on the disk was changed.
+    pub(super) fn open(
+        folder: &Path,
+        visit: impl FnMut(Record),
+        fsync: Fsync,
+        status: Arc<Status>,
+        counters: Arc<Counters>,
+        report: Reporter,
+    ) -> io::Result<(JournalFile, u64)> {
+        let lock = FolderLock::take(folder)?;
+        let path = folder.join(FILE);
+        let mut file =
+            durable::open(&path).map_err(|e| problem(folder, "cannot open the journal", &e))?;
+        let (mut bytes, lacks_break) = load(&path, &file, visit)?;
+        let torn = file.metadata()?.len() - bytes;
+        if torn > 0 {
+            file.set_len(bytes)?;
+        }
+        if lacks_break {
+            file.write_all(b"\n")?;
+            bytes += 1;
+        }
+        if torn > 0 || lacks_break {
+            file.sync_all()?;
+        }
+        // Left by a server that was killed while it rewrote the journal.
+        match fs::remove_file(folder.join(NEXT_FILE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(problem(folder, "cannot clear the data folder", &error));
+            }
+            _ => durable::sync_folder(folder)?,
+        }
+        counters.journal_bytes.store(bytes, Ordering::Relaxed);
+        let file = JournalFile {
+            folder: folder.to_owned(),
+            file,
+            bytes,
+            fsync,
+            sync_due: None,
+            check_due: Instant::now() + CHECK_INTERVAL,
+            is_full: false,
+            status,
+            counters,
+            report,
+            _lock: lock,
+        };
+        Ok((file, torn))
+    }
+
+    /// When [`JournalFile::store`] has something to do even without lines.
+    pub(super) fn due(&self) -> Instant {
+        let due = self.sync_due.unwrap_or(self.check_due);
+        due.min(self.check_due)
+    }
+
+    /// Checks the file and adds whole lines to it, all or none. Syncs it where that is due.
+    pub(super) fn store(&mut self, lines: &[u8]) -> Result<(), Refusal> {
+        self.check_due = Instant::now() + CHECK_INTERVAL;
+        self.check()?;
+        if self.sync_due.is_some_and(|due| due <= Instant::now()) {
+            self.sync()?;
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.file.write_all(lines) {
+            self.roll_back()?;
+            return Err(self.refusal(&error));
+        }
+        if mem::take(&mut self.is_full) {
+            self.report.info(format_args!(
+                "journal: there is room again, messages are stored"
+            ));
+        }
+        match self.fsync {
+            Fsync::Always => self.sync().inspect_err(|_| {
+                // The posters are told that nothing was stored, so nothing may return at the next
+                // start. An error is the same failure again.
+                let _ = self.roll_back();
+            })?,
+            Fsync::EverySecond => {
+                let due = Instant::now() + SYNC_INTERVAL;
+                self.sync_due.get_or_insert(due);
+            }
+            Fsync::No => {}
+        }
+        self.grown_to(self.bytes + lines.len() as u64);
+        Ok(())
+    }
+
+    /// Checks that the journal's name still means this file, and that it has its length.
+    fn check(&mut self) -> Result<(), Refusal> {
+        if self.status.has_failed() {
+            return Err(Refusal::StorageFailed);
+        }
+        let path = self.folder.join(FILE);
+        let found = self
+            .file
+            .metadata()
+            .and_then(|ours| Ok((ours, fs::metadata(&path)?)));
+        let is_same = found.is_ok_and(|(ours, named)| {
+            (named.dev(), named.ino(), named.len()) == (ours.dev(), ours.ino(), self.bytes)
+        });
+        if is_same {
+            Ok(())
+        } else {
+            let path = path.display();
+            Err(self.fail(format_args!("{path} was deleted, truncated or replaced")))
+        }
+    }
+
+    /// Removes what follows the last line that was stored.
+    fn roll_back(&mut self) -> Result<(), Refusal> {
+        self.file
+            .set_len(self.bytes)
+            .map_err(|error| self.fail(format_args!("cannot roll back: {error}")))
+    }
+
+    fn sync(&mut self) -> Result<(), Refusal> {
+        self.sync_due = None;
+        let began = Instant::now();
+        self.file
+            .sync_data()
+            .map_err(|error| self.fail(format_args!("cannot sync: {error}")))?;
+        let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        count(&self.counters.journal_syncs);
+        let total = &self.counters.journal_sync_nanoseconds;
+        total.fetch_add(took, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn grown_to(&mut self, bytes: u64) {
+        self.bytes = bytes;
+        self.counters.journal_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Why a write was refused after which the file is as it was.
+    fn refusal(&mut self, error: &io::Error) -> Refusal {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+        match error.kind() {
+            StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
+                if !mem::replace(&mut self.is_full, true) {
+                    self.report.error(format_args!(
+                        "journal: no room, messages are refused until there is: {error}"
+                    ));
+                }
+                Refusal::StorageFull
+            }
+            _ => {
+                self.report.error(format_args!(
+                    "journal: cannot write, a message was refused: {error}"
+                ));
+                Refusal::StorageFailed
+            }
+        }
+    }
+
+    /// Notes that the file cannot be relied on any more. Trying again would not tell.
+    fn fail(&self, problem: fmt::Arguments<'_>) -> Refusal {
+        if !self.status.failed.swap(true, Ordering::Relaxed) {
+            self.report.error(format_args!(
+                "journal: {problem}; every message is refused from now on: check the disk, then start the server again"
+            ));
+        }
+        Refusal::StorageFailed
+    }
+
+    /// Puts a successor in this file's place, and adds what was added here after `offset`. If it
+    /// fails, this file stays in use.
+    pub(super) fn replace(&mut self, mut successor: File, offset: u64) -> io::Result<()> {
+        let (began, before) = (Instant::now(), self.bytes);
+        self.check().map_err(io::Error::other)?;
+        self.file.seek(SeekFrom::Start(offset))?;
+        io::copy(&mut (&self.file).take(before - offset), &mut successor)?;
+        successor.sync_all()?;
+        let after = successor.metadata()?.len();
+        fs::rename(self.folder.join(NEXT_FILE), self.folder.join(FILE))?;
+        // From here on the name means the new file, so it is the one to write to, come what may.
+        self.file = successor;
+        self.grown_to(after);
+        durable::sync_folder(&self.folder)?;
+        let ms = began.elapsed().as_millis();
+        self.report.info(format_args!(
+            "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
+        ));
+        Ok(())
+    }
+
+    /// Makes durable what was stored, and closes the file.
+    pub(super) fn close(mut self) {
+        if !self.status.has_failed() {
+            // A failure is reported, and there is nobody left to refuse.
+            let _ = self.sync();
+        }
+    }
+}
+
+/// Keeps other servers out of a data folder.
+struct FolderLock(File);
+
+impl FolderLock {
+    /// Makes the folder if it is missing, and locks it.
+    fn take(folder: &Path) -> io::Result<FolderLock> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|e| problem(folder, "cannot make the data folder", &e))?;
+        let lock = durable::open(&folder.join(LOCK_FILE))
+            .map_err(|e| problem(folder, "cannot write to the data folder", &e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(FolderLock(lock)),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other(format!(
+                "{}: another server uses this data folder",
+                folder.display()
+            ))),
+            Err(TryLockError::Error(e)) => Err(problem(folder, "cannot lock the data folder", &e)),
+        }
+    }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: until a child that this process has just started executes
+        // its program, it shares the lock.
+        let _ = self.0.unlock();
+    }
+}

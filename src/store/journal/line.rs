@@ -1,0 +1,219 @@
+//! The lines of a journal: JSON for people, with a checksum for the server.
+//!
+//! - An entry is the `data` of its event between `after`, the position before it in its room, and
+//!   the idempotency `key` of the message, if there is one:
+//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. The entry of a removal keeps the
+//!   key of the message that it removed.
+//! - `{"v":1,"floor":…,"crc":…}` is a low-water mark: rooms without entries had some up to there.
+
+use serde_json::Value;
+
+use super::super::sealed;
+use crate::rooms::id::EventId;
+use crate::rooms::message::{Entry, Message, RemovedBy};
+use crate::rooms::names::{IdempotencyKey, RoomName};
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Record {
+    Entry {
+        room: RoomName,
+        entry: Entry,
+        after: EventId,
+    },
+    EvictedUpTo(EventId),
+}
+
+/// Why a line cannot be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum BadLine {
+    /// It is one of ours, but for some of its bytes.
+    Damaged,
+    /// It is nothing that this program writes.
+    Garbage,
+    /// Another version has written it.
+    OtherVersion,
+}
+
+/// Appends an entry's line; `after` is the position before it in its room.
+pub(super) fn entry(lines: &mut Vec<u8>, entry: &Entry, after: EventId) {
+    let start = lines.len();
+    lines.extend_from_slice(format!("{{\"v\":1,\"after\":\"{after}\",").as_bytes());
+    let data = entry.frame.data();
+    // A JSON object, of which the braces are left out.
+    lines.extend_from_slice(&data[1..data.len() - 1]);
+    if let Some(key) = &entry.key {
+        lines.extend_from_slice(format!(",\"key\":{}", Value::from(key.as_str())).as_bytes());
+    }
+    sealed::seal(lines, start);
+}
+
+/// Appends the line of a low-water mark.
+pub(super) fn evicted_up_to(lines: &mut Vec<u8>, id: EventId) {
+    let start = lines.len();
+    lines.extend_from_slice(format!("{{\"v\":1,\"floor\":\"{id}\"").as_bytes());
+    sealed::seal(lines, start);
+}
+
+/// Reads a line, given without its line break.
+pub(super) fn read(line: &[u8]) -> Result<Record, BadLine> {
+    if let Some(json) = sealed::open(line) {
+        return record(&json).ok_or(BadLine::Damaged);
+    }
+    let json: Value = serde_json::from_slice(line).unwrap_or_default();
+    Err(match json.get("v").map(|version| version == 1) {
+        Some(false) => BadLine::OtherVersion,
+        Some(true) => BadLine::Damaged,
+        None if may_be_torn(line) => BadLine::Damaged,
+        None => BadLine::Garbage,
+    })
+}
+
+/// Whether this may be what a crash has left of a line: its beginning, or nothing.
+pub(super) fn may_be_torn(line: &[u8]) -> bool {
+    line.starts_with(sealed::START) || sealed::START.starts_with(without_nuls(line))
+}
+
+/// A line without the NULs behind it, which a power cut can leave in a block that was not written.
+pub(super) fn without_nuls(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|byte| *byte != 0);
+    &line[..end.map_or(0, |last| last + 1)]
+}
+
+fn record(json: &Value) -> Option<Record> {
+    let text = |key: &str| json.get(key)?.as_str();
+    let id = |key: &str| text(key)?.parse().ok();
+    if json.get("floor").is_some() {
+        return Some(Record::EvictedUpTo(id("floor")?));
+    }
+    let key = match json.get("key") {
+        Some(key) => Some(IdempotencyKey::parse(key.as_str()?).ok()?),
+        None => None,
+    };
+    let (room, entry) = if json.get("removed").is_some() {
+        let room = RoomName::parse(text("room")?).ok()?;
+        let by = RemovedBy::parse(text("by")?)?;
+        let sent_at = json.get("sentAt")?.as_u64()?;
+        let entry = Entry::removal(&room, id("eventId")?, id("removed")?, by, sent_at);
+        (room, Entry { key, ..entry })
+    } else {
+        let message = Message::from_json(json)?;
+        let entry = Entry::message(&message, key);
+        (message.room, entry)
+    };
+    let after = id("after")?;
+    Some(Record::Entry { room, entry, after })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rooms::names::{MemberName, MessageText};
+
+    fn said() -> Message {
+        Message {
+            id: id("7-1"),
+            room: RoomName::parse("lobby").expect("a room"),
+            name: MemberName::parse("alice").expect("a name"),
+            author: "0123456789abcdef".parse().ok(),
+            member: true,
+            text: MessageText::parse("hi\n{\"crc\":", 20).expect("a text"),
+            sent_at: 8,
+        }
+    }
+
+    fn id(text: &str) -> EventId {
+        text.parse().expect("an id")
+    }
+
+    fn key() -> Option<IdempotencyKey> {
+        IdempotencyKey::parse("\"k").ok()
+    }
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut lines = Vec::new();
+        write(&mut lines);
+        let mut line = String::from_utf8(lines).expect("UTF-8");
+        assert_eq!(line.pop(), Some('\n'));
+        assert!(!line.contains('\n'), "{line}");
+        line
+    }
+
+    fn assert_entry(line: &str, expected: &Entry, after: EventId) {
+        match read(line.as_bytes()) {
+            Ok(Record::Entry {
+                room,
+                entry,
+                after: read_after,
+            }) => {
+                assert_eq!((room, read_after), (said().room, after));
+                assert_eq!(entry.frame.bytes(), expected.frame.bytes());
+                assert_eq!((entry.id, &entry.key), (expected.id, &expected.key));
+                assert_eq!(entry.author, expected.author);
+                assert_eq!(entry.removes, expected.removes);
+            }
+            other => panic!("{other:?} from {line}"),
+        }
+    }
+
+    #[test]
+    fn lines_come_back() {
+        let by = RemovedBy::Moderator;
+        for key in [key(), None] {
+            let removal = Entry::removal(&said().room, id("9-0"), id("7-1"), by, 9);
+            let removal = Entry {
+                key: key.clone(),
+                ..removal
+            };
+            for one in [Entry::message(&said(), key), removal] {
+                let line = written(|lines| entry(lines, &one, id("6-0")));
+                assert_entry(&line, &one, id("6-0"));
+            }
+        }
+        let mark = written(|lines| evicted_up_to(lines, id("7-1")));
+        assert!(
+            matches!(read(mark.as_bytes()), Ok(Record::EvictedUpTo(mark)) if mark == id("7-1"))
+        );
+    }
+
+    #[test]
+    fn an_entry_byte_for_byte() {
+        let line = written(|lines| {
+            lines.extend_from_slice(b"before");
+            entry(lines, &Entry::message(&said(), key()), EventId::ZERO);
+        });
+        let content = "before{\"v\":1,\"after\":\"0-0\",\"eventId\":\"7-1\",\"room\":\"lobby\",\"name\":\"alice\",\
+            \"author\":\"0123456789abcdef\",\"member\":true,\"text\":\"hi\\n{\\\"crc\\\":\",\"sentAt\":8,\"key\":\"\\\"k\"";
+        let crc = sealed::crc32(&content.as_bytes()["before".len()..]);
+        assert_eq!(line, format!("{content},\"crc\":\"{crc:08x}\"}}"));
+    }
+
+    /// As the first version wrote it: the id before the position, and no author.
+    #[test]
+    fn old_lines_load() {
+        let line = written(|lines| {
+            let old = "{\"v\":1,\"eventId\":\"7-1\",\"after\":\"6-0\",\"room\":\"lobby\",\"name\":\"alice\",\
+                \"member\":true,\"text\":\"hi\\n{\\\"crc\\\":\",\"sentAt\":8";
+            lines.extend_from_slice(old.as_bytes());
+            sealed::seal(lines, 0);
+        });
+        let author = None;
+        let expected = Message { author, ..said() };
+        assert_entry(&line, &Entry::message(&expected, None), id("6-0"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_apart() {
+        let bad = |line: &str| read(line.as_bytes()).expect_err("it cannot be used");
+        for other in ["{\"v\":2,\"eventId\":\"1-0\"}", "{\"v\":\"1\"}"] {
+            assert_eq!(bad(other), BadLine::OtherVersion, "{other}");
+        }
+        for garbage in ["SQLite format 3", "{}", "[1]", "\u{7f}ELF"] {
+            assert_eq!(bad(garbage), BadLine::Garbage, "{garbage}");
+        }
+        let unsealed = "{\"v\":1,\"eventId\":\"1-0\"}";
+        for damaged in [unsealed, "{ \"v\":1}", "", "{\"v\"", "{\"v\0\0", "\0\0\0"] {
+            assert_eq!(bad(damaged), BadLine::Damaged, "{damaged}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use std::fs;
+
+use super::super::test_folder::TestFolder;
+use super::*;
+use crate::report::LogLevel;
+use crate::rooms::clock::Clock;
+use crate::rooms::frame::Frame;
+use crate::rooms::id::EventId;
+use crate::rooms::limits::Limits;
+use crate::rooms::message::{Message, RemovedBy};
+use crate::rooms::names::{IdempotencyKey, MemberName, MessageText};
+
+fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
+    let counters = Arc::new(Counters::default());
+    let limits = Limits {
+        history: 10,
+        history_bytes: usize::MAX,
+        history_age: None,
+        rooms: 10,
+        permanent_rooms: Vec::new(),
+        room_ttl: None,
+        heartbeat: None,
+    };
+    let hub = Arc::new(Hub::new(limits, Clock::system(), counters.clone(), true));
+    let report = Reporter {
+        level: LogLevel::Error,
+        ..Reporter::default()
+    };
+    let journal = Journal::open(folder.path(), Fsync::No, hub.clone(), counters, report);
+    (journal.expect("the folder can be used"), hub)
+}
+
+fn lobby() -> RoomName {
+    RoomName::parse("lobby").expect("a room")
+}
+
+fn draft(key: Option<&str>, text: &str) -> Draft {
+    Draft::Message {
+        name: MemberName::parse("a").expect("a name"),
+        author: None,
+        member: false,
+        text: MessageText::parse(text, 100).expect("a text"),
+        key: key.map(|key| IdempotencyKey::parse(key).expect("a key")),
+    }
+}
+
+fn removal(removed: EventId) -> Draft {
+    let by = RemovedBy::Author;
+    Draft::Removal { removed, by }
+}
+
+fn new(committed: Result<Committed, Refusal>) -> Arc<Frame> {
+    match committed {
+        Ok(Committed::New(frame)) => frame,
+        Ok(Committed::Duplicate(_)) => panic!("a duplicate"),
+        Err(refusal) => panic!("{refusal}"),
+    }
+}
+
+fn duplicate(committed: Result<Committed, Refusal>) -> Arc<Frame> {
+    match committed {
+        Ok(Committed::Duplicate(frame)) => frame,
+        Ok(Committed::New(_)) => panic!("not a duplicate"),
+        Err(refusal) => panic!("{refusal}"),
+    }
+}
+
+fn stored_lines(folder: &TestFolder) -> usize {
+    let journal = fs::read_to_string(folder.path().join("messages.jsonl"));
+    journal.expect("a journal").lines().count()
+}
+
+/// All are queued before the writer runs, so they are one batch, and it is the last one.
+#[tokio::test]
+async fn repeats_within_the_closing_batch_are_answered_with_their_first() {
+    let folder = TestFolder::new();
+    let (journal, _) = open(&folder);
+    let room = lobby();
+    let (first, twin, other, late, ()) = tokio::join!(
+        journal.append(&room, draft(Some("k"), "hello")),
+        journal.append(&room, draft(Some("k"), "hello")),
+        journal.append(&room, draft(Some("k"), "other")),
+        journal.append(&room, draft(None, "late")),
+        journal.close(),
+    );
+    let first = new(first);
+    assert_eq!(duplicate(twin).bytes(), first.bytes());
+    assert_eq!(other.err(), Some(Refusal::KeyReused));
+    new(late);
+    let after = journal.append(&room, draft(None, "after the end")).await;
+    assert_eq!(after.err(), Some(Refusal::Draining));
+    assert!(!journal.has_failed(), "it has ended in good order");
+    assert_eq!(stored_lines(&folder), 2);
+}
+
+#[tokio::test]
+async fn a_message_removed_twice_in_one_batch_is_removed_once() {
+    let folder = TestFolder::new();
+    let (journal, hub) = open(&folder);
+    let room = lobby();
+    let message = new(journal.append(&room, draft(Some("k"), "hello")).await);
+    let message = Message::from_frame(&message).expect("a message").id;
+    let (first, twin) = tokio::join!(
+        journal.append(&room, removal(message)),
+        journal.append(&room, removal(message)),
+    );
+    assert_eq!(duplicate(twin).bytes(), new(first).bytes());
+    let repeat = journal.append(&room, draft(Some("k"), "hello")).await;
+    assert_eq!(repeat.err(), Some(Refusal::Removed));
+    journal.close().await;
+    assert_eq!(stored_lines(&folder), 1, "the removal alone");
+    let (_, rooms) = hub.retained();
+    assert_eq!(rooms[0].entries.len(), 1);
+
+    let (journal, _) = open(&folder);
+    let repeat = journal.append(&room, draft(Some("k"), "hello")).await;
+    assert_eq!(repeat.err(), Some(Refusal::Removed));
+    let missing = journal.append(&room, removal(EventId::ZERO)).await;
+    assert_eq!(missing.err(), Some(Refusal::NoSuchMessage));
+    duplicate(journal.append(&room, removal(message)).await);
+}
+
+#[test]
+fn posts_to_a_dead_writer_are_told_that_the_store_has_failed() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().expect("a runtime")
+    };
+    let folder = TestFolder::new();
+    let writers = runtime();
+    let journal = writers.block_on(async { open(&folder).0 });
+    assert!(!journal.has_failed());
+    drop(writers);
+    assert!(journal.has_failed());
+    let refused = runtime().block_on(journal.append(&lobby(), draft(None, "hello")));
+    assert_eq!(refused.err(), Some(Refusal::StorageFailed));
+}

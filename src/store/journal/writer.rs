@@ -1,0 +1,152 @@
+//! The task that owns the journal's file: group commit.
+//!
+//! A round takes all posts that wait. A post that repeats an entry is answered with that entry; each
+//! of the others is given its id and encoded, in order. All lines are written and synced at once, on
+//! a thread that may block. Then the entries are published and the posts answered, here, where
+//! waking a client is cheap. So between two rounds the rooms have all that the file has, and nothing
+//! else.
+
+use std::collections::{HashMap, HashSet};
+use std::mem;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use super::file::JournalFile;
+use super::rewrite::Rewrite;
+use super::{Answer, Post, QUEUED_POSTS, Request, Status, line};
+use crate::refusal::Refusal;
+use crate::rooms::entries::Committed;
+use crate::rooms::hub::Hub;
+use crate::rooms::message::{Draft, Entry};
+use crate::rooms::names::RoomName;
+
+/// The writer, but for the file, which is with the thread that writes to it.
+pub(super) struct Writer {
+    pub(super) hub: Arc<Hub>,
+    pub(super) status: Arc<Status>,
+    pub(super) queue: mpsc::Receiver<Request>,
+    /// Posts that may repeat another one of their round: the next round finds that in its room.
+    pub(super) deferred: Vec<Post>,
+    /// Dropped when everything is stored and the file is closed.
+    pub(super) closing: Vec<oneshot::Sender<()>>,
+}
+
+/// What a post that is about to be stored becomes.
+type Pending = (RoomName, Entry, Answer);
+
+impl Writer {
+    /// Serves the queue until it is closed. What was taken is durable at the end.
+    pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
+        while let Some(posts) = self.gather(file.due()).await {
+            let (lines, batch) = self.encode(posts);
+            if let Some((_, first, _)) = batch.first() {
+                rewrite.oldest.get_or_insert(first.id);
+            }
+            let round = spawn_blocking(move || {
+                rewrite.advance(&mut file);
+                let stored = file.store(&lines);
+                (file, rewrite, stored)
+            });
+            let stored;
+            (file, rewrite, stored) = match round.await {
+                Ok(round) => round,
+                // The round has panicked, or the runtime is shutting down. With the queue and the
+                // batch dropped, posts are refused.
+                Err(_) => return,
+            };
+            self.publish(batch, &stored);
+        }
+        let end = spawn_blocking(move || {
+            rewrite.finish(&mut file);
+            file.close();
+        });
+        // An error means what it means above.
+        let _ = end.await;
+    }
+
+    /// Takes all that waits; waits for something to do, at most until `due`. `None` is the end.
+    async fn gather(&mut self, due: Instant) -> Option<Vec<Post>> {
+        let mut posts = mem::take(&mut self.deferred);
+        if !posts.is_empty() {
+            return Some(posts);
+        }
+        let mut requests = Vec::new();
+        let received = self.queue.recv_many(&mut requests, QUEUED_POSTS);
+        if timeout_at(due.into(), received).await == Ok(0) {
+            return None;
+        }
+        for request in requests {
+            match request {
+                Request::Append(post) => posts.push(post),
+                Request::Close(closed) => {
+                    self.closing.push(closed);
+                    self.queue.close();
+                }
+            }
+        }
+        Some(posts)
+    }
+
+    /// Makes entries of posts, with their lines. Answers and defers those that are repeats.
+    fn encode(&mut self, posts: Vec<Post>) -> (Vec<u8>, Vec<Pending>) {
+        let mut lines = Vec::new();
+        let mut batch = Vec::with_capacity(posts.len());
+        let mut last = self.hub.newest();
+        let mut newest = HashMap::new();
+        let mut keys = HashSet::new();
+        let mut removals = HashSet::new();
+        for post in posts {
+            match self.hub.duplicate_of(&post.room, &post.draft) {
+                Ok(None) => {}
+                settled => {
+                    let settled = settled.map(|first| first.map(Committed::Duplicate));
+                    // A poster who has gone needs no answer.
+                    let _ = settled.transpose().map(|settled| post.answer.send(settled));
+                    continue;
+                }
+            }
+            let is_first = match &post.draft {
+                Draft::Message { key: None, .. } => true,
+                Draft::Message { key: Some(key), .. } => {
+                    keys.insert((post.room.clone(), key.clone()))
+                }
+                Draft::Removal { removed, .. } => removals.insert(*removed),
+            };
+            if !is_first {
+                self.deferred.push(post);
+                continue;
+            }
+            let sent_at = self.hub.clock().unix_ms();
+            last = last.next(sent_at);
+            let mut entry = post.draft.into_entry(&post.room, last, sent_at);
+            if let Some(removed) = entry.removes {
+                let fate = self.hub.fate_of(&post.room, removed);
+                entry.key = fate.ok().and_then(|message| message.key);
+            }
+            let after = newest
+                .insert(post.room.clone(), last)
+                .unwrap_or_else(|| self.hub.newest_in(&post.room));
+            line::entry(&mut lines, &entry, after);
+            batch.push((post.room, entry, post.answer));
+        }
+        (lines, batch)
+    }
+
+    fn publish(&self, batch: Vec<Pending>, stored: &Result<(), Refusal>) {
+        for (room, entry, answer) in batch {
+            let committed = stored.clone().map(|()| {
+                if entry.removes.is_some() {
+                    self.status.force_rewrite();
+                }
+                let frame = entry.frame.clone();
+                self.hub.publish(&room, entry);
+                Committed::New(frame)
+            });
+            let _ = answer.send(committed);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+// What is seen, read out and copied, on every kind of screen.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { clean, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
+
+let browser;
+let server;
+before(async () => {
+  browser = await openBrowser();
+  server = await startServer(['--message-rate', '0']);
+});
+after(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lying', { width: 844, height: 390 }]]) {
+  test(`a phone ${name}: the side panel takes no room, is modal while it is open, and has a close button`, async () => {
+    const ada = await person(browser, server.url, 'ada', { room: `panel-${name}`, viewport, hasTouch: true, isMobile: true });
+    assert.equal((await ada.locator('main').boundingBox()).width, viewport.width);
+    await ada.locator('#menu').tap();
+    await ada.locator('#side-close').waitFor();
+    assert.equal(await ada.locator('main').evaluate((node) => node.inert && document.querySelector('.bar').inert), true);
+    for (let n = 0; n < 20; n += 1) {
+      await ada.keyboard.press('Tab');
+      assert.ok(await ada.evaluate(() => document.activeElement === document.body || Boolean(document.activeElement.closest('#side'))));
+    }
+    await ada.locator('#side-close').tap();
+    await ada.locator('#side-close').waitFor({ state: 'hidden' });
+    assert.deepEqual(await ada.evaluate(() => [document.activeElement.id, document.querySelector('main').inert]), ['menu', false]);
+    await clean(ada);
+  });
+}
+
+test('with 60 people one\'s own name and buttons stay in sight', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'crowd' });
+  const members = Array.from({ length: 60 }, (_, n) => `person ${n}`);
+  const greeting = { eventId: '1-0', room: 'crowd', name: 'ada', author: '0', members: ['ada', ...members], memberCount: 61, listenerCount: 0, heartbeatSeconds: 15 };
+  await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body: `event: chat-room-connected\ndata: ${JSON.stringify(greeting)}\n\n` }));
+  await ada.reload();
+  await ada.locator('.person', { hasText: 'person 59' }).waitFor({ state: 'attached' });
+  for (const id of ['own-name', 'rename', 'notify']) {
+    const box = await ada.locator(`#${id}`).boundingBox();
+    assert.ok(box.y > 0 && box.y + box.height <= 720, id);
+  }
+  await clean(ada);
+});
+
+test('in forced colours bubbles, the status, the jump button and the current room have edges that are seen', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'forced', forcedColors: 'active' });
+  await write(ada, 'own');
+  await post(server.url, 'forced', 'bot', 'other');
+  for (let n = 0; n < 60; n += 1) await post(server.url, 'forced', 'bot', `m${n}`);
+  await ada.locator('#log .text', { hasText: 'm59' }).waitFor();
+  await ada.locator('#scroller').evaluate((node) => { node.scrollTop = 100; });
+  await ada.locator('#jump').waitFor();
+  const seen = await ada.evaluate(() => {
+    const edge = (selector, property = 'border-top') => {
+      const style = getComputedStyle(document.querySelector(selector));
+      return style[`${property}-width`] !== '0px' && style[`${property}-style`] !== 'none' && style[`${property}-color`] !== style.backgroundColor;
+    };
+    const dot = getComputedStyle(document.querySelector('.dot')).backgroundColor;
+    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), dot !== getComputedStyle(document.querySelector('.bar')).backgroundColor];
+  });
+  assert.deepEqual(seen, [true, true, true, true]);
+  await clean(ada);
+});
+
+test('fields have edges of at least 3:1 and bubbles stand out from the ground, in both themes', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'edges' });
+  await post(server.url, 'edges', 'bot', 'hello');
+  await ada.locator('.bubble').waitFor();
+  for (const colorScheme of ['light', 'dark']) {
+    await ada.emulateMedia({ colorScheme });
+    const [field, bubble] = await ada.evaluate(() => {
+      const luminance = (colour) => {
+        const [r, g, b] = colour.match(/\d+/g).map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      };
+      const contrast = (a, b) => (Math.max(luminance(a), luminance(b)) + 0.05) / (Math.min(luminance(a), luminance(b)) + 0.05);
+      const edge = (selector) => getComputedStyle(document.querySelector(selector)).borderTopColor;
+      const grounds = [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('.side')).backgroundColor];
+      return [Math.min(...grounds.map((ground) => contrast(edge('#room-input'), ground))), contrast(edge('.bubble'), grounds[0])];
+    });
+    assert.ok(field >= 3, `${colorScheme}: ${field}`);
+    assert.ok(bubble >= 1.4, `${colorScheme}: ${bubble}`);
+  }
+  await clean(ada);
+});
+
+test('new messages are read out once; what scrolling or another room brings is not', async () => {
+  for (let n = 0; n < 200; n += 1) await post(server.url, 'aloud', 'bot', `m${n}`);
+  const ada = await person(browser, server.url, 'ada', { room: 'aloud' });
+  await ada.locator('#log .text', { hasText: 'm199' }).waitFor();
+  assert.equal(await ada.locator('#log').getAttribute('aria-live'), 'off');
+  await ada.locator('#scroller').evaluate((node) => { node.scrollTop = 0; });
+  await ada.locator('#log .text', { hasText: 'm120' }).waitFor({ state: 'attached' });
+  const spoken = () => document.getElementById('spoken').textContent;
+  assert.equal(await ada.evaluate(spoken), '');
+  await until(ada, () => performance.now() > 2000, true); // What comes in the first second counts as history.
+  await post(server.url, 'aloud', 'bot', 'news');
+  await until(ada, spoken, 'bot: news');
+  await clean(ada);
+});
+
+test('code is scrolled sideways, by keyboard too, and does not wrap', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'code' });
+  await write(ada, `\`\`\`\n${'word '.repeat(60)}\n\`\`\``);
+  const block = ada.locator('#log pre');
+  await block.waitFor();
+  assert.ok(await block.evaluate((node) => node.scrollWidth > node.clientWidth && node.clientHeight < 60 && node.tabIndex === 0));
+  assert.ok(await ada.locator('#scroller').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  await clean(ada);
+});
+
+test('while all is well the number of people is shown, and "Connected" only read out', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'count' });
+  const bob = await person(browser, server.url, 'bob', { room: 'count' });
+  await ada.locator('#here', { hasText: '2 people' }).waitFor();
+  assert.ok((await ada.locator('#status').boundingBox()).width <= 1);
+  await ada.context().setOffline(true);
+  await ada.locator('#status', { hasText: 'Offline' }).waitFor();
+  assert.ok((await ada.locator('#status').boundingBox()).width > 20);
+  assert.ok(await ada.locator('#here').isHidden());
+  await clean(ada, bob);
+});
+
+test('copied messages hold names, times and texts, but no letters of avatars and no buttons', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'copied' });
+  await post(server.url, 'copied', 'Zoë', 'hello');
+  await shows(ada, ['hello']);
+  const copied = await ada.evaluate(() => {
+    getSelection().selectAllChildren(document.getElementById('log'));
+    return getSelection().toString();
+  });
+  assert.match(copied.replace(/\s+/g, ' '), /Today Zoë via API \d\d:\d\d hello ?$/);
+  await clean(ada);
+});
+
+test('messages of one person that are minutes apart show their times without a pointer', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'times' });
+  const noon = new Date(2024, 4, 6, 12).getTime();
+  const messages = [0, 20_000, 90_000].map((later, n) => ({ eventId: `${n + 1}-0`, room: 'times', name: 'bob', author: 'b', member: true, text: `m${n}`, sentAt: noon + later }));
+  const greeting = { eventId: '0-1', room: 'times', name: 'ada', author: '0', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15 };
+  const body = [['chat-room-connected', greeting], ...messages.map((message) => ['new-message', message])]
+    .map(([event, data]) => `event: ${event}\nid: ${data.eventId}\ndata: ${JSON.stringify(data)}\n\n`).join('');
+  await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body }));
+  await ada.reload();
+  await until(ada, () => [...document.querySelectorAll('.message')].map((node) => node.querySelector('time')?.textContent ?? ''), ['12:00', '', '12:01']);
+  await clean(ada);
+});
+
+test('words and dates are in one language: no Simplified Chinese for Taiwan, no Arabic digits in English', async () => {
+  for (const [locale, language] of [['zh-TW', 'en'], ['ar-EG', 'en'], ['zh-SG', 'zh-Hans']]) {
+    const ada = await person(browser, server.url, `reader of ${locale}`, { room: 'language', locale });
+    await post(server.url, 'language', 'bot', 'hello');
+    await ada.locator('time').first().waitFor();
+    assert.equal(await ada.evaluate(() => document.documentElement.lang), language);
+    assert.match(await ada.locator('time').first().textContent(), /\d\d/);
+    assert.doesNotMatch(await ada.locator('.message').first().getAttribute('title'), /[\u0660-\u0669]/);
+    await clean(ada);
+  }
+});
+
+test('the page can be installed: a manifest with icons, and policies that allow them', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'install' });
+  const session = await ada.context().newCDPSession(ada);
+  const { errors, data, url } = await session.send('Page.getAppManifest');
+  assert.deepEqual([errors, url], [[], `${server.url}/manifest.webmanifest`]);
+  for (const { src, type } of JSON.parse(data).icons) {
+    const answer = await fetch(new URL(src, url));
+    assert.equal(answer.headers.get('content-type'), type);
+  }
+  const { installabilityErrors } = await session.send('Page.getInstallabilityErrors');
+  assert.deepEqual(installabilityErrors.filter(({ errorId }) => errorId !== 'in-incognito'), []);
+  await clean(ada);
+});

@@ -1,0 +1,195 @@
+// Who wrote it, and who may remove it.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { clean, connected, goTo, openBrowser, person, post, shows, startServer, temporaryFolder, until, write } from './support.mjs';
+
+let browser;
+let server;
+let folder;
+before(async () => {
+  browser = await openBrowser();
+  folder = await temporaryFolder();
+  await writeFile(`${folder.path}/password`, 'open sesame\n');
+  server = await startServer(['--message-rate', '0', '--moderator-password-file', `${folder.path}/password`]);
+});
+after(async () => {
+  await browser.close();
+  await server.stop();
+  await folder.remove();
+});
+
+const openMenu = async (page, text) => {
+  const message = page.locator('.message', { hasText: text }).last();
+  await message.hover();
+  await message.getByRole('button', { name: 'Message actions' }).click();
+};
+const items = () => [...document.querySelectorAll('#menu-of-message [role=menuitem]')].map((node) => node.textContent);
+const rows = () => [...document.querySelectorAll('#log .text, #log .removed')].map((node) => node.textContent);
+
+async function moderator(room, name = 'mod') {
+  const page = await person(browser, server.url, name, { room });
+  await page.getByRole('button', { name: 'Log in as moderator' }).click();
+  await page.getByLabel('Moderator password').fill('open sesame');
+  await page.getByRole('button', { name: 'Log in', exact: true }).click();
+  await page.locator('#moderator').waitFor();
+  return page;
+}
+
+test('the menu: reply, copy, and one\'s own messages can be removed, after a question', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'menu', permissions: ['clipboard-read', 'clipboard-write'] });
+  const bob = await person(browser, server.url, 'bob', { room: 'menu' });
+  await write(bob, 'from bob');
+  await write(ada, 'my password is 123');
+  await shows(bob, ['from bob', 'my password is 123']);
+  await openMenu(ada, 'from bob');
+  assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text']);
+  await ada.keyboard.press('Enter');
+  assert.equal(await ada.locator('#text').inputValue(), '> bob: from bob\n');
+  await ada.keyboard.type('indeed');
+  await ada.keyboard.press('Enter');
+  await bob.locator('.message.mention blockquote', { hasText: 'bob: from bob' }).waitFor();
+  await openMenu(ada, 'my password');
+  assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text', 'Remove…']);
+  await ada.getByRole('menuitem', { name: 'Copy text' }).click();
+  assert.equal(await ada.evaluate(() => navigator.clipboard.readText()), 'my password is 123');
+  await openMenu(ada, 'my password');
+  await ada.getByRole('menuitem', { name: 'Remove…' }).click();
+  await ada.getByText('cannot be undone').waitFor();
+  await ada.getByRole('button', { name: 'Cancel' }).click();
+  await openMenu(ada, 'my password');
+  await ada.getByRole('menuitem', { name: 'Remove…' }).click();
+  await ada.getByRole('button', { name: 'Remove', exact: true }).click();
+  for (const page of [ada, bob]) await until(page, rows, ['from bob', 'A message was removed.', 'bob: from bobindeed']);
+  await bob.reload();
+  await bob.locator('#log .text', { hasText: 'indeed' }).waitFor();
+  assert.doesNotMatch((await bob.evaluate(rows)).join(), /password/);
+  await clean(ada, bob);
+});
+
+test('the menu by keyboard: Enter in the log, up and down, Escape leads back', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'menu-keys' });
+  for (const text of ['one', 'two', 'three']) await post(server.url, 'menu-keys', 'bot', text);
+  await ada.locator('.message').nth(2).waitFor();
+  await ada.locator('#text').focus();
+  await ada.keyboard.press('Shift+Tab');
+  await ada.locator('#log-help').waitFor();
+  await ada.keyboard.press('Enter');
+  await ada.keyboard.press('ArrowUp');
+  assert.equal(await ada.evaluate(() => document.activeElement.closest('.message').querySelector('.text').textContent), 'two');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#menu-of-message').waitFor();
+  await ada.keyboard.press('ArrowDown');
+  assert.equal(await ada.evaluate(() => document.activeElement.textContent), 'Copy text');
+  await ada.keyboard.press('Escape');
+  await ada.locator('#menu-of-message').waitFor({ state: 'hidden' });
+  assert.equal(await ada.evaluate(() => document.activeElement.className), 'more');
+  await ada.keyboard.press('Escape');
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'scroller');
+  await clean(ada);
+});
+
+test('the menu by touch', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'menu-touch', viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true });
+  await post(server.url, 'menu-touch', 'bot', 'hello');
+  const more = ada.locator('.message .more');
+  await more.waitFor();
+  assert.equal(await more.evaluate((node) => getComputedStyle(node).opacity), '1');
+  await more.tap();
+  await ada.getByRole('menuitem', { name: 'Reply' }).tap();
+  assert.equal(await ada.locator('#text').inputValue(), '> bot: hello\n');
+  const box = await ada.locator('.message .bubble').boundingBox();
+  assert.ok(box.x >= 0 && box.x + box.width <= 390);
+  await clean(ada);
+});
+
+test('nothing of moderation is offered where the server has none', async () => {
+  const plain = await startServer();
+  const ada = await person(browser, plain.url, 'ada');
+  await post(plain.url, 'lobby', 'bot', 'hello');
+  await openMenu(ada, 'hello');
+  assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text']);
+  assert.ok(await ada.locator('#moderation').isHidden());
+  await clean(ada);
+  await plain.stop();
+});
+
+test('a wrong password is said in words; a moderator removes what others wrote, and stops being one', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'remove' });
+  await post(server.url, 'remove', 'bot', 'buy now');
+  await ada.getByRole('button', { name: 'Log in as moderator' }).click();
+  await ada.getByLabel('Moderator password').fill('wrong');
+  await ada.keyboard.press('Enter');
+  await ada.locator('dialog .problem', { hasText: 'not the moderator password' }).waitFor();
+  await ada.getByLabel('Moderator password').fill('open sesame');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#moderator').waitFor();
+  await openMenu(ada, 'buy now');
+  assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text', 'Remove…'], 'a message without an author has nobody to ban');
+  await ada.getByRole('menuitem', { name: 'Remove…' }).click();
+  await ada.getByRole('button', { name: 'Remove', exact: true }).click();
+  await until(ada, rows, ['A message was removed.']);
+  await ada.reload();
+  await ada.locator('#moderator').waitFor();
+  await ada.getByRole('button', { name: 'Stop moderating' }).click();
+  await ada.getByRole('button', { name: 'Log in as moderator' }).waitFor();
+  await clean(ada);
+});
+
+test('a ban: who is banned reads until when and goes on reading; the messages go; the ban can be lifted', async () => {
+  const mod = await moderator('ban');
+  const eve = await person(browser, server.url, 'eve', { room: 'ban' });
+  await write(eve, 'spam 1', 'spam 2', 'spam 3');
+  await mod.locator('.message', { hasText: 'spam 3' }).waitFor();
+  await openMenu(mod, 'spam 3');
+  await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
+  await mod.getByText('can only read, in all rooms, until the ban ends').waitFor();
+  await mod.getByLabel('Duration').selectOption('60');
+  await mod.getByLabel('Ban the network address too').uncheck();
+  await mod.getByLabel('Remove all messages of this author').check();
+  await mod.getByRole('button', { name: 'Ban', exact: true }).click();
+  await until(mod, rows, ['3 messages were removed.']);
+  await eve.locator('#name-help.problem', { hasText: /banned you until .*\d/ }).waitFor({ timeout: 40_000 });
+  await connected(eve);
+  await write(mod, 'that is better');
+  await eve.locator('.message', { hasText: 'that is better' }).waitFor();
+  await mod.getByRole('button', { name: 'Bans', exact: true }).click();
+  await mod.locator('dialog li', { hasText: 'eve' }).waitFor();
+  await mod.getByRole('button', { name: 'Lift' }).click();
+  await mod.getByText('Nobody is banned.').waitFor();
+  await eve.locator('#name').press('Enter');
+  await eve.locator('#own-name', { hasText: 'eve' }).waitFor();
+  await connected(eve);
+  await write(eve, 'sorry');
+  await mod.locator('.message', { hasText: 'sorry' }).waitFor();
+  await clean(mod, eve);
+});
+
+test('one\'s own messages are told by who wrote them: not by the name, and under each name that one had', async () => {
+  const first = await person(browser, server.url, 'ada', { room: 'authors' });
+  await write(first, 'by the first ada');
+  await shows(first, ['by the first ada']);
+  await first.locator('#rename').click();
+  await first.locator('#name').fill('Grace');
+  await first.locator('#name').press('Enter');
+  await connected(first);
+  assert.equal(await first.locator('.message.own', { hasText: 'by the first ada' }).count(), 1);
+  await until(first, () => [...document.querySelectorAll('.person')].map((node) => node.textContent), ['Grace'], 30_000);
+  const second = await person(browser, server.url, '', { room: 'authors' });
+  // The first one's name stays reserved for a while after it was given up.
+  await second.locator('#name').fill('ada');
+  for (;;) {
+    await second.locator('#name').press('Enter');
+    await connected(second);
+    if (await second.locator('#own-name', { hasText: 'ada' }).isVisible()) break;
+    await until(second, () => document.getElementById('name-help').classList.contains('problem'), true);
+    await goTo(second, 'authors');
+  }
+  await write(second, 'by the second ada');
+  await shows(second, ['by the first ada', 'by the second ada']);
+  assert.equal(await second.locator('.message.own').count(), 1);
+  const hues = await second.locator('.message').evaluateAll((nodes) => nodes.map((node) => node.style.getPropertyValue('--hue')));
+  assert.notEqual(hues[0], hues[1]);
+  await first.locator('.message', { hasText: 'by the second ada' }).locator('.tag', { hasText: 'not the same person as before' }).waitFor();
+  await clean(first, second);
+});

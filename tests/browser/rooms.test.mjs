@@ -1,0 +1,300 @@
+// Several rooms, several tabs, one stream: what is followed, what is unread, where reading stopped.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { setTimeout as pause } from 'node:timers/promises';
+import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+
+let browser;
+let server;
+before(async () => {
+  browser = await openBrowser();
+  server = await startServer(['--message-rate', '0']);
+});
+after(async () => {
+  await browser.close();
+  await server.stop();
+});
+
+const rooms = () => [...document.querySelectorAll('#rooms a')].map((node) => node.textContent);
+const badges = () => Object.fromEntries([...document.querySelectorAll('#rooms li')].map((node) => [node.querySelector('a').textContent, node.querySelector('.badge').textContent]));
+const lines = () => [...document.querySelectorAll('#log > .new, #log .text')].map((node) => (node.classList.contains('new') ? '--' : node.textContent));
+
+test('eight tabs in eight rooms: one stream, all live, all can post', async () => {
+  const open = watchStreams();
+  const ada = await person(browser, server.url, 'ada', { room: 'eight-0', watch: open });
+  const bob = await person(browser, server.url, 'bob', { room: 'eight-0' });
+  const tabs = [ada];
+  while (tabs.length < 8) tabs.push(await openTab(ada.context(), server.url, { room: `eight-${tabs.length}` }));
+  for (const [n, tab] of tabs.entries()) {
+    await write(tab, `from tab ${n}`);
+    await shows(tab, [`from tab ${n}`]);
+    await post(server.url, `eight-${n}`, 'bot', `to tab ${n}`);
+  }
+  for (const [n, tab] of tabs.entries()) await shows(tab, [`from tab ${n}`, `to tab ${n}`]);
+  await shows(bob, ['from tab 0', 'to tab 0']);
+  assert.equal(open.count(), 1);
+  assert.deepEqual(new URL(open.latest()).searchParams.getAll('room').sort(), tabs.map((_, n) => `eight-${n}`));
+  await clean(ada, bob);
+});
+
+test('rooms that come and go while others talk lose nothing and double nothing', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'flow-0' });
+  let talking = true;
+  const sent = [];
+  const talk = (async () => {
+    while (talking) {
+      sent.push(`m${sent.length}`);
+      await post(server.url, 'flow-0', 'bot', sent.at(-1));
+    }
+  })();
+  for (const room of ['flow-1', 'flow-2', 'flow-3', 'flow-4']) {
+    await goTo(ada, room);
+    await connected(ada);
+  }
+  for (const room of ['flow-1', 'flow-3']) await ada.locator('#rooms li', { hasText: room }).locator('.leave').click();
+  talking = false;
+  await talk;
+  await goTo(ada, 'flow-0');
+  const all = () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent);
+  const last = sent.at(-1);
+  await ada.locator('#log .text', { hasText: new RegExp(`^${last}$`) }).waitFor();
+  const seen = await ada.evaluate(all);
+  assert.deepEqual(seen, sent.slice(-seen.length));
+  assert.equal(await ada.locator('.gap').count(), 0);
+  await clean(ada);
+});
+
+test('a connection that is cut while a room is added resumes all rooms', async () => {
+  const network = await startNetwork(server.url);
+  const ada = await person(browser, network.url, 'ada', { room: 'cut-1' });
+  await post(server.url, 'cut-1', 'bot', 'one');
+  await shows(ada, ['one']);
+  await post(server.url, 'cut-2', 'bot', 'two');
+  network.cut();
+  await goTo(ada, 'cut-2');
+  await until(ada, () => document.getElementById('status').textContent, 'Reconnecting');
+  await post(server.url, 'cut-1', 'bot', 'three');
+  await post(server.url, 'cut-2', 'bot', 'four');
+  network.restore();
+  await shows(ada, ['two', 'four'], 40_000);
+  await goTo(ada, 'cut-1');
+  await shows(ada, ['one', 'three']);
+  assert.equal(await ada.locator('.gap').count(), 0);
+  await clean(ada);
+  network.close();
+});
+
+test('a room that was opened is followed until it is left; the list shows what is unread, by activity, and mentions', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'list-a' });
+  for (const room of ['list-b', 'list-c']) {
+    await goTo(ada, room);
+    await connected(ada);
+  }
+  assert.equal(await ada.locator('#rooms .badge:visible').count(), 0);
+  await pause(1100); // What comes in the first second counts as history.
+  await post(server.url, 'list-a', 'bot', 'hello');
+  await post(server.url, 'list-a', 'bot', 'hello again');
+  await post(server.url, 'list-b', 'bot', 'ada, look');
+  await until(ada, badges, { 'list-b': '@1', 'list-a': '2', 'list-c': '' });
+  await until(ada, rooms, ['list-b', 'list-a', 'list-c']);
+  assert.equal(await ada.getByRole('link', { name: 'list-b, 1 unread, 1 mention' }).count(), 1);
+  await until(ada, () => document.title, '(3) #list-c · chatroom');
+  await until(ada, () => document.getElementById('icon').getAttribute('href'), 'favicon-unread.svg');
+  await post(server.url, 'list-z', 'bot', 'elsewhere');
+  await ada.reload();
+  await connected(ada);
+  await until(ada, badges, { 'list-b': '@1', 'list-a': '2', 'list-c': '' });
+  await ada.locator('#other-rooms a', { hasText: 'list-z' }).waitFor();
+  await ada.locator('#rooms a', { hasText: 'list-b' }).click();
+  await until(ada, badges, { 'list-b': '', 'list-a': '2', 'list-c': '' });
+  await ada.locator('#rooms li', { hasText: 'list-b' }).hover();
+  await ada.getByRole('button', { name: 'Leave #list-b' }).click();
+  await until(ada, rooms, ['list-a', 'list-c']);
+  await until(ada, () => document.title, '#list-a · chatroom');
+  await until(ada, () => document.getElementById('icon').getAttribute('href'), 'favicon.svg');
+  await ada.reload();
+  await connected(ada);
+  await until(ada, rooms, ['list-a', 'list-c']);
+  await clean(ada);
+});
+
+test('what one tab has read is read in the others, and a room left in one is left in all', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'both-a' });
+  await goTo(ada, 'both-b');
+  await connected(ada);
+  const second = await openTab(ada.context(), server.url, { room: 'both-b' });
+  await pause(1100);
+  await post(server.url, 'both-a', 'bot', 'news');
+  for (const tab of [ada, second]) await until(tab, badges, { 'both-a': '1', 'both-b': '' });
+  await goTo(ada, 'both-a');
+  await until(second, badges, { 'both-a': '', 'both-b': '' });
+  await goTo(ada, 'both-b');
+  await ada.locator('#rooms li', { hasText: 'both-a' }).hover();
+  await ada.getByRole('button', { name: 'Leave #both-a' }).click();
+  for (const tab of [ada, second]) await until(tab, rooms, ['both-b']);
+  await clean(ada);
+});
+
+test('a tab under another name has its own stream, and takes that name into no other room', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'two-names' });
+  await goTo(ada, 'two-names-b');
+  await connected(ada);
+  const second = await openTab(ada.context(), server.url, { room: 'two-names-c' });
+  await second.locator('#rename').click();
+  await second.locator('#name').fill('Grace');
+  await second.locator('#name').press('Enter');
+  await write(second, 'as Grace');
+  await shows(second, ['as Grace']);
+  const third = await openTab(ada.context(), server.url, { room: 'two-names-d' });
+  assert.equal(await third.locator('#own-name').textContent(), 'Grace');
+  await until(third, rooms, ['two-names-c', 'two-names-d']);
+  await write(ada, 'as ada');
+  await shows(ada, ['as ada']);
+  await until(ada, people, ['ada']);
+  await until(ada, rooms, ['two-names-b', 'two-names']);
+  await clean(ada);
+});
+
+test('mentions notify in any followed room, all messages where wanted, and none of what one looks at', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'ring-a', init: withVisibility });
+  await goTo(ada, 'ring-b');
+  await connected(ada);
+  await ada.locator('#notify').selectOption('mentions');
+  await pause(1100);
+  await post(server.url, 'ring-b', 'bot', 'ada, in sight');
+  await post(server.url, 'ring-a', 'bot', 'nothing for you');
+  await post(server.url, 'ring-a', 'bot', 'ada, over here');
+  await until(ada, () => window.notified, ['bot · #ring-a: ada, over here']);
+  await ada.locator('#notify').selectOption('all');
+  await until(ada, () => document.getElementById('notify').value, 'all');
+  await hide(ada, true);
+  await post(server.url, 'ring-b', 'bot', 'anything');
+  await until(ada, () => window.notified.at(-1), 'bot · #ring-b: anything');
+  await ada.evaluate(() => window.notifications.at(-2).dispatchEvent(new Event('click')));
+  await until(ada, () => document.getElementById('room-title').textContent, 'ring-a');
+  await clean(ada);
+});
+
+test('a sound where it is wanted', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'sound', init: withVisibility });
+  await ada.evaluate(() => {
+    window.tones = 0;
+    const { start } = OscillatorNode.prototype;
+    OscillatorNode.prototype.start = function count(...times) { window.tones += 1; return start.apply(this, times); };
+  });
+  await ada.locator('#notify').selectOption('all');
+  await ada.locator('#sound').check();
+  await until(ada, () => window.tones, 1);
+  await pause(1100);
+  await hide(ada, true);
+  await post(server.url, 'sound', 'bot', 'ring');
+  await until(ada, () => window.tones, 2);
+  await clean(ada);
+});
+
+test('a line stands where reading stopped: after the tab was hidden, and after another room or another visit', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'line', init: withVisibility });
+  await post(server.url, 'line', 'bot', 'one');
+  await shows(ada, ['one']);
+  await pause(1100);
+  await post(server.url, 'line', 'bot', 'two');
+  await until(ada, lines, ['one', 'two']);
+  await hide(ada, true);
+  await post(server.url, 'line', 'bot', 'three');
+  await until(ada, lines, ['one', 'two', '--', 'three']);
+  await hide(ada, false);
+  await post(server.url, 'line', 'bot', 'four');
+  await until(ada, lines, ['one', 'two', '--', 'three', 'four']);
+  await goTo(ada, 'line-b');
+  await connected(ada);
+  await post(server.url, 'line', 'bot', 'five');
+  await ada.goBack();
+  await until(ada, lines, ['one', 'two', 'three', 'four', '--', 'five']);
+  await write(ada, 'answer');
+  await until(ada, lines, ['one', 'two', 'three', 'four', 'five', 'answer']);
+  await ada.goto('about:blank');
+  for (let n = 0; n < 40; n += 1) await post(server.url, 'line', 'bot', `later ${n}`);
+  await ada.goto(`${server.url}/#line`);
+  await ada.locator('#log > .new').waitFor();
+  await ada.locator('#jump', { hasText: /new messages/ }).waitFor();
+  await until(ada, () => {
+    const [line, frame] = ['.new', '#scroller'].map((selector) => document.querySelector(selector).getBoundingClientRect());
+    return line.top >= frame.top - 1 && line.bottom <= frame.top + 80;
+  }, true);
+  await clean(ada);
+});
+
+test('what was in sight when the page was opened again counts as read', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'again' });
+  await post(server.url, 'again', 'bot', 'one');
+  await shows(ada, ['one']);
+  await ada.goto('about:blank');
+  await post(server.url, 'again', 'bot', 'ada, two');
+  await ada.goto(`${server.url}/#again`);
+  await until(ada, lines, ['one', '--', 'ada, two']);
+  await until(ada, badges, { again: '' });
+  await until(ada, () => document.title, '#again · chatroom');
+  await clean(ada);
+});
+
+test('the place in a room is kept while one is in another', async () => {
+  for (let n = 0; n < 60; n += 1) await post(server.url, 'place', 'bot', `m${n}\n.`);
+  const ada = await person(browser, server.url, 'ada', { room: 'place' });
+  await ada.locator('#log .text', { hasText: 'm59' }).waitFor();
+  const top = () => document.querySelector('#scroller').scrollTop > 0 && Math.round([...document.querySelectorAll('.message')].find((node) => /m30\b/.test(node.textContent)).getBoundingClientRect().top);
+  await ada.locator('.message', { hasText: 'm30' }).evaluate((node) => { document.getElementById('scroller').scrollTop = node.offsetTop - 50; });
+  await ada.locator('#jump').waitFor();
+  const before = await ada.evaluate(top);
+  await goTo(ada, 'place-b');
+  await connected(ada);
+  await post(server.url, 'place', 'bot', 'meanwhile');
+  await ada.goBack();
+  await ada.locator('#log .text', { hasText: 'm59' }).waitFor();
+  await until(ada, top, before);
+  await clean(ada);
+});
+
+test('a followed room in which the name is taken does not keep the others from being heard', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'mine' });
+  const other = await person(browser, server.url, 'bob', { room: 'theirs' });
+  const bob = await person(browser, server.url, 'bob', { room: 'mine' });
+  await bob.evaluate(() => { location.hash = '#theirs'; });
+  await bob.locator('#name-help.problem', { hasText: 'Somebody else is here as “bob”' }).waitFor();
+  await write(other, 'mine is mine');
+  await shows(bob, ['mine is mine']);
+  await goTo(bob, 'mine');
+  await until(bob, () => document.getElementById('own-name').textContent, 'bob');
+  await write(bob, 'still bob');
+  await shows(ada, ['still bob']);
+  await clean(ada, bob, other);
+});
+
+test('a followed room that the server offers no longer is left out and forgotten', async () => {
+  const first = await startServer(['--room', 'garden', '--room', 'shed']);
+  const ada = await person(browser, first.url, 'ada', { room: 'shed' });
+  await goTo(ada, 'garden');
+  await connected(ada);
+  await first.stop();
+  const second = await startServer(['--room', 'garden'], first.address);
+  await connected(ada);
+  await until(ada, rooms, ['garden']);
+  await write(ada, 'still here');
+  await shows(ada, ['still here']);
+  await clean(ada);
+  await second.stop();
+});
+
+test('who takes another name takes the rooms along', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'along-a' });
+  const bob = await person(browser, server.url, 'bob', { room: 'along-a' });
+  await goTo(ada, 'along-b');
+  await connected(ada);
+  await ada.locator('#rename').click();
+  await ada.locator('#name').fill('Grace');
+  await ada.locator('#name').press('Enter');
+  await until(ada, () => document.getElementById('own-name').textContent, 'Grace');
+  await connected(ada);
+  await until(ada, () => document.querySelectorAll('#rooms li').length, 2);
+  await until(bob, people, ['bob', 'Grace'], 25_000);
+  await clean(ada, bob);
+});

@@ -1,0 +1,22 @@
+// The scripts of the page are plain JavaScript whose types are checked all the same.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFile, readdir } from 'node:fs/promises';
+
+const scripts = new URL('../../www/js/', import.meta.url);
+
+test('the types of the scripts agree', () => {
+  const compiler = new URL('node_modules/typescript/bin/tsc', import.meta.url).pathname;
+  const options = '--allowJs --checkJs --noEmit --strict --noImplicitAny false --target esnext --module esnext --moduleResolution bundler --lib esnext,dom,dom.iterable --types';
+  const { status, stdout } = spawnSync(process.execPath, [compiler, ...options.split(' '), '', new URL('main.js', scripts).pathname], { encoding: 'utf8' });
+  assert.equal(status, 0, stdout);
+});
+
+test('no script writes HTML, and each has less than 400 lines', async () => {
+  for (const name of await readdir(scripts)) {
+    const source = await readFile(new URL(name, scripts), 'utf8');
+    assert.doesNotMatch(source, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function/, name);
+    assert.ok(source.split('\n').length <= 400, name);
+  }
+});

@@ -1,0 +1,102 @@
+//! What is kept beside the messages: the secret behind the authors, and the bans.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::kept;
+use crate::common::{Folder, Process, Request, Server, ask, get};
+
+/// HTTP Basic with the password `between moderators`.
+const MODERATOR: &str = "Basic bW9kOmJldHdlZW4gbW9kZXJhdG9ycw==";
+
+fn builder(folder: &Path) -> chatroom::Builder {
+    let chat = kept(folder).moderator_password("between moderators");
+    chat.expect("a password")
+}
+
+/// Posts under a session, and returns its author.
+async fn author(address: SocketAddr, session: &str) -> String {
+    let request = Request::post_text("/chat?name=a", "hello").session(session);
+    let posted = ask(address, request).await.expect(201, "").json();
+    posted["author"].as_str().expect("an author").to_owned()
+}
+
+async fn bans(address: SocketAddr) -> Value {
+    let request = Request::get("/bans").header("Authorization", MODERATOR);
+    ask(address, request).await.expect(200, "").json()
+}
+
+/// A folder in which somebody has spoken and was banned.
+async fn banned(folder: &Folder) -> (String, String, Value) {
+    let server = Server::with(|_| builder(folder.path())).await;
+    let address = server.address();
+    let session = get(address, "/").await.session().expect("a session");
+    let author = author(address, &session).await;
+    let request = Request::post_json("/bans", &json!({"author": author, "address": false}));
+    let request = request.header("Authorization", MODERATOR);
+    ask(address, request).await.expect(201, "");
+    let bans = bans(address).await;
+    server.stop().await;
+    (session, author, bans)
+}
+
+#[tokio::test]
+async fn the_secret_and_the_bans_survive_a_restart() {
+    let folder = Folder::new();
+    let (session, author, before) = banned(&folder).await;
+    assert_eq!(before["bans"][0]["author"], author);
+    for _ in 0..2 {
+        let server = Server::with(|_| builder(folder.path())).await;
+        let address = server.address();
+        assert_eq!(bans(address).await, before);
+        let request = || Request::post_text("/chat?name=a", "again").session(&session);
+        ask(address, request()).await.expect(403, "banned");
+        server.stop().await;
+    }
+    let server = Server::with(|_| builder(folder.path())).await;
+    let lift = Request::new("DELETE", &format!("/bans/{author}"));
+    ask(server.address(), lift.header("Authorization", MODERATOR))
+        .await
+        .expect(204, "");
+    server.stop().await;
+    let server = Server::with(|_| builder(folder.path())).await;
+    assert_eq!(bans(server.address()).await, json!({"bans": []}));
+    assert_eq!(
+        self::author(server.address(), &session).await,
+        author,
+        "the same as before"
+    );
+}
+
+#[tokio::test]
+async fn damage_of_either_stops_the_start_and_says_what_to_do() {
+    for (name, loss) in [("bans.json", "every ban"), ("secret", "a new author")] {
+        let folder = Folder::new();
+        banned(&folder).await;
+        let path = folder.path().join(name);
+        let mut damaged = fs::read(&path).expect("it was made");
+        let middle = damaged.len() / 2;
+        damaged[middle] ^= 1;
+        fs::write(&path, &damaged).expect("it can be written");
+        let data = ["--listen=127.0.0.1:0", "--data", folder.as_str()];
+        let ended = Process::run(&data, &[]).await;
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+        assert!(ended.stdout.is_empty(), "it never listened");
+        let said = format!("{}: is damaged", path.display());
+        for said in [
+            &said,
+            "nothing was changed",
+            "restore the file from a backup",
+            loss,
+        ] {
+            assert!(ended.stderr.contains(said), "{}", ended.stderr);
+        }
+        assert_eq!(fs::read(&path).ok(), Some(damaged), "{name}");
+        // The advice works.
+        fs::remove_file(&path).expect("it is there");
+        Process::start(&data[1..]).await.kill().await;
+    }
+}

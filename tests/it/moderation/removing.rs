@@ -1,0 +1,271 @@
+//! A removal is an entry like a message: it has an id, it is told, it is retained, it resumes.
+
+use chatroom::Heard;
+use serde_json::{Value, json};
+
+use super::{ANN, BASIC, BOB, author_of, moderated, removal, say_as};
+use crate::common::{
+    Client, EventStream, Request, Server, ask, get, id_of, retained, texts, until_streams, within,
+};
+
+async fn history(server: &Server, query: &str) -> Value {
+    let target = format!("/chat/lobby/messages?{query}");
+    get(server.address(), &target).await.expect(200, "").json()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_is_an_event_that_is_told_retained_and_resumed() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let mut stream = EventStream::open(address, "/chat").await;
+    let before = say_as(address, ANN, "ann", "before").await;
+    let spam = say_as(address, ANN, "ann", "spam").await;
+    let after = say_as(address, ANN, "ann", "after").await;
+    let mut poller = Client::connect(address).await;
+    let target = format!("/chat/lobby/messages?wait=30&after={}", id_of(&after));
+    poller.send(&Request::get(&target).to_bytes()).await;
+    until_streams(address, 2).await;
+
+    let answer = ask(address, removal(&spam).session(ANN)).await;
+    let told = answer.expect(200, "").json();
+    assert!(id_of(&told) > id_of(&after));
+    let sent_at = told["sentAt"].as_u64().expect("a time");
+    assert!(sent_at >= after["sentAt"].as_u64().expect("a time"));
+    assert_eq!(
+        told,
+        json!({"eventId": told["eventId"], "room": "lobby", "removed": spam["eventId"], "by": "author", "sentAt": sent_at})
+    );
+    let event = stream.until("message-removed").await;
+    assert_eq!(
+        (event.json(), event.id),
+        (told.clone(), Some(id_of(&told).to_string()))
+    );
+
+    let polled = poller.response("GET").await.json();
+    let removed = json!([spam["eventId"]]);
+    assert_eq!(
+        (&polled["removed"], &polled["messages"]),
+        (&removed, &json!([]))
+    );
+    assert_eq!(polled["next"], told["eventId"]);
+
+    // Whoever was away in between is told of the removal alone.
+    for (position, expected) in [
+        (&before, vec!["after"]),
+        (&spam, vec!["after"]),
+        (&after, vec![]),
+    ] {
+        let id = id_of(position).to_string();
+        let request = Request::get("/chat").header("Last-Event-ID", &id);
+        let mut stream = EventStream::request(address, request).await;
+        assert!(stream.telling().await.is("chat-room-connected"));
+        for text in expected {
+            assert_eq!(stream.telling().await.text(), text);
+        }
+        assert_eq!(stream.telling().await.json(), told, "after {id}");
+    }
+    assert_eq!(
+        texts(&retained(address, "lobby").await),
+        ["before", "after"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_tells_what_was_removed_after_a_position() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let mut all = Vec::new();
+    for n in 0..6 {
+        all.push(say_as(address, ANN, "ann", &format!("{n}")).await);
+    }
+    let mut last = Value::Null;
+    for n in [1, 4] {
+        let answer = ask(address, removal(&all[n]).session(ANN)).await;
+        last = answer.expect(200, "").json()["eventId"].clone();
+    }
+    let whole = history(&server, "").await;
+    assert_eq!(whole["removed"], json!([]), "nothing was asked for");
+    assert_eq!(whole["next"], last);
+    let first = format!("after={}", id_of(&all[0]));
+    let rest = history(&server, &first).await;
+    assert_eq!(
+        rest["removed"],
+        json!([all[1]["eventId"], all[4]["eventId"]])
+    );
+    assert_eq!(
+        texts(rest["messages"].as_array().expect("a list")),
+        ["2", "3", "5"]
+    );
+    assert_eq!(rest["next"], last);
+    let short = history(&server, &format!("{first}&limit=1")).await;
+    assert_eq!(short["removed"], rest["removed"], "not cut by the limit");
+    let next = format!("after={}", rest["next"].as_str().expect("an id"));
+    let nothing = history(&server, &next).await;
+    assert_eq!(
+        (&nothing["removed"], &nothing["messages"]),
+        (&json!([]), &json!([]))
+    );
+    // The tag of an answer changes with a removal alone.
+    let target = format!("/chat/lobby/messages?{first}");
+    let tag = get(address, &target)
+        .await
+        .header("etag")
+        .map(str::to_owned);
+    ask(address, removal(&all[5]).session(ANN))
+        .await
+        .expect(200, "");
+    assert_ne!(
+        get(address, &target)
+            .await
+            .header("etag")
+            .map(str::to_owned),
+        tag
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_again_changes_nothing() {
+    let server = moderated(|chat| chat.history(4)).await;
+    let address = server.address();
+    let spam = say_as(address, ANN, "ann", "spam").await;
+    let first = ask(address, removal(&spam).header("Authorization", BASIC)).await;
+    let first = first.expect(200, "").json();
+    assert_eq!(first["by"], "moderator");
+    for session in [ANN, BOB] {
+        let again = ask(address, removal(&spam).session(session)).await;
+        assert_eq!(again.expect(200, "").json(), first);
+    }
+    ask(address, removal(&first).session(ANN))
+        .await
+        .expect(404, "not-found");
+    for n in 0..4 {
+        say_as(address, ANN, "ann", &format!("{n}")).await;
+    }
+    // The removal counts towards the history, and goes with it.
+    ask(address, removal(&spam).session(ANN))
+        .await
+        .expect(404, "not-found");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removals_at_once_are_one() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let mut stream = EventStream::open(address, "/chat?history=0").await;
+    let spam = say_as(address, ANN, "ann", "spam").await;
+    let tasks: Vec<_> = (0..12)
+        .map(|_| tokio::spawn(ask(address, removal(&spam).session(ANN))))
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        let answer = task.await.expect("no panic");
+        answers.push(answer.expect(200, "").json());
+    }
+    assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
+    say_as(address, ANN, "ann", "last").await;
+    assert!(stream.telling().await.is("chat-room-connected"));
+    assert_eq!(stream.telling().await.text(), "spam");
+    assert_eq!(stream.telling().await.json(), answers[0]);
+    assert_eq!(stream.telling().await.text(), "last");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_message_does_not_come_back_under_its_key() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let keyed = |text: &str| {
+        let request = Request::post_text("/chat/lobby?name=ann", text);
+        request.header("Idempotency-Key", "k").session(ANN)
+    };
+    let spam = ask(address, keyed("spam")).await.expect(201, "").json();
+    ask(address, removal(&spam).session(ANN))
+        .await
+        .expect(200, "");
+    ask(address, keyed("spam")).await.expect(410, "removed");
+    ask(address, keyed("other")).await.expect(410, "removed");
+    assert_eq!(retained(address, "lobby").await, Vec::<Value>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_removes_and_hears_who_does() {
+    let server = Server::start().await;
+    let chat = server.chat();
+    let mut listener = chat.listen(["lobby", "dev"]).expect("rooms");
+    let message = chat.post("lobby", "bot", "spam").await.expect("posted");
+    chat.remove("lobby", message.id).await.expect("removed");
+    chat.remove("lobby", message.id).await.expect("again");
+    let unknown = chat.remove("dev", message.id).await;
+    assert_eq!(unknown.err().map(|e| e.code()), Some("not-found"));
+    let mut stream = EventStream::open(server.address(), "/chat/dev?name=ann").await;
+    let session = stream.session();
+    assert_eq!(
+        chat.members("dev").expect("a room"),
+        ["ann".parse().expect("a name")]
+    );
+    stream.until("members-changed").await;
+    drop(stream);
+    let mut moved = Request::get("/chat/dev?name=Anna").session(&session);
+    moved = moved.header("Accept", "text/event-stream");
+    let _moved = EventStream::request(server.address(), moved).await;
+    let mut heard = Vec::new();
+    let left = |heard: &Heard| matches!(heard, Heard::Left { .. });
+    while !heard.iter().any(left) {
+        heard.extend(within("something", listener.next()).await);
+    }
+    let dev: chatroom::RoomName = "dev".parse().expect("a room");
+    let name = |name: &str| name.parse().expect("a name");
+    for expected in [
+        Heard::Message(message.clone()),
+        Heard::Removed {
+            room: name_of_lobby(),
+            message: message.id,
+        },
+        Heard::Joined {
+            room: dev.clone(),
+            name: name("ann"),
+        },
+        Heard::Left {
+            room: dev,
+            name: name("ann"),
+        },
+    ] {
+        let count = heard.iter().filter(|heard| **heard == expected).count();
+        assert_eq!(count, 1, "{expected:?} in {heard:?}");
+    }
+}
+
+fn name_of_lobby() -> chatroom::RoomName {
+    "lobby".parse().expect("a room")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_author_is_the_same_everywhere_and_nobody_without_a_session() {
+    let server = Server::start().await;
+    let address = server.address();
+    // A stream sets a cookie, and greets with the author that this cookie is.
+    let mut stream = EventStream::open(address, "/chat/dev?name=ann").await;
+    let session = stream.session();
+    let author = stream.event().await.json()["author"].clone();
+    let digits = author.as_str().expect("an author");
+    assert!(
+        digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        "{digits}"
+    );
+    assert!(!session.contains(digits));
+    assert_eq!(json!(author_of(address, &session, "other").await), author);
+    let post = Request::post_text("/chat/dev", "hi").session(&session);
+    let message = ask(address, post).await.expect(201, "").json();
+    assert_eq!(
+        (&message["author"], &message["member"]),
+        (&author, &json!(true))
+    );
+    let again = EventStream::request(address, Request::get("/chat").session(&session)).await;
+    assert_eq!({ again }.event().await.json()["author"], author);
+    assert_ne!(json!(author_of(address, ANN, "ann").await), author);
+    let post = Request::post_text("/chat/lobby?name=bot", "hi");
+    let message = ask(address, post).await.expect(201, "").json();
+    assert_eq!(message["author"], Value::Null);
+    let unknown = Request::post_text("/chat/lobby?name=bot", "hi").session("0123");
+    let message = ask(address, unknown).await.expect(201, "").json();
+    assert_eq!(message["author"], Value::Null, "not a session");
+}

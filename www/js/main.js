@@ -1,0 +1,379 @@
+// The page: what happens when somebody acts or the stream tells something. The views bring the document in line with it.
+
+import {
+	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
+	openIn, readUpTo, setConnection, setRefused, startReading,
+} from './state.js';
+import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
+import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
+import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
+import { $, beep, copyText, notify, setText, translate } from './browser.js';
+import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
+import { askPassword, onLogKey, openMenu, showBans } from './menu.js';
+import { closeSide, drawPanel, showSide } from './panel.js';
+import { wordsFor } from './words.js';
+import { openLog } from './log.js';
+
+const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
+const NOTIFIED_CHARACTERS = 200; // Of a message.
+const SAVE_MILLIS = 500; // How far one has read is written down that late.
+
+const say = wordsFor(navigator.languages);
+/** @type {any} */
+const page = {
+	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
+	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
+	moderate: () => askPassword(say, askModeration), showBans: () => showBans(say),
+	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
+};
+const current = () => getRoom(chat, chat.open);
+const savePending = () => tab.set('pending', chat.pending);
+const outbox = openOutbox(chat, () => (savePending(), changed()));
+const log = openLog({ loadOlder, changed, current });
+let toFollow = roomHere(); // The room just opened, until it is heard.
+let drawing = false;
+let loading = false;
+let saving = 0;
+
+// ---- Rooms and names
+
+function openFragment() {
+	openRoom(roomHere());
+	showSide(false);
+	askRooms();
+	update();
+	// On a touch screen it would open the keyboard over the messages.
+	if (!typesOnScreen()) focusWriting();
+}
+
+function openRoom(room) {
+	toFollow = room;
+	if (chat.open === room) return;
+	const state = openIn(chat, room);
+	saveReads();
+	attend(state);
+	showDraft();
+	page.naming = false;
+	const { code, name } = page.nameError ?? {};
+	if (code === 'name-taken') setName(name); // It may be free here.
+	else if (chat.refused.has(room)) feed.retry(room);
+	feed.moved();
+}
+
+function showDraft() {
+	$('text').value = local.get(`draft ${chat.open}`) ?? '';
+}
+
+const attend = (state) => (document.hidden ? leave(state) : arrive(state));
+
+function setName(name) {
+	page.nameError = null;
+	joinAs(name);
+}
+
+/** One goes on reading while one thinks of another name. */
+function goNameless(problem) {
+	const { name } = chat;
+	setName('');
+	page.naming = true;
+	page.nameError = { ...problem, name };
+	$('name').value = name;
+	update();
+	if (!typesOnScreen() && !($('text').value && document.activeElement === $('text'))) $('name').focus();
+	changed();
+}
+
+function takeName() {
+	const name = $('name').value.trim();
+	if (!name) return;
+	tab.set('name', name);
+	local.set('name', name);
+	moveFollowed([chat.name, page.nameError?.name], name);
+	setName(name);
+	toFollow = chat.open;
+	askName(false);
+}
+
+function askName(asking) {
+	page.naming = asking;
+	if (asking) $('name').value = chat.name;
+	showSide(false);
+	update();
+	focusWriting();
+}
+
+function leaveRoom(room) {
+	setFollowed(room, null);
+	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
+	changed();
+}
+
+/** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
+function openFirstRoom() {
+	const source = new EventSource('chat?history=0');
+	source.addEventListener('error', () => source.close());
+	source.addEventListener('chat-room-connected', ({ data }) => {
+		source.close();
+		if (!location.hash) openRoom(JSON.parse(data).room);
+	});
+}
+
+// ---- What the stream tells
+
+function apply(what) {
+	const before = chat.connection.phase;
+	if (what.event) {
+		const fresh = applyEvent(chat, what);
+		if (what.event === 'new-message') settlePending(chat, what.data);
+		noteFresh(fresh);
+	} else if (what.opened) applyOpened(chat, what.opened);
+	else if (what.nameless) return goNameless(what.nameless);
+	else if (what.refused) applyRefused(what.refused);
+	else setConnection(chat, what.connection);
+	afterApply(before);
+}
+
+function adopt(snapshot) {
+	const before = chat.connection.phase;
+	const fresh = adoptSnapshot(chat, snapshot);
+	for (const { entries } of snapshot.rooms) for (const entry of entries) if (!entry.gap) settlePending(chat, entry);
+	noteFresh(fresh);
+	afterApply(before);
+}
+
+function afterApply(before) {
+	if (before !== 'connected' && chat.connection.phase === 'connected') {
+		outbox.wake();
+		askModeration();
+	}
+	if (toFollow && current().greeted) {
+		startReading(current(), chat.position);
+		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there, and read if it is in sight.
+		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
+		toFollow = '';
+	}
+	changed();
+}
+
+function applyRefused({ room, problem }) {
+	setRefused(chat, room, problem);
+	if (['room-not-offered', 'bad-room'].includes(problem?.code) && follows()[room]) setFollowed(room, null);
+	if (room !== chat.open || !problem) return;
+	if (problem.code === 'name-taken') goNameless(problem);
+	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
+}
+
+function noteFresh(messages) {
+	const mode = local.get('notify');
+	for (const message of messages) {
+		if (isOwn(chat, message) || message.removed) continue;
+		const seen = message.room === chat.open && !document.hidden;
+		if (seen) log.speak(message);
+		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
+		if (wanted && !seen && feed.notifies(message.room)) ring(message);
+	}
+}
+
+function ring({ room, name, text, eventId }) {
+	if (local.get('sound')) beep();
+	// Under one tag the browser shows it once, also where each tab has a stream of its own.
+	notify(`${name} · #${room}`, text.slice(0, NOTIFIED_CHARACTERS), eventId, () => {
+		window.focus();
+		location.hash = fragmentOf(room);
+	});
+}
+
+async function loadOlder(state) {
+	const oldest = state.entries.find((entry) => !entry.gap);
+	if (loading || state.oldestReached || !oldest) return;
+	loading = true;
+	const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+	if (answer.kind === 'done') addOlder(state, answer.body.messages, LIMITS.page);
+	else await new Promise((resolve) => setTimeout(resolve, 2000));
+	loading = false;
+	changed();
+}
+
+async function askRooms() {
+	if (document.hidden) return;
+	const { body } = await request('rooms');
+	if (body) page.listed = body.rooms;
+	changed();
+}
+
+/** Whether this server has moderators, and this session is one. */
+async function askModeration() {
+	const { body } = await request('moderator');
+	page.moderation = body ?? {};
+	changed();
+}
+
+// ---- What people do
+
+function send() {
+	drawComposer(page);
+	if ($('send').disabled) return;
+	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $('text').value.trimEnd()));
+	$('text').value = '';
+	local.set(`draft ${chat.open}`, '');
+	followNewest(current());
+	forgetMarker(current());
+	outbox.flush();
+	changed();
+}
+
+/** The names that may be meant: who spoke last comes first. */
+function likelyNames() {
+	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
+	const seen = new Set(['', chat.name.toLowerCase()]);
+	return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
+}
+
+async function invite({ currentTarget: button }) {
+	const url = location.origin + location.pathname + fragmentOf(chat.open);
+	if (typesOnScreen() && navigator.share) return navigator.share({ title: `#${chat.open}`, url }).catch(() => {});
+	await copyText(url);
+	setText(button, say('copied'));
+	setTimeout(() => setText(button, say('invite')), 3000);
+}
+
+function goToRoom() {
+	const input = $('room-input');
+	const room = input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC');
+	input.setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
+	if (!input.reportValidity()) return;
+	input.value = '';
+	location.hash = fragmentOf(room);
+}
+
+function handlePending({ action, key }) {
+	const item = chat.pending.find((other) => other.key === key);
+	if (!item || !action) return;
+	if (action === 'discard') dropPending(chat, item);
+	else outbox.retry(item);
+	savePending();
+	update();
+	focusWriting();
+}
+
+function onLogClick({ target }) {
+	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
+	const id = target.closest('.message')?.dataset.id;
+	const entry = current().entries.find(({ eventId }) => eventId === id);
+	if (target.className === 'more' && entry) openMenu(page, target, entry);
+}
+
+// ---- The document
+
+/** Updates the document soon, once for all changes until then. */
+function changed() {
+	if (drawing) return;
+	drawing = true;
+	const draw = () => {
+		drawing = false;
+		update();
+		log.fill(current());
+	};
+	if (document.hidden) setTimeout(draw, 100);
+	else requestAnimationFrame(draw);
+}
+
+function update() {
+	const state = current();
+	drawComposer(page);
+	log.draw(page, state);
+	drawPanel(page, state);
+	setText($('room-title'), chat.open);
+	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
+	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
+	if ($('icon').getAttribute('href') !== icon) $('icon').href = icon;
+	saving ||= setTimeout(() => {
+		saving = 0;
+		saveReads();
+	}, SAVE_MILLIS);
+}
+
+function listenToControls() {
+	const on = (id, type, handler) => $(id).addEventListener(type, (event) => {
+		if (type === 'submit') event.preventDefault();
+		handler(event);
+	});
+	listenToText(send, likelyNames);
+	on('composer', 'submit', send);
+	on('text', 'input', () => {
+		local.set(`draft ${chat.open}`, $('text').value);
+		drawComposer(page);
+	});
+	on('join', 'submit', takeName);
+	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
+	on('join-cancel', 'click', () => askName(false));
+	on('rename', 'click', () => askName(true));
+	on('notify', 'change', async ({ target: { value } }) => {
+		const granted = value === 'off' || (await globalThis.Notification?.requestPermission()) === 'granted';
+		local.set('notify', granted ? value : 'off');
+		changed();
+	});
+	on('sound', 'change', () => (local.set('sound', $('sound').checked), $('sound').checked && beep()));
+	on('room-form', 'submit', goToRoom);
+	on('room-input', 'input', () => $('room-input').setCustomValidity(''));
+	on('try-again', 'click', () => feed.retry(chat.open));
+	on('jump', 'click', () => (log.jump(current()), update(), typesOnScreen() || focusWriting()));
+	on('menu', 'click', () => showSide(true));
+	for (const id of ['shade', 'side-close']) on(id, 'click', closeSide);
+	for (const id of ['invite', 'invite-empty']) on(id, 'click', invite);
+	on('pending', 'click', ({ target }) => handlePending(target.dataset));
+	on('log', 'click', onLogClick);
+	on('people', 'click', (event) => (showSide(false), onLogClick(event)));
+	on('scroller', 'keydown', onLogKey);
+}
+
+function listenToBrowser() {
+	const wake = ({ type }) => {
+		attend(current());
+		feed.moved();
+		if (document.hidden) {
+			drawing = false; // A hidden page gets no frame to draw in.
+			saveReads();
+			return changed();
+		}
+		feed.wake(type === 'online');
+		outbox.wake();
+		askRooms();
+		update();
+	};
+	document.addEventListener('visibilitychange', wake);
+	addEventListener('online', wake);
+	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
+	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
+	addEventListener('offline', () => {
+		// The stream may still live, on a loopback address for one: its next event says so.
+		setConnection(chat, { phase: 'offline' });
+		changed();
+	});
+	addEventListener('storage', ({ key }) => {
+		if (key !== `${prefix}followed`) return;
+		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
+		feed.moved();
+		changed();
+	});
+	addEventListener('hashchange', openFragment);
+	addEventListener('keydown', ({ key }) => key === 'Escape' && closeSide());
+	setInterval(() => {
+		feed.tick();
+		if (chat.connection.phase !== 'connected' || chat.pending.length) changed();
+	}, 1000);
+	setInterval(askRooms, ROOMS_MILLIS);
+}
+
+translate(say);
+restorePending(chat, tab.get('pending') ?? []);
+attend(current());
+showDraft();
+listenToControls();
+listenToBrowser();
+$('app').hidden = false;
+Object.assign(handlers, { apply, adopt });
+for (const act of waiting) act();
+openFragment();
+outbox.flush();

@@ -1,0 +1,129 @@
+// Message texts, names and room names: how they are parsed, compared and completed.
+
+/**
+ * A piece of a message: plain text, or what is shown by the element that `kind` names; `tokens` are the pieces in it.
+ * @typedef {{ kind: string, text: string, language?: string, tokens?: Token[] }} Token
+ */
+
+const QUOTE_LINES = 3; // Of a message that is quoted in a reply.
+const QUOTE_CHARACTERS = 240; // Of those lines together.
+const NESTING = 2; // Bold in italic, italic in bold.
+
+const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
+const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
+// Invisible characters end a link, so that what it shows is where it leads; so does Chinese punctuation.
+const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
+// In a word like snake_case the signs are meant as they stand. Chinese and Japanese have no spaces around their words.
+const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
+const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
+
+/**
+ * Splits a text into plain text, links (`http` and `https` alone), code, quotations, bold and italic text.
+ * @returns {Token[]}
+ */
+export function tokensOf(text) {
+	const tokens = [];
+	let end = 0;
+	for (const match of text.matchAll(FENCE)) {
+		addLines(tokens, text.slice(end, match.index));
+		tokens.push({ kind: 'pre', text: match[2], ...(match[1] && { language: match[1] }) });
+		end = match.index + match[0].length;
+		if (text[end] === '\n') end += 1; // The block already ends its line.
+	}
+	addLines(tokens, text.slice(end));
+	return tokens;
+}
+
+function addLines(tokens, text) {
+	for (const [index, part] of text.split(QUOTATION).entries()) {
+		if (index % 2 === 0) tokens.push(...inlineOf(part, NESTING));
+		else {
+			const quoted = part.replace(/^> ?/gm, '').replace(/\n$/, '');
+			tokens.push({ kind: 'blockquote', text: quoted, tokens: inlineOf(quoted, NESTING) });
+		}
+	}
+}
+
+function inlineOf(text, nesting) {
+	const tokens = [];
+	let end = 0;
+	const add = (start, length, token) => {
+		if (start > end) tokens.push({ kind: 'text', text: text.slice(end, start) });
+		if (token) tokens.push(token);
+		end = start + length;
+	};
+	for (const { 0: whole, 1: code, 2: address, 3: sign, 4: inner, index } of text.matchAll(new RegExp(INLINE, 'giu'))) {
+		if (code) add(index, whole.length, { kind: 'code', text: code });
+		if (address) {
+			const link = linkOf(address);
+			if (link) add(index, link.length, { kind: 'link', text: link });
+		}
+		if (sign && nesting) add(index, whole.length, { kind: sign === '**' ? 'strong' : 'em', text: inner, tokens: inlineOf(inner, nesting - 1) });
+	}
+	add(text.length, 0);
+	return tokens;
+}
+
+// Punctuation behind an address belongs to the sentence, like a bracket that the address did not open.
+function linkOf(address) {
+	const link = address.replace(/[.,;:!?'*~]+$/, '');
+	const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
+	return /^https?:\/\/[^/?#]/i.test(bare) ? bare : '';
+}
+
+/** The beginning of a reply: the message as a quotation, without the quotations in it. */
+export function quoteOf(name, text) {
+	const lines = text.split('\n').filter((line) => line.trim() && !line.startsWith('>'));
+	const kept = [...lines.slice(0, QUOTE_LINES).join('\n')];
+	const cut = lines.length > QUOTE_LINES || kept.length > QUOTE_CHARACTERS;
+	const quoted = kept.slice(0, QUOTE_CHARACTERS).join('') + (cut ? '…' : '');
+	return `${`${name}: ${quoted}`.replace(/^/gm, '> ')}\n`;
+}
+
+// ---- Names
+
+export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
+
+/** Whether the text names the person, as a word of its own: `also` does not mean Al. */
+export function mentions(text, name) {
+	if (!name) return false;
+	// Chinese and Japanese write no spaces between words, so their letters bound a name.
+	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
+	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
+	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
+		if (!inWord(where[at - 1]) && !inWord(where[at + what.length])) return true;
+	}
+	return false;
+}
+
+/**
+ * The names that complete the word before the caret, and where that word begins. A word after `@` may be empty.
+ * @returns {{ from: number, names: string[] }}
+ */
+export function completionsAt(text, caret, names) {
+	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
+	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
+	return { from: caret - part.length, names: found };
+}
+
+/** The hue in degrees for an author or a name; the style sheet makes readable colours of it. */
+export function hueOf(key) {
+	let hash = 7;
+	for (const character of key.toLowerCase()) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 9973;
+	return (hash * 137) % 360;
+}
+
+// ---- Rooms
+
+export const isRoomName = (room) => /^(?![.\p{M}])[\p{L}\p{M}\p{N}_.-]{1,64}$/u.test(room);
+
+export function roomOfFragment(fragment) {
+	const raw = fragment.replace(/^#/, '');
+	try {
+		return decodeURIComponent(raw).normalize('NFC');
+	} catch {
+		return raw;
+	}
+}
+
+export const fragmentOf = (room) => `#${encodeURIComponent(room)}`;
