@@ -108,8 +108,9 @@ impl Hub {
             if concerns(claim.author, claim.address) {
                 client.end();
                 for room in client.rooms() {
-                    let room = state.rooms.get_mut(room);
-                    room.map(|room| room.members.evict(claim));
+                    if let Some(room) = state.rooms.get_mut(room) {
+                        room.members.evict(claim);
+                    }
                 }
             }
         }

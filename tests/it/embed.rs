@@ -184,7 +184,7 @@ async fn a_chat_works_below_a_prefix_of_a_bare_hyper_server() {
             .text()
             .contains("<script")
     );
-    get(address, "/team/chat.js").await.expect(200, "");
+    get(address, "/team/js/main.js").await.expect(200, "");
     let mut stream = EventStream::open(address, "/team/chat/dev?name=ann").await;
     assert_eq!(stream.event().await.json()["room"], "dev");
     let post = Request::post_text("/team/chat/dev", "hi").session(&stream.session());

@@ -95,7 +95,7 @@ async fn clickjacking_and_content_sniffing() {
     let mut answers = Vec::new();
     for target in [
         "/",
-        "/chat.js",
+        "/js/main.js",
         "/chat.css",
         "/favicon.svg",
         "/rooms",

@@ -1,35 +1,42 @@
 //! The page and its parts: what is embedded is what is served, once per change, and safely.
 
+use std::fs;
+use std::path::Path;
+
 use crate::common::{Process, Request, Server, ask, get};
 
-const PARTS: [(&str, &str, &[u8]); 4] = [
-    (
-        "/",
-        "text/html; charset=utf-8",
-        include_bytes!("../../www/index.html"),
-    ),
-    (
-        "/chat.js",
-        "text/javascript; charset=utf-8",
-        include_bytes!("../../www/chat.js"),
-    ),
-    (
-        "/chat.css",
-        "text/css; charset=utf-8",
-        include_bytes!("../../www/chat.css"),
-    ),
-    (
-        "/favicon.svg",
-        "image/svg+xml",
-        include_bytes!("../../www/favicon.svg"),
-    ),
-];
+/// Every file in `www`: its path on the server, its media type and its content.
+fn parts() -> Vec<(String, &'static str, Vec<u8>)> {
+    let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+    let mut parts = Vec::new();
+    for folder in ["", "js/"] {
+        for entry in fs::read_dir(www.join(folder)).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            let media_type = match extension {
+                Some("html") => "text/html; charset=utf-8",
+                Some("css") => "text/css; charset=utf-8",
+                Some("js") => "text/javascript; charset=utf-8",
+                Some("svg") => "image/svg+xml",
+                Some("png") => "image/png",
+                Some("webmanifest") => "application/manifest+json",
+                _ => continue,
+            };
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.expect("UTF-8").trim_start_matches("index.html");
+            let content = fs::read(&path).expect("a file");
+            parts.push((format!("/{folder}{name}"), media_type, content));
+        }
+    }
+    assert!(parts.len() > 10, "{} parts", parts.len());
+    parts
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_part_is_served_as_it_was_embedded() {
     let server = Server::start().await;
-    for (path, content_type, content) in PARTS {
-        let answer = get(server.address(), path).await;
+    for (path, content_type, content) in parts() {
+        let answer = get(server.address(), &path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("content-type"), Some(content_type));
         assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
@@ -44,7 +51,8 @@ async fn every_part_is_served_as_it_was_embedded() {
 async fn an_unchanged_part_is_not_sent_again() {
     let server = Server::start().await;
     let mut tags = std::collections::BTreeSet::new();
-    for (path, _, _) in PARTS {
+    let parts = parts();
+    for (path, _, _) in &parts {
         let first = get(server.address(), path).await;
         let etag = first.header("etag").expect("a tag").to_owned();
         assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2);
@@ -55,13 +63,14 @@ async fn an_unchanged_part_is_not_sent_again() {
         assert_eq!(ask(server.address(), request).await.status, 200);
         tags.insert(etag);
     }
-    assert_eq!(tags.len(), PARTS.len(), "two parts with one tag");
+    assert_eq!(tags.len(), parts.len(), "two parts with one tag");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_lives_as_long_as_its_content() {
     let (one, other) = (Process::start(&[]).await, Process::start(&[]).await);
-    for (path, _, _) in PARTS {
+    let parts = parts();
+    for (path, _, _) in &parts {
         let etag = get(one.address(), path)
             .await
             .header("etag")
@@ -83,7 +92,8 @@ async fn head_tells_what_get_would() {
         "/rooms",
         "/healthz",
     ];
-    for path in PARTS.iter().map(|(path, _, _)| *path).chain(others) {
+    let parts = parts();
+    for path in parts.iter().map(|(path, _, _)| path.as_str()).chain(others) {
         let get = get(server.address(), path).await;
         let head = ask(server.address(), Request::new("HEAD", path)).await;
         let told = |answer: &crate::common::Response| {
@@ -110,7 +120,7 @@ async fn the_page_keeps_to_its_own_policy() {
     assert_eq!(
         page.header("content-security-policy"),
         Some(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; manifest-src 'self'; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         )
     );

@@ -53,7 +53,7 @@ async fn without_the_password_only_health_is_told() {
     let address = server.address();
     for request in [
         Request::get("/"),
-        Request::get("/chat.js"),
+        Request::get("/js/main.js"),
         Request::get("/favicon.svg"),
         Request::get("/chat"),
         Request::get("/chat/dev?name=ann"),

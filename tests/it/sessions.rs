@@ -29,7 +29,7 @@ async fn a_session_comes_with_the_page_and_with_a_stream() {
         assert!(!attributes.contains("Secure"), "{attributes:?}");
         assert!(!attributes.iter().any(|one| one.starts_with("Domain")));
     }
-    for target in ["/chat.js", "/rooms", "/chat/lobby/messages", "/healthz"] {
+    for target in ["/js/main.js", "/rooms", "/chat/lobby/messages", "/healthz"] {
         let answer = get(server.address(), target).await;
         assert_eq!(answer.header("set-cookie"), None, "{target}");
     }

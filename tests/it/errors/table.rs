@@ -126,7 +126,7 @@ fn bad_rooms() -> Vec<Bad> {
 fn wrong_methods() -> Vec<Bad> {
     let paths = [
         "/",
-        "/chat.js",
+        "/js/main.js",
         "/chat.css",
         "/favicon.svg",
         "/chat",

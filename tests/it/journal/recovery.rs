@@ -171,7 +171,7 @@ async fn nuls_before_whole_lines_are_damage() {
 /// Writes a journal that is refused, and returns the refusal.
 fn refused(folder: &Path, damaged: &[u8]) -> String {
     std::fs::write(file(folder), damaged).expect("the folder can be written");
-    let refused = kept(folder).build().err().expect("damage is refused");
+    let refused = kept(folder).build().expect_err("damage is refused");
     assert!(content(folder) == damaged, "the journal was changed");
     refused.to_string()
 }
@@ -259,8 +259,7 @@ async fn a_flipped_byte_is_refused_with_its_place_and_nothing_is_changed() {
         std::fs::write(file(folder.path()), &damaged).expect("the folder can be written");
         let refused = kept(folder.path())
             .build()
-            .err()
-            .expect("damage is refused")
+            .expect_err("damage is refused")
             .to_string();
         let place = format!(
             "{}: line 2, byte offset {first}",
