@@ -161,7 +161,7 @@ impl Members {
         self.in_grace += 1;
         let renamed = self
             .names_of(*author)
-            .any(|other| other.join > join && other.streams > 0);
+            .any(|other| other.join > join && (other.streams > 0 || other.elsewhere > 0));
         if renamed {
             self.release(&folded);
         } else {

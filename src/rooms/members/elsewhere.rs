@@ -6,6 +6,7 @@ impl Members {
     /// A member joined at another server.
     pub(in super::super) fn arrive(&mut self, name: &MemberName, author: Author) {
         let folded = name.folded();
+        self.joins += 1;
         match self.by_name.get_mut(&folded) {
             Some(member) if member.author == author => member.elsewhere += 1,
             // One of the two has lost the name, and its server finds out.
@@ -19,7 +20,7 @@ impl Members {
                     author,
                     streams: 0,
                     elsewhere: 1,
-                    join: 0,
+                    join: self.joins,
                     free_at: None,
                 };
                 self.by_name.insert(folded.clone(), member);
