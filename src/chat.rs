@@ -22,6 +22,7 @@ use crate::report::Reporter;
 use crate::rooms::author::Author;
 use crate::rooms::entries::Range;
 use crate::rooms::id::EventId;
+use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::names::{MemberName, RoomName};
@@ -210,11 +211,17 @@ impl Chat {
     }
 
     fn subscribe(&self, rooms: impl Rooms, name: Option<MemberName>) -> Result<Listener, Refusal> {
-        let rooms: Vec<RoomName> = rooms
-            .names()
-            .iter()
-            .map(|room| self.room(room))
-            .collect::<Result<_, _>>()?;
+        let mut distinct: Vec<RoomName> = Vec::new();
+        for room in rooms.names() {
+            let room = self.room(room)?;
+            if !distinct.contains(&room) {
+                distinct.push(room);
+            }
+        }
+        let rooms = distinct;
+        if !(1..=STREAM_ROOMS).contains(&rooms.len()) {
+            return Err(Refusal::BadRequest("Listen to 1 to 32 rooms."));
+        }
         let claim = name.clone().map(|name| Claim {
             name,
             author: self.site.author(self.site.sessions.issue()),

@@ -20,11 +20,11 @@ use crate::rooms::clock::Clock;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::Limits;
 use crate::rooms::names::{Malformed, RoomName};
-use crate::store::journal::{Fsync, Journal};
+use crate::store::Store;
+use crate::store::journal::Fsync;
 #[cfg(feature = "redis")]
 use crate::store::redis::{Redis, Url};
 use crate::store::standing::Standing;
-use crate::store::{Store, secret};
 
 /// Bytes of one text at most, whatever the options say: a message is held in memory whole.
 const MESSAGE_CEILING: usize = 1024 * 1024;
@@ -324,16 +324,10 @@ impl Builder {
         server.connections = streams.saturating_add(SPARE_CONNECTIONS);
         server.connections_of_address = per_ip.saturating_add(SPARE_CONNECTIONS_OF_ADDRESS);
         let counters = Arc::<Counters>::default();
-        let remembers = self.remembers();
-        let limits = rooms.clone();
-        let hub = Arc::new(Hub::new(
-            rooms,
-            self.clock.clone(),
-            counters.clone(),
-            remembers,
-        ));
+        let (clock, remembers) = (self.clock.clone(), self.remembers());
+        let hub = Arc::new(Hub::new(rooms, clock, counters.clone(), remembers));
         let standing = Arc::new(Standing::open(self.data.clone())?);
-        let (store, authors) = self.store(&hub, limits, &standing, &counters)?;
+        let (store, authors) = self.store(&hub, &standing, &counters)?;
         let bans = Bans::new(standing);
         let authors = AuthorKey(authors);
         let site = Site::new(hub, store, authors, bans, site, counters, self.report);
@@ -352,7 +346,6 @@ impl Builder {
     fn store(
         &self,
         hub: &Arc<Hub>,
-        limits: Limits,
         standing: &Arc<Standing>,
         counters: &Arc<Counters>,
     ) -> io::Result<(Store, [u8; 16])> {
@@ -360,18 +353,13 @@ impl Builder {
         let report = self.report.clone();
         #[cfg(feature = "redis")]
         if let Some(url) = self.redis.clone() {
-            let (redis, secret) =
-                Redis::open(url, hub.clone(), limits, standing.clone(), report, random)?;
+            let (redis, secret) = Redis::open(url, hub.clone(), standing.clone(), report, random)?;
             return Ok((Store::Redis(redis), secret));
         }
-        // The others bound what they keep by what the hub retains.
-        let _ = (limits, standing);
-        let Some(folder) = &self.data else {
-            return Ok((Store::Memory(hub.clone()), random()));
-        };
-        let journal = Journal::open(folder, self.fsync, hub.clone(), counters.clone(), report)?;
-        let secret = secret::load_or_create(folder, random)?;
-        Ok((Store::Journal(journal), secret))
+        // A folder's bans are read already.
+        let _ = standing;
+        let (folder, hub, counters) = (self.data.as_deref(), hub.clone(), counters.clone());
+        Store::open(folder, self.fsync, hub, counters, report, random)
     }
 
     /// Tells the operator what matters most.

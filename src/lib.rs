@@ -102,6 +102,57 @@
 //! # Ok(()) }
 //! ```
 //!
+//! For HTTP/2 beside HTTP/1.1, hyper-util's `auto` server (its feature `server-auto`) takes the place
+//! of `http1`. The host of a request is then its `:authority`. Behind TLS, put [`Https`] into the
+//! extensions too, so that browsers send the session cookie over TLS alone:
+//!
+//! ```
+//! use chatroom::{Chat, Https, PeerAddr};
+//! use hyper::service::{Service, service_fn};
+//! use hyper::{Request, body::Incoming};
+//! use hyper_util::rt::{TokioExecutor, TokioIo};
+//! use hyper_util::server::conn::auto;
+//! use tokio::io::{AsyncRead, AsyncWrite};
+//!
+//! async fn serve_tls<S>(stream: S, peer: std::net::SocketAddr, chat: Chat)
+//! where
+//!     S: AsyncRead + AsyncWrite + Unpin + 'static,
+//! {
+//!     let service = service_fn(move |mut request: Request<Incoming>| {
+//!         request.extensions_mut().insert(PeerAddr(peer));
+//!         request.extensions_mut().insert(Https);
+//!         chat.call(request)
+//!     });
+//!     let server = auto::Builder::new(TokioExecutor::new());
+//!     // An error here is a client that left.
+//!     let _ = server.serve_connection(TokioIo::new(stream), service).await;
+//! }
+//! ```
+//!
+//! In axum 0.8, a chat answers what no route of the program does:
+//!
+//! ```
+//! use axum::extract::{ConnectInfo, Request};
+//! use axum::{Router, routing::get};
+//! use chatroom::{Chat, PeerAddr};
+//! use hyper::service::Service;
+//! use std::net::SocketAddr;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let chat = Chat::builder().prefix("/chat-room").build()?;
+//! let app = Router::new()
+//!     .route("/", get(async || "Come to /chat-room/!"))
+//!     .fallback(move |ConnectInfo(peer), mut request: Request| {
+//!         request.extensions_mut().insert(PeerAddr(peer));
+//!         chat.call(request)
+//!     })
+//!     .into_make_service_with_connect_info::<SocketAddr>();
+//! let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
+//! let server = tokio::spawn(async { axum::serve(listener, app).await });
+//! # server.abort();
+//! # Ok(()) }
+//! ```
+//!
 //! A bot that answers, with a name of its own:
 //!
 //! ```

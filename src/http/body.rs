@@ -5,9 +5,9 @@
 //! in which hyper writes them: no connection holds more than a batch, whatever it was sent before.
 
 use std::convert::Infallible;
+use std::iter;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::vec;
 
 use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
 
@@ -15,9 +15,12 @@ use super::gate::WriteGate;
 use super::limits::Permit;
 use crate::rooms::stream::Stream;
 
-/// Bytes given before hyper writes: with the head of an answer they fit into the 8 KiB that its
-/// buffer has from the start, and a burst of about twenty messages still leaves in one write.
-const BATCH_BYTES: usize = 6 * 1024;
+/// Bytes of a stream given before hyper writes: they fit into the 8 KiB that its buffer has from the
+/// start, and a burst of about twenty messages still leaves in one write.
+const STREAM_BATCH_BYTES: usize = 6 * 1024;
+/// Bytes of a whole answer given before hyper writes: few, since what was never touched of that buffer
+/// takes no memory, and a stream that follows on the connection may last for days.
+const WHOLE_BATCH_BYTES: usize = 1024;
 
 /// The body of an answer: whole, or an event stream.
 pub struct Body {
@@ -35,27 +38,35 @@ pub struct Body {
 
 enum Content {
     Whole {
-        pieces: vec::IntoIter<Bytes>,
+        pieces: Box<Pieces>,
         /// Bytes that are not given yet.
         left: u64,
     },
     Stream(Stream),
 }
 
+/// The pieces of a whole body, made as they are sent: a list of them would be touched and freed among
+/// the buffers of connections, which then take all their memory instead of what they touch.
+pub(crate) type Pieces = dyn Iterator<Item = Bytes> + Send + Sync;
+
 impl Body {
     /// An empty body.
     pub(crate) fn empty() -> Body {
-        Body::pieces(Vec::new(), None)
+        Body::whole(Bytes::new())
     }
 
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
-        Body::pieces(vec![bytes.into()], None)
+        let bytes = bytes.into();
+        Body::pieces(bytes.len(), iter::once(bytes), None)
     }
 
-    /// A whole body in pieces, which may be shared.
-    pub(crate) fn pieces(pieces: Vec<Bytes>, permit: Option<Permit>) -> Body {
-        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
-        let pieces = pieces.into_iter();
+    /// A whole body of so many bytes, in pieces which may be shared.
+    pub(crate) fn pieces(
+        bytes: usize,
+        pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static,
+        permit: Option<Permit>,
+    ) -> Body {
+        let (left, pieces) = (bytes as u64, Box::new(pieces));
         Body::new(Content::Whole { pieces, left }, permit)
     }
 
@@ -110,7 +121,11 @@ impl HttpBody for Body {
             this.given = 0;
             return Poll::Pending;
         }
-        if this.given >= BATCH_BYTES {
+        let batch = match this.content {
+            Content::Whole { .. } => WHOLE_BATCH_BYTES,
+            Content::Stream(_) => STREAM_BATCH_BYTES,
+        };
+        if this.given >= batch {
             this.given = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -122,7 +137,7 @@ impl HttpBody for Body {
                 None => return Poll::Ready(None),
             },
         };
-        let room = BATCH_BYTES - this.given;
+        let room = batch - this.given;
         if piece.len() > room {
             this.rest = Some(Box::new(piece.split_off(room)));
         }

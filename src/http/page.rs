@@ -42,7 +42,7 @@ macro_rules! part {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 18] = [
+static PARTS: [Part; 19] = [
     part!("", "index.html", "text/html; charset=utf-8"),
     part!("chat.css", "text/css; charset=utf-8"),
     part!("favicon.svg", "image/svg+xml"),
@@ -61,6 +61,7 @@ static PARTS: [Part; 18] = [
     part!("js/state.js", SCRIPT),
     part!("js/text.js", SCRIPT),
     part!("js/words.js", SCRIPT),
+    part!("js/words.zh-Hans.js", SCRIPT),
 ];
 
 /// Finds the part at a path.

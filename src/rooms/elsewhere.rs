@@ -2,13 +2,19 @@
 //! and members who are connected elsewhere.
 
 use super::author::Author;
-use super::entries::Retained;
 use super::history::History;
 use super::hub::Hub;
 use super::id::EventId;
+use super::limits::Limits;
 use super::members::Claim;
 use super::message::Entry;
 use super::names::{FoldedName, MemberName, RoomName};
+
+/// What a room retains, as a store has it.
+pub(crate) struct Retained {
+    pub(crate) evicted_up_to: EventId,
+    pub(crate) entries: Vec<Entry>,
+}
 
 /// What this server contributes to a room.
 pub(crate) struct Here {
@@ -19,6 +25,11 @@ pub(crate) struct Here {
 }
 
 impl Hub {
+    /// The limits, which the store applies too.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Replaces the histories of rooms. Streams go on from their positions; in a new `epoch` they
     /// are told first that entries were lost. Rooms that are not given had entries up to
     /// `forgotten_up_to`, at most.
@@ -142,8 +153,9 @@ impl Hub {
             let same = claim.author == author && claim.name.folded() == *folded;
             if same && client.rooms().any(|of| of == room) {
                 client.end();
-                let room = state.rooms.get_mut(room);
-                room.map(|room| room.members.evict(claim));
+                if let Some(room) = state.rooms.get_mut(room) {
+                    room.members.evict(claim);
+                }
             }
         }
     }

@@ -42,12 +42,6 @@ pub(crate) struct Range {
     pub(crate) limit: usize,
 }
 
-/// What a room retains, for a store that writes it anew.
-pub(crate) struct Retained {
-    pub(crate) evicted_up_to: EventId,
-    pub(crate) entries: Vec<Entry>,
-}
-
 impl Hub {
     /// Commits a draft at once: gives it its id, retains it, and queues it for every client.
     pub(crate) fn commit(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
@@ -120,14 +114,25 @@ impl Hub {
         state.forgotten_up_to = state.forgotten_up_to.max(id);
     }
 
-    /// All that is retained, and the low-water mark of the rooms that were forgotten.
-    pub(crate) fn retained(&self) -> (EventId, Vec<Retained>) {
+    /// All that is retained, in order and each with the position before it in its room; and the
+    /// low-water mark of the rooms that have nothing, for a store that writes this anew.
+    pub(crate) fn retained(&self) -> (EventId, Vec<(EventId, Entry)>) {
         let state = self.lock();
-        let rooms = state.rooms.values().map(|room| Retained {
-            evicted_up_to: room.history.evicted_up_to(),
-            entries: room.history.after(EventId::ZERO).cloned().collect(),
-        });
-        (state.forgotten_up_to, rooms.collect())
+        let mut evicted_up_to = state.forgotten_up_to;
+        let mut entries = Vec::new();
+        for room in state.rooms.values() {
+            let mut after = room.history.evicted_up_to();
+            if room.history.newest() == after {
+                evicted_up_to = evicted_up_to.max(after);
+            }
+            for entry in room.history.after(EventId::ZERO) {
+                entries.push((after, entry.clone()));
+                after = entry.id;
+            }
+        }
+        drop(state);
+        entries.sort_unstable_by_key(|(_, entry)| entry.id);
+        (evicted_up_to, entries)
     }
 
     /// The newest id of all rooms.
@@ -187,14 +192,21 @@ impl Hub {
         let entries = history
             .after(from)
             .take_while(|entry| before.is_none_or(|before| entry.id < before));
-        let messages: Vec<&Entry> = match (asked, before) {
-            (None, Some(before)) => history.messages_before(before, limit),
-            _ => entries
-                .filter(|entry| entry.removes.is_none())
-                .take(limit)
-                .collect(),
-        };
-        let last = messages.last().map_or(from, |entry| entry.id);
+        let frame_of = |entry: &Entry| entry.frame.clone();
+        let mut messages = Vec::new();
+        match (asked, before) {
+            (None, Some(before)) => {
+                let nearest = history.messages_before(before, limit);
+                messages.extend(nearest.into_iter().map(frame_of));
+            }
+            _ => {
+                messages.reserve_exact(limit.min(history.after(from).len()));
+                let wanted = entries.filter(|entry| entry.removes.is_none());
+                messages.extend(wanted.take(limit).map(frame_of));
+            }
+        }
+        let last = messages.last().and_then(|message| message.id());
+        let last = last.unwrap_or(from);
         let removals = history.after(from).filter(|_| asked.is_some());
         let is_cut = before.is_some() || messages.len() == limit;
         Page {
@@ -203,7 +215,7 @@ impl Hub {
             } else {
                 last.max(history.newest())
             },
-            messages: messages.iter().map(|entry| entry.frame.clone()).collect(),
+            messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),
             missed: asked.is_some_and(|(_, missed)| missed.is_some()),
         }

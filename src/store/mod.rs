@@ -17,9 +17,13 @@ mod sealed;
 #[cfg(test)]
 mod test_folder;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::counters::Counters;
 use crate::refusal::Refusal;
+use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
@@ -27,17 +31,39 @@ use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
 use crate::rooms::stream::Reached;
+use journal::{Fsync, Journal};
 use standing::{Change, Standing};
 
 /// Where entries are stored.
 pub(crate) enum Store {
     Memory(Arc<Hub>),
-    Journal(journal::Journal),
+    Journal(Journal),
     #[cfg(feature = "redis")]
     Redis(redis::Redis),
 }
 
 impl Store {
+    /// Opens the store in a folder, or in memory. Returns it with the secret from which authors are
+    /// derived, which is `random` if there is none yet.
+    ///
+    /// # Errors
+    /// The folder cannot be used; the error says why and what to do.
+    pub(crate) fn open(
+        folder: Option<&Path>,
+        fsync: Fsync,
+        hub: Arc<Hub>,
+        counters: Arc<Counters>,
+        report: Reporter,
+        random: impl FnOnce() -> [u8; 16],
+    ) -> io::Result<(Store, [u8; 16])> {
+        let Some(folder) = folder else {
+            return Ok((Store::Memory(hub), random()));
+        };
+        let journal = Journal::open(folder, fsync, hub, counters, report)?;
+        let secret = secret::load_or_create(folder, random)?;
+        Ok((Store::Journal(journal), secret))
+    }
+
     /// Commits a draft. When this returns, the entry has its id and is in every client's queue.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         match self {

@@ -23,6 +23,7 @@ const openMenu = async (page, text) => {
   const message = page.locator('.message', { hasText: text }).last();
   await message.hover();
   await message.getByRole('button', { name: 'Message actions' }).click();
+  await page.locator('#menu-of-message').waitFor();
 };
 const items = () => [...document.querySelectorAll('#menu-of-message [role=menuitem]')].map((node) => node.textContent);
 const rows = () => [...document.querySelectorAll('#log .text, #log .removed')].map((node) => node.textContent);
@@ -86,6 +87,17 @@ test('the menu by keyboard: Enter in the log, up and down, Escape leads back', a
   assert.equal(await ada.evaluate(() => document.activeElement.className), 'more');
   await ada.keyboard.press('Escape');
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'scroller');
+  await clean(ada);
+});
+
+test('the menu comes late where the network is cut while the page is opened', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'menu-late' });
+  await post(server.url, 'menu-late', 'bot', 'hello');
+  await ada.route('**/js/menu.js', (route) => route.abort());
+  await ada.reload();
+  await shows(ada, ['hello']);
+  await openMenu(ada, 'hello');
+  assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text']);
   await clean(ada);
 });
 

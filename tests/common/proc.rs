@@ -9,6 +9,12 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
     field::<u64>(&status, "VmRSS:") * 1024
 }
 
+/// The most memory that was resident so far, in bytes.
+pub(crate) fn peak_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    field::<u64>(&status, "VmHWM:") * 1024
+}
+
 /// How many file descriptors are open.
 pub(crate) fn open_files(pid: u32) -> usize {
     let files = fs::read_dir(format!("/proc/{pid}/fd"));

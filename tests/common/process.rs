@@ -141,6 +141,11 @@ impl Process {
         proc::resident_bytes(self.pid())
     }
 
+    /// The most memory that was resident so far, in bytes.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        proc::peak_bytes(self.pid())
+    }
+
     /// How many file descriptors are open.
     pub(crate) fn open_files(&self) -> usize {
         proc::open_files(self.pid())

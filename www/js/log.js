@@ -100,6 +100,25 @@ export function openLog({ loadOlder, changed, current }) {
 	};
 }
 
+/** Messages are reached from the log by Enter, then up and down: they are too many to be stops of the Tab key. */
+export function onLogKey(event) {
+	const { key, target } = event;
+	const scroller = $('scroller');
+	const buttons = [...$('log').querySelectorAll('.more')];
+	if (key === 'Enter' && target === scroller) buttons.findLast(({ parentNode: { parentNode } }) => parentNode.offsetTop < scroller.scrollTop + scroller.clientHeight)?.focus();
+	else if (target.className !== 'more') return;
+	else if (key === 'Escape') scroller.focus();
+	else if (!moveFocus(buttons, key)) return;
+	event.preventDefault();
+}
+
+/** Moves up or down among these nodes, if that is what the key says. */
+export function moveFocus(nodes, key) {
+	const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+	if (step) nodes[nodes.indexOf(document.activeElement) + step]?.focus();
+	return Boolean(step);
+}
+
 /** @returns {any} */
 function rowElement({ kind, entry, ...row }, say) {
 	if (kind === 'message') return messageElement(entry, row, say);

@@ -4,28 +4,31 @@ import {
 	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
 	openIn, readUpTo, setConnection, setRefused, startReading,
 } from './state.js';
-import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
+import { backoffMillis, dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
 import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
 import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
 import { $, beep, copyText, notify, setText, translate } from './browser.js';
 import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
-import { askPassword, onLogKey, openMenu, showBans } from './menu.js';
 import { closeSide, drawPanel, showSide } from './panel.js';
 import { wordsFor } from './words.js';
-import { openLog } from './log.js';
+import { onLogKey, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
+const MENU_MILLIS = 1000; // On a slow line the menu gives way to the first messages.
 const SAVE_MILLIS = 500; // How far one has read is written down that late.
 
-const say = wordsFor(navigator.languages);
+const say = await wordsFor(navigator.languages);
 /** @type {any} */
 const page = {
 	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
 	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
-	moderate: () => askPassword(say, askModeration), showBans: () => showBans(say),
+	moderate: async () => (await menu()).askPassword(say, askModeration), showBans: async () => (await menu()).showBans(say),
 	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
 };
+/** @type {any} */
+let menuLoaded = null;
+const menu = () => (menuLoaded ??= loadMenu());
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
@@ -256,11 +259,21 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-function onLogClick({ target }) {
+/** A browser remembers that a module failed to come: another try needs another address. */
+async function loadMenu(attempt = 0) {
+	try {
+		return await import(`./menu.js${attempt ? `?${attempt}` : ''}`);
+	} catch {
+		await new Promise((resolve) => setTimeout(resolve, backoffMillis(attempt)));
+		return loadMenu(attempt + 1);
+	}
+}
+
+async function onLogClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) openMenu(page, target, entry);
+	if (target.className === 'more' && entry) (await menu()).openMenu(page, target, entry);
 }
 
 // ---- The document
@@ -377,3 +390,4 @@ Object.assign(handlers, { apply, adopt });
 for (const act of waiting) act();
 openFragment();
 outbox.flush();
+setTimeout(menu, MENU_MILLIS);

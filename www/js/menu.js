@@ -3,6 +3,7 @@
 import { $, buttonOf, copyText, element } from './browser.js';
 import { request, roomPath } from './network.js';
 import { isOwn } from './state.js';
+import { moveFocus } from './log.js';
 
 const BAN_MINUTES = [60, 1440, 10_080, 525_600];
 
@@ -50,25 +51,6 @@ export function openMenu({ say, chat, moderation: { moderator }, reply }, button
 	menu.style.top = `${bottom + offsetHeight > innerHeight ? Math.max(8, top - offsetHeight) : bottom}px`;
 	menu.onkeydown = ({ key }) => void moveFocus(items, key);
 	items[0].focus();
-}
-
-/** Messages are reached from the log by Enter, then up and down: they are too many to be stops of the Tab key. */
-export function onLogKey(event) {
-	const { key, target } = event;
-	const scroller = $('scroller');
-	const buttons = [...$('log').querySelectorAll('.more')];
-	if (key === 'Enter' && target === scroller) buttons.findLast(({ parentNode: { parentNode } }) => parentNode.offsetTop < scroller.scrollTop + scroller.clientHeight)?.focus();
-	else if (target.className !== 'more') return;
-	else if (key === 'Escape') scroller.focus();
-	else if (!moveFocus(buttons, key)) return;
-	event.preventDefault();
-}
-
-/** Moves up or down among these nodes, if that is what the key says. */
-function moveFocus(nodes, key) {
-	const step = { ArrowDown: 1, ArrowUp: -1 }[key];
-	if (step) nodes[nodes.indexOf(document.activeElement) + step]?.focus();
-	return Boolean(step);
 }
 
 function askToRemove(say, room, { eventId, name }) {

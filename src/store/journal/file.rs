@@ -24,12 +24,9 @@ const FILE: &str = "messages.jsonl";
 pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
 /// Locked by the server that uses the folder.
 const LOCK_FILE: &str = "lock";
-/// How long a stored entry may wait for its sync under [`Fsync::EverySecond`]: less than the second
-/// that is promised, which leaves the rest to the disk.
-const SYNC_INTERVAL: Duration = Duration::from_millis(800);
-/// How often the file is checked while nothing is stored: it is to be noticed within a second that
-/// somebody has deleted it.
-const CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored:
+/// less than the second that is promised for both, which leaves the rest to the disk.
+const UPKEEP: Duration = Duration::from_millis(700);
 
 /// An open journal that ends with a whole line.
 pub(super) struct JournalFile {
@@ -37,8 +34,9 @@ pub(super) struct JournalFile {
     file: File,
     pub(super) bytes: u64,
     fsync: Fsync,
-    sync_due: Option<Instant>,
-    check_due: Instant,
+    is_synced: bool,
+    /// When [`JournalFile::store`] has something to do even without lines.
+    pub(super) due: Instant,
     /// Whether the disk was full at the last attempt.
     is_full: bool,
     status: Arc<Status>,
@@ -49,7 +47,7 @@ pub(super) struct JournalFile {
 
 impl JournalFile {
     /// Opens the journal in `folder`, making both where they are missing, and gives every record to
-    /// `visit` in order. A torn last line is cut off; returns how many bytes that were.
+    /// `visit` in order. A torn last line is cut off.
     ///
     /// # Errors
     /// Something else is wrong, and nothing on the disk was changed.
@@ -60,7 +58,7 @@ impl JournalFile {
         status: Arc<Status>,
         counters: Arc<Counters>,
         report: Reporter,
-    ) -> io::Result<(JournalFile, u64)> {
+    ) -> io::Result<JournalFile> {
         let lock = FolderLock::take(folder)?;
         let path = folder.join(FILE);
         let mut file =
@@ -68,6 +66,10 @@ impl JournalFile {
         let (mut bytes, lacks_break) = load(&path, &file, visit)?;
         let torn = file.metadata()?.len() - bytes;
         if torn > 0 {
+            let folder = folder.display();
+            report.error(format_args!(
+                "journal in {folder}: cut off a torn last line of {torn} bytes"
+            ));
             file.set_len(bytes)?;
         }
         if lacks_break {
@@ -85,33 +87,29 @@ impl JournalFile {
             _ => durable::sync_folder(folder)?,
         }
         counters.journal_bytes.store(bytes, Ordering::Relaxed);
-        let file = JournalFile {
+        Ok(JournalFile {
             folder: folder.to_owned(),
             file,
             bytes,
             fsync,
-            sync_due: None,
-            check_due: Instant::now() + CHECK_INTERVAL,
+            is_synced: true,
+            due: Instant::now() + UPKEEP,
             is_full: false,
             status,
             counters,
             report,
             _lock: lock,
-        };
-        Ok((file, torn))
-    }
-
-    /// When [`JournalFile::store`] has something to do even without lines.
-    pub(super) fn due(&self) -> Instant {
-        let due = self.sync_due.unwrap_or(self.check_due);
-        due.min(self.check_due)
+        })
     }
 
     /// Checks the file and adds whole lines to it, all or none. Syncs it where that is due.
     pub(super) fn store(&mut self, lines: &[u8]) -> Result<(), Refusal> {
-        self.check_due = Instant::now() + CHECK_INTERVAL;
+        let is_due = self.due <= Instant::now();
+        if is_due {
+            self.due = Instant::now() + UPKEEP;
+        }
         self.check()?;
-        if self.sync_due.is_some_and(|due| due <= Instant::now()) {
+        if is_due && !self.is_synced {
             self.sync()?;
         }
         if lines.is_empty() {
@@ -132,10 +130,7 @@ impl JournalFile {
                 // start. An error is the same failure again.
                 let _ = self.roll_back();
             })?,
-            Fsync::EverySecond => {
-                let due = Instant::now() + SYNC_INTERVAL;
-                self.sync_due.get_or_insert(due);
-            }
+            Fsync::EverySecond => self.is_synced = false,
             Fsync::No => {}
         }
         self.grown_to(self.bytes + lines.len() as u64);
@@ -171,7 +166,7 @@ impl JournalFile {
     }
 
     fn sync(&mut self) -> Result<(), Refusal> {
-        self.sync_due = None;
+        self.is_synced = true;
         let began = Instant::now();
         self.file
             .sync_data()

@@ -2,8 +2,8 @@
 //!
 //! - An entry is the `data` of its event between `after`, the position before it in its room, and
 //!   the idempotency `key` of the message, if there is one:
-//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. The entry of a removal keeps the
-//!   key of the message that it removed.
+//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. A removal has the key of its
+//!   message, once the message itself is no longer on record.
 //! - `{"v":1,"floor":…,"crc":…}` is a low-water mark: rooms without entries had some up to there.
 
 use serde_json::Value;
@@ -86,10 +86,7 @@ fn record(json: &Value) -> Option<Record> {
     if json.get("floor").is_some() {
         return Some(Record::EvictedUpTo(id("floor")?));
     }
-    let key = match json.get("key") {
-        Some(key) => Some(IdempotencyKey::parse(key.as_str()?).ok()?),
-        None => None,
-    };
+    let key = text("key").map(IdempotencyKey::parse).transpose().ok()?;
     let (room, entry) = if json.get("removed").is_some() {
         let room = RoomName::parse(text("room")?).ok()?;
         let by = RemovedBy::parse(text("by")?)?;

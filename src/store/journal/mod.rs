@@ -104,7 +104,7 @@ impl Journal {
             }
             Record::EvictedUpTo(id) => hub.restore_forgotten(id),
         };
-        let (file, torn_bytes) = JournalFile::open(
+        let file = JournalFile::open(
             folder,
             restore,
             fsync,
@@ -116,11 +116,6 @@ impl Journal {
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"
         ));
-        if torn_bytes > 0 {
-            report.error(format_args!(
-                "journal in {folder}: cut off a torn last line of {torn_bytes} bytes"
-            ));
-        }
         let rewrite = Rewrite::new(hub.clone(), status.clone(), report, oldest);
         let (requests, queue) = mpsc::channel(QUEUED_POSTS);
         let writer = Writer {

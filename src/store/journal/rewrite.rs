@@ -19,7 +19,6 @@ use super::super::durable;
 use super::file::{JournalFile, NEXT_FILE};
 use super::{Status, line};
 use crate::report::Reporter;
-use crate::rooms::entries::Retained;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::message::Entry;
@@ -101,20 +100,21 @@ impl Rewrite {
         if self.status.has_failed() || (offset <= self.look_again_at && !is_forced) {
             return;
         }
-        let (forgotten_up_to, rooms) = self.hub.retained();
-        let entries = || rooms.iter().flat_map(|room| &room.entries);
-        let bytes = entries().map(|entry| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
+        let (evicted_up_to, entries) = self.hub.retained();
+        let bytes = entries
+            .iter()
+            .map(|(_, entry)| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
         self.look_again_at = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
         if offset <= self.look_again_at && !is_forced {
             return;
         }
-        self.oldest = entries().map(|entry| entry.id).min();
+        self.oldest = entries.first().map(|(_, oldest)| oldest.id);
         let folder = file.folder.clone();
         let thread = thread::Builder::new().name("journal-rewrite".to_owned());
         self.running = Some(Running {
             offset,
             is_forced,
-            thread: thread.spawn(move || write(&folder, forgotten_up_to, rooms)),
+            thread: thread.spawn(move || write(&folder, evicted_up_to, entries)),
         });
     }
 
@@ -141,22 +141,12 @@ impl Rewrite {
     }
 }
 
-/// Writes what the rooms retain, each with the position before it, in the order of the ids.
-fn write(folder: &Path, forgotten_up_to: EventId, rooms: Vec<Retained>) -> io::Result<File> {
-    let mut evicted_up_to = forgotten_up_to;
-    let mut entries: Vec<(EventId, Entry)> = Vec::new();
-    for room in rooms {
-        let mut after = room.evicted_up_to;
-        if room.entries.is_empty() {
-            evicted_up_to = evicted_up_to.max(after);
-        }
-        for entry in room.entries {
-            let id = entry.id;
-            entries.push((after, entry));
-            after = id;
-        }
-    }
-    entries.sort_unstable_by_key(|(_, entry)| entry.id);
+/// Writes what the rooms retain.
+fn write(
+    folder: &Path,
+    evicted_up_to: EventId,
+    entries: Vec<(EventId, Entry)>,
+) -> io::Result<File> {
     let mut file = durable::create(&folder.join(NEXT_FILE))?;
     let mut out = BufWriter::new(&mut file);
     let mut line = Vec::new();

@@ -41,7 +41,7 @@ type Pending = (RoomName, Entry, Answer);
 impl Writer {
     /// Serves the queue until it is closed. What was taken is durable at the end.
     pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
-        while let Some(posts) = self.gather(file.due()).await {
+        while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
             if let Some((_, first, _)) = batch.first() {
                 rewrite.oldest.get_or_insert(first.id);
@@ -122,11 +122,7 @@ impl Writer {
             }
             let sent_at = self.hub.clock().unix_ms();
             last = last.next(sent_at);
-            let mut entry = post.draft.into_entry(&post.room, last, sent_at);
-            if let Some(removed) = entry.removes {
-                let fate = self.hub.fate_of(&post.room, removed);
-                entry.key = fate.ok().and_then(|message| message.key);
-            }
+            let entry = post.draft.into_entry(&post.room, last, sent_at);
             let after = newest
                 .insert(post.room.clone(), last)
                 .unwrap_or_else(|| self.hub.newest_in(&post.room));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{FromRedisValue, Value};
 
-use crate::rooms::entries::Retained;
+use crate::rooms::elsewhere::Retained;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Entry, Message, RemovedBy};
 use crate::rooms::names::{IdempotencyKey, MemberName, MessageText, RoomName};

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::entry::{self, Raw};
 use super::link::Backoff;
 use super::{FEED_ENTRIES, Shared, key, room_key};
-use crate::rooms::entries::Retained;
+use crate::rooms::elsewhere::Retained;
 use crate::rooms::id::EventId;
 use crate::rooms::lock;
 use crate::rooms::names::RoomName;
@@ -157,7 +157,7 @@ impl Shared {
         let before = self.epoch();
         if epoch != before || must_load {
             let (forgotten_up_to, rooms) =
-                load_rooms(connection, last, self.limits.history.min(MOST_LOADED)).await?;
+                load_rooms(connection, last, self.hub.limits().history.min(MOST_LOADED)).await?;
             self.load_standing(connection).await?;
             self.load_rosters(connection).await?;
             self.hub.reload(epoch, forgotten_up_to, rooms);

@@ -8,6 +8,7 @@ mod kill;
 mod locking;
 mod recovery;
 mod removal;
+mod removal_kills;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,40 +1,37 @@
 //! A removed text leaves the journal for good, whenever the server is killed; its removal stays.
 
-use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chatroom::{Fsync, ManualClock};
 use tokio::time::sleep;
 
-use super::{file, held, kept, lines, texts};
+use super::{held, kept, lines, texts};
 use crate::common::http::find;
 use crate::common::{
-    Client, EventStream, Folder, Process, Random, Request, Response, Server, ask, eventually, get,
-    id_of, say, under,
+    EventStream, Folder, Request, Response, Server, ask, eventually, get, id_of, say,
 };
 
 /// How soon a removed text is in no file.
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn keyed(key: &str, text: &str) -> Request {
+pub(super) fn keyed(key: &str, text: &str) -> Request {
     Request::post_text("/chat?name=a", text).header("Idempotency-Key", key)
 }
 
-fn removal(id: &str) -> Request {
+pub(super) fn removal(id: &str) -> Request {
     Request::new("DELETE", &format!("/chat/lobby/messages/{id}"))
 }
 
 /// A session of its own.
-async fn session(address: SocketAddr) -> String {
+pub(super) async fn session(address: SocketAddr) -> String {
     let page = get(address, "/").await;
     page.session().expect("the page sets the cookie")
 }
 
-fn id(message: &Response) -> String {
+pub(super) fn id(message: &Response) -> String {
     id_of(&message.json()).to_string()
 }
 
@@ -51,7 +48,7 @@ fn is_on_disk(folder: &Path, text: &str) -> bool {
 }
 
 /// Waits until none of the texts is in any file, within the limit counted from `began`.
-async fn until_gone(folder: &Path, texts: &[&str], began: Instant) {
+pub(super) async fn until_gone(folder: &Path, texts: &[&str], began: Instant) {
     while texts.iter().any(|text| is_on_disk(folder, text)) {
         assert!(began.elapsed() < LIMIT, "a removed text is still on disk");
         sleep(Duration::from_millis(20)).await;
@@ -211,210 +208,6 @@ async fn what_has_expired_leaves_the_file_even_if_it_was_evicted_before() {
     until_gone(folder.path(), &["the first"], Instant::now()).await;
     assert_eq!(texts(&held(address).await), ["later 0", "later 1"]);
     assert_eq!(lines(folder.path()).len(), 2);
-    clock.advance(age);
-    until_gone(folder.path(), &["later"], Instant::now()).await;
-    assert!(held(address).await.is_empty());
-}
-
-/// What a poster was told before its server was killed.
-#[derive(Default)]
-struct Told {
-    /// Key, id and text of what was stored.
-    posted: Vec<(String, String, String)>,
-    /// Ids of what was removed.
-    removed: HashSet<String>,
-    /// What was to be removed when no answer came.
-    in_doubt: Option<String>,
-}
-
-impl Told {
-    /// Posts, and removes each third message, until the server is gone.
-    async fn until_killed(&mut self, address: SocketAddr, author: &str, deadline: Instant) {
-        let mut client = Client::connect(address).await;
-        while Instant::now() < deadline {
-            let n = self.posted.len();
-            let (key, text) = (format!("k-{n}"), format!("text {n} of the author"));
-            let Some(answer) = client.try_ask(&keyed(&key, &text).session(author)).await else {
-                return;
-            };
-            // Its answer was lost in an earlier kill, where it is 200.
-            assert!(matches!(answer.status, 200 | 201), "{}", answer.head);
-            self.posted.push((key, id(&answer), text));
-            if n % 3 != 1 {
-                continue;
-            }
-            let target = self.posted[n - 1].1.clone();
-            self.in_doubt = Some(target.clone());
-            let Some(answer) = client.try_ask(&removal(&target).session(author)).await else {
-                return;
-            };
-            answer.expect(200, "");
-            self.removed.extend(self.in_doubt.take());
-        }
-        panic!("the server was to be killed");
-    }
-
-    /// All that was answered is true after a restart.
-    async fn holds(&mut self, address: SocketAddr, author: &str, step: &str) {
-        let stored: HashMap<String, String> = held(address)
-            .await
-            .iter()
-            .map(|message| {
-                let text = message["text"].as_str().expect("a text");
-                (id_of(message).to_string(), text.to_owned())
-            })
-            .collect();
-        if let Some(target) = self.in_doubt.take() {
-            // Either it was removed or it was not; in both cases it can be, and then it is.
-            ask(address, removal(&target).session(author))
-                .await
-                .expect(200, "");
-            self.removed.insert(target);
-        }
-        for (key, id, text) in &self.posted {
-            let again = ask(address, keyed(key, text).session(author)).await;
-            if self.removed.contains(id) {
-                again.expect(410, "removed");
-                assert!(self.in_doubt.is_none());
-            } else {
-                again.expect(200, "");
-                assert_eq!(stored.get(id), Some(text), "{step}: a message was lost");
-            }
-        }
-        let now: Vec<String> = held(address)
-            .await
-            .iter()
-            .map(|one| id_of(one).to_string())
-            .collect();
-        assert!(
-            now.iter().all(|id| !self.removed.contains(id)),
-            "{step}: a text came back"
-        );
-        let removed = get(address, "/chat/lobby/messages?after=0-0&limit=500")
-            .await
-            .json();
-        let told: HashSet<String> = removed["removed"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|id| id.as_str().expect("an id").to_owned())
-            .collect();
-        assert_eq!(told, self.removed, "{step}: removals");
-    }
-
-    fn removed_texts(&self) -> Vec<&str> {
-        let removed = self
-            .posted
-            .iter()
-            .filter(|(_, id, _)| self.removed.contains(id));
-        removed.map(|(_, _, text)| text.as_str()).collect()
-    }
-}
-
-const OPTIONS: [&str; 5] = [
-    "--listen=127.0.0.1:0",
-    "--history=0",
-    "--history-bytes=0",
-    "--message-rate=0",
-    "--fsync=always",
-];
-
-/// A server on `folder`, which strace kills at a step that touches `path`.
-async fn killed_at(folder: &Path, path: &Path, step: &str) -> Process {
-    let log = folder.with_extension("strace");
-    let (log, path) = (log.to_str().expect("UTF-8"), path.to_str().expect("UTF-8"));
-    let inject = format!("inject={step}");
-    let trace = "trace=openat,write,copy_file_range,fsync,fdatasync,rename";
-    let wrapper = [
-        "strace", "-D", "-f", "-o", log, "-P", path, "-e", trace, "-e", &inject,
-    ];
-    let data = format!("--data={}", folder.display());
-    Process::launch(under(&wrapper, &[&OPTIONS[..], &[&data]].concat(), &[])).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_kill_between_removal_rewrite_and_rename_brings_no_text_back() {
-    // The removal's own line; then the new file: made, written, synced, completed, renamed.
-    let steps = [
-        (false, "write:signal=KILL:when=3"),
-        (false, "fdatasync:signal=KILL:when=3"),
-        (true, "openat:signal=KILL"),
-        (true, "write:signal=KILL"),
-        (true, "fsync:signal=KILL:when=1"),
-        (true, "fsync:signal=KILL:when=2"),
-        (true, "rename:signal=KILL"),
-    ];
-    let mut kills = 0;
-    for (of_successor, step) in steps {
-        let folder = Folder::new();
-        let data = folder.path().join("data");
-        let successor = data.join("messages.jsonl.new");
-        let path = if of_successor {
-            successor.clone()
-        } else {
-            file(&data)
-        };
-        let mut server = killed_at(&data, &path, step).await;
-        let author = session(server.address()).await;
-        let deadline = Instant::now() + LIMIT;
-        let mut told = Told::default();
-        told.until_killed(server.address(), &author, deadline).await;
-        assert_eq!(server.exited().await.signal(), Some(9), "{step}");
-        kills += 1;
-
-        let began = Instant::now();
-        let data_option = format!("--data={}", data.display());
-        let again = Process::start(&[&OPTIONS[..], &[&data_option]].concat()).await;
-        told.holds(again.address(), &author, step).await;
-        until_gone(&data, &told.removed_texts(), began).await;
-        assert!(!successor.exists(), "{step}");
-        again.kill().await;
-    }
-    assert_eq!(kills, steps.len());
-}
-
-/// How often the server is killed, unless the environment says `CHATROOM_KILLS`.
-const KILLS: u64 = 6;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn kills_at_random_moments_lose_no_message_and_bring_no_text_back() {
-    let kills = std::env::var("CHATROOM_KILLS").map_or(KILLS, |n| n.parse().expect("a number"));
-    let folder = Folder::new();
-    let data = format!("--data={}", folder.as_str());
-    let options = [&OPTIONS[..], &[&data]].concat();
-    let mut chance = Random::seeded(kills);
-    let mut told = Told::default();
-    let mut author = None;
-    for kill in 1..=kills {
-        let mut server = Process::start(&options).await;
-        let author: &String = match &author {
-            Some(author) => author,
-            None => author.insert(session(server.address()).await),
-        };
-        let pid = server.pid().to_string();
-        let wait = Duration::from_millis(chance.below(400) as u64 + 20);
-        let killer = tokio::spawn(async move {
-            sleep(wait).await;
-            let mut kill = tokio::process::Command::new("kill");
-            kill.args(["-KILL", &pid]).status().await
-        });
-        let deadline = Instant::now() + LIMIT;
-        told.until_killed(server.address(), author, deadline).await;
-        assert_eq!(server.exited().await.signal(), Some(9));
-        let killed = killer.await.expect("no panic").expect("kill is needed");
-        assert!(killed.success());
-
-        let again = Process::start(&options).await;
-        told.holds(again.address(), author, &format!("kill {kill}"))
-            .await;
-        again.kill().await;
-    }
-    let began = Instant::now();
-    let server = Process::start(&options).await;
-    until_gone(folder.path(), &told.removed_texts(), began).await;
-    assert!(told.removed.len() as u64 >= kills, "removals came to pass");
-    told.holds(server.address(), &author.expect("a session"), "the last")
-        .await;
 }
 
 /// A rewrite that cannot be made does not keep the removal from being stored and seen.

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::common::{Request, Response, Server, ask};
 
 /// The moderators' password in these tests, and what HTTP Basic makes of it.
-pub(super) const PASSWORD: &str = "sesame";
-pub(super) const BASIC: &str = "Basic OnNlc2FtZQ==";
+pub(crate) const PASSWORD: &str = "sesame";
+pub(crate) const BASIC: &str = "Basic OnNlc2FtZQ==";
 
 /// Sessions: any 32 hexadecimal digits are one.
 pub(super) const ANN: &str = "a0000000000000000000000000000001";
