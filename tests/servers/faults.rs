@@ -13,6 +13,6 @@ mod ordeal;
 mod relay;
 
 mod names;
+mod proxies;
 mod redis_dies;
 mod redis_stalls;
-mod server_dies;

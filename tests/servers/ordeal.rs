@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chatroom::EventId;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::common::{
     Client, Follower, Process, Progress, Request, Seen, finished, id_of, retained,
@@ -47,6 +47,8 @@ pub(crate) struct Outcome {
     /// Followers that were told of a gap, of all.
     pub(crate) told: usize,
     pub(crate) followers: usize,
+    /// The longest time that a follower was without a stream.
+    pub(crate) longest_away: Duration,
 }
 
 /// Posters and followers under way.
@@ -54,7 +56,7 @@ pub(crate) struct Ordeal {
     addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     posters: Vec<JoinHandle<Vec<EventId>>>,
-    followers: Vec<JoinHandle<Seen>>,
+    followers: Vec<JoinHandle<(Seen, Duration)>>,
     last: tokio::sync::watch::Sender<Option<EventId>>,
 }
 
@@ -106,8 +108,10 @@ impl Ordeal {
         let kept: BTreeSet<EventId> = kept.iter().map(id_of).collect();
         let lost = acknowledged.difference(&kept).count();
         let (mut told, followers) = (0, self.followers.len());
+        let mut longest_away = Duration::ZERO;
         for follower in self.followers {
-            let seen = finished("a follower", follower).await;
+            let (seen, away) = finished("a follower", follower).await;
+            longest_away = longest_away.max(away);
             told += usize::from(!seen.gaps.is_empty());
             check(&seen, &acknowledged, &kept);
         }
@@ -117,6 +121,7 @@ impl Ordeal {
             lost,
             told,
             followers,
+            longest_away,
         }
     }
 }
@@ -182,23 +187,32 @@ async fn follow(
     mut follower: Follower,
     mut seen: Seen,
     end: tokio::sync::watch::Receiver<Option<EventId>>,
-) -> Seen {
+) -> (Seen, Duration) {
+    let mut longest_away = Duration::ZERO;
+    let mut away_since: Option<Instant> = None;
     loop {
+        let greetings = seen.greetings;
         // Heartbeats wake it each second, so the end is noticed.
         let progress = timeout(ANSWER, follower.read(64 * 1024, &mut seen)).await;
         let end = *end.borrow();
         if end.is_some() && seen.messages.last().copied() >= end {
-            return seen;
+            return (seen, longest_away);
+        }
+        if seen.greetings > greetings
+            && let Some(since) = away_since.take()
+        {
+            longest_away = longest_away.max(since.elapsed());
         }
         if progress == Ok(Progress::More) {
             continue;
         }
+        away_since = away_since.or(Some(Instant::now()));
         loop {
             at += 1;
             sleep(Duration::from_millis(100)).await;
             let address = addresses[at % addresses.len()];
             if let Ok(next) = Follower::open(address, "/chat", &seen).await {
-                follower = next;
+                follower = next.patient();
                 break;
             }
         }
