@@ -224,8 +224,7 @@ impl Chat {
         }
         let claim = name.clone().map(|name| Claim {
             name,
-            session: self.site.sessions.issue(),
-            author: None,
+            author: self.site.author(self.site.sessions.issue()),
             address: None,
         });
         let start = Start::default();

@@ -338,7 +338,8 @@ fn password(options: &mut Options, path: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(feature = "redis")]
 fn redis(options: &mut Options, url: &str) -> Result<(), String> {
-    options.set(Builder::redis, url)
+    options.chat = mem::take(&mut options.chat).redis(url)?;
+    Ok(())
 }
 
 #[cfg(not(feature = "redis"))]

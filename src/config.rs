@@ -20,8 +20,11 @@ use crate::rooms::clock::Clock;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::Limits;
 use crate::rooms::names::{Malformed, RoomName};
-use crate::store::journal::{Fsync, Journal};
-use crate::store::{Store, secret};
+use crate::store::Store;
+use crate::store::journal::Fsync;
+#[cfg(feature = "redis")]
+use crate::store::redis::{Redis, Url};
+use crate::store::standing::Standing;
 
 /// Bytes of one text at most, whatever the options say: a message is held in memory whole.
 const MESSAGE_CEILING: usize = 1024 * 1024;
@@ -52,6 +55,8 @@ pub struct Builder {
     server: ServerLimits,
     data: Option<PathBuf>,
     fsync: Fsync,
+    #[cfg(feature = "redis")]
+    redis: Option<Url>,
     report: Reporter,
     clock: Clock,
 }
@@ -87,6 +92,8 @@ impl Default for Builder {
             },
             data: None,
             fsync: Fsync::default(),
+            #[cfg(feature = "redis")]
+            redis: None,
             report: Reporter::default(),
             clock: Clock::system(),
         }
@@ -111,6 +118,20 @@ impl Builder {
     pub fn fsync(mut self, fsync: Fsync) -> Builder {
         self.fsync = fsync;
         self
+    }
+
+    /// Shares the rooms with all other servers of this Redis or Valkey, which then keeps them. All of
+    /// them need the same options. Excludes [`Builder::data`].
+    ///
+    /// [`Builder::build`] then waits for Redis, and blocks its thread until the rooms are loaded.
+    ///
+    /// # Errors
+    /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
+    /// without the Cargo feature `redis-tls`; the error says which.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, url: &str) -> Result<Builder, String> {
+        self.redis = Some(Url::parse(url)?);
+        Ok(self)
     }
 
     /// Asks everyone for this password, by HTTP Basic with any user name.
@@ -293,12 +314,8 @@ impl Builder {
     pub fn build(mut self) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         self.introduce();
-        let Builder {
-            mut rooms,
-            site,
-            mut server,
-            ..
-        } = self;
+        let (mut rooms, site) = (self.rooms.clone(), self.site.clone());
+        let mut server = self.server;
         rooms.permanent_rooms.clone_from(&site.offered_rooms);
         if rooms.permanent_rooms.is_empty() {
             rooms.permanent_rooms.push(site.default_room.clone());
@@ -307,37 +324,51 @@ impl Builder {
         server.connections = streams.saturating_add(SPARE_CONNECTIONS);
         server.connections_of_address = per_ip.saturating_add(SPARE_CONNECTIONS_OF_ADDRESS);
         let counters = Arc::<Counters>::default();
-        let remembers = self.data.is_some();
-        let hub = Arc::new(Hub::new(rooms, self.clock, counters.clone(), remembers));
-        let random = || Sessions::new().issue().0.to_be_bytes();
-        let (store, authors) = match &self.data {
-            None => (Store::Memory(hub.clone()), random()),
-            Some(folder) => {
-                let journal = Journal::open(
-                    folder,
-                    self.fsync,
-                    hub.clone(),
-                    counters.clone(),
-                    self.report.clone(),
-                )?;
-                (
-                    Store::Journal(journal),
-                    secret::load_or_create(folder, random)?,
-                )
-            }
-        };
-        let bans = Bans::open(self.data)?;
+        let (clock, remembers) = (self.clock.clone(), self.remembers());
+        let hub = Arc::new(Hub::new(rooms, clock, counters.clone(), remembers));
+        let standing = Arc::new(Standing::open(self.data.clone())?);
+        let (store, authors) = self.store(&hub, &standing, &counters)?;
+        let bans = Bans::new(standing);
         let authors = AuthorKey(authors);
         let site = Site::new(hub, store, authors, bans, site, counters, self.report);
         Ok(Chat::new(site, server))
     }
 
+    fn remembers(&self) -> bool {
+        #[cfg(feature = "redis")]
+        if self.redis.is_some() {
+            return true;
+        }
+        self.data.is_some()
+    }
+
+    /// Opens the store, with the secret from which authors are derived.
+    fn store(
+        &self,
+        hub: &Arc<Hub>,
+        standing: &Arc<Standing>,
+        counters: &Arc<Counters>,
+    ) -> io::Result<(Store, [u8; 16])> {
+        let random = || Sessions::new().issue().0.to_be_bytes();
+        let report = self.report.clone();
+        #[cfg(feature = "redis")]
+        if let Some(url) = self.redis.clone() {
+            let (redis, secret) = Redis::open(url, hub.clone(), standing.clone(), report, random)?;
+            return Ok((Store::Redis(redis), secret));
+        }
+        // A folder's bans are read already.
+        let _ = standing;
+        let (folder, hub, counters) = (self.data.as_deref(), hub.clone(), counters.clone());
+        Store::open(folder, self.fsync, hub, counters, report, random)
+    }
+
     /// Tells the operator what matters most.
     fn introduce(&mut self) {
         let policy = &self.site.policy;
-        let messages = match &self.data {
-            Some(_) => "a journal",
-            None => "memory only",
+        let messages = match (&self.data, self.remembers()) {
+            (Some(_), _) => "a journal",
+            (None, true) => "Redis",
+            (None, false) => "memory only",
         };
         let password = match &policy.password {
             Some(_) => "asked",

@@ -1,8 +1,6 @@
 //! Bans: who may not take part for a while, and the routes by which moderators see to that.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +20,8 @@ use crate::rooms::author::Author;
 use crate::rooms::lock;
 use crate::rooms::message::RemovedBy;
 use crate::rooms::names::MemberName;
-use crate::store::bans::{self, Ban, MOST_BANS};
+use crate::store::bans::Ban;
+use crate::store::standing::{Change, Standing};
 
 /// Authors whose latest name and address are remembered, at most, so that they can be banned with
 /// their address: about two megabytes.
@@ -33,13 +32,8 @@ const MAX_MINUTES: u64 = 365 * 24 * 60;
 
 /// Who is banned, and who was seen where.
 pub(crate) struct Bans {
-    list: Mutex<Vec<Ban>>,
-    /// Held while the list is changed, which takes as long as its file: whoever posts meanwhile is
-    /// compared with the earlier list and does not wait.
-    changing: Mutex<()>,
+    standing: Arc<Standing>,
     seen: Mutex<Seen>,
-    /// Where bans are kept across restarts.
-    folder: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -58,15 +52,16 @@ struct Order {
 }
 
 impl Bans {
-    /// Reads the bans in `folder`, if there is one.
-    pub(crate) fn open(folder: Option<PathBuf>) -> io::Result<Bans> {
-        let list = folder.as_deref().map(bans::load).transpose()?;
-        Ok(Bans {
-            list: Mutex::new(list.unwrap_or_default()),
-            changing: Mutex::default(),
+    pub(crate) fn new(standing: Arc<Standing>) -> Bans {
+        Bans {
+            standing,
             seen: Mutex::default(),
-            folder,
-        })
+        }
+    }
+
+    /// Moderators, and who is banned.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Remembers where an author was last seen, and under which name.
@@ -87,26 +82,9 @@ impl Bans {
 
     /// When the last ban that `concerns` picks ends.
     fn until(&self, now: u64, concerns: impl Fn(&Ban) -> bool) -> Option<u64> {
-        let list = lock(&self.list);
+        let list = lock(&self.standing.bans);
         let current = list.iter().filter(|ban| ban.until > now && concerns(ban));
         current.map(|ban| ban.until).max()
-    }
-
-    /// Changes the bans that are in force, in memory once it is done in the file. It blocks.
-    fn change(
-        &self,
-        now: u64,
-        change: impl FnOnce(&mut Vec<Ban>) -> Result<(), Refusal>,
-    ) -> Result<(), Refusal> {
-        let _changing = lock(&self.changing);
-        let mut list = lock(&self.list).clone();
-        list.retain(|ban| ban.until > now);
-        change(&mut list)?;
-        if let Some(folder) = &self.folder {
-            bans::save(folder, &list).map_err(|_| Refusal::StorageFailed)?;
-        }
-        *lock(&self.list) = list;
-        Ok(())
     }
 }
 
@@ -138,14 +116,14 @@ impl Site {
         by: String,
     ) -> Result<Ban, Refusal> {
         let site = self.clone();
-        let banning = tokio::task::spawn_blocking(move || {
-            site.ban_blocking(author, until, with_address, &by)
-        });
+        // In a task of its own: it is carried out, even if the moderator hangs up.
+        let banning =
+            tokio::spawn(async move { site.carry_out(author, until, with_address, &by).await });
         // It only fails if the runtime is shutting down.
         banning.await.unwrap_or(Err(Refusal::Draining))
     }
 
-    fn ban_blocking(
+    async fn carry_out(
         &self,
         author: Author,
         until: u64,
@@ -170,25 +148,40 @@ impl Site {
             address,
         };
         let now = self.hub.clock().unix_ms();
-        self.bans.change(now, |list| {
-            list.retain(|earlier| earlier.author != author);
-            if list.len() >= MOST_BANS {
-                return Err(Refusal::TooManyBans);
-            }
-            list.push(ban.clone());
-            Ok(())
-        })?;
-        let moderators = self.moderators.authors(self);
-        self.hub.expel(|of, at| {
-            let exempt = of.is_some_and(|of| moderators.contains(&of));
-            of == Some(author) || (address.is_some() && at == address && !exempt)
-        });
+        self.change_standing(Change::Ban(ban.clone())).await?;
+        self.expel_banned();
         let minutes = until.saturating_sub(now).div_ceil(60_000);
         let last_seen = last_seen.map_or("an unknown address".to_owned(), |at| at.to_string());
         self.report.info(format_args!(
             "banned author {author} for {minutes} minutes, last seen at {last_seen}, by {by}"
         ));
         Ok(ban)
+    }
+
+    pub(super) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        self.store.change(&self.bans.standing, change, now).await
+    }
+
+    /// Ends the named streams of everybody who is banned.
+    pub(crate) fn expel_banned(&self) {
+        let now = self.hub.clock().unix_ms();
+        let standing = &self.bans.standing;
+        let mut bans = lock(&standing.bans).clone();
+        bans.retain(|ban| ban.until > now);
+        self.hub.expel(|author, address| {
+            bans.iter().any(|ban| {
+                let by_address = ban.address.is_some() && ban.address == address;
+                ban.author == author || (by_address && !standing.is_moderator(author, now))
+            })
+        });
+    }
+
+    /// Ends the streams of those whom another server has banned.
+    pub(crate) fn heed_other_servers(&self) {
+        if self.bans.standing.take_changed() {
+            self.expel_banned();
+        }
     }
 
     /// Removes all retained messages of an author.
@@ -209,7 +202,7 @@ impl Site {
 pub(crate) fn list(site: &Site, head: &Parts, visitor: Visitor) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let now = site.hub.clock().unix_ms();
-    let list = lock(&site.bans.list);
+    let list = lock(&site.bans.standing.bans);
     let current = list.iter().filter(|ban| ban.until > now);
     let bans: Vec<String> = current.map(to_json).collect();
     let json = format!(r#"{{"bans":[{}]}}"#, bans.join(","));
@@ -266,13 +259,8 @@ pub(crate) async fn lift(
     site.require_moderator(head, visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
     let site = site.clone();
-    let lifting = tokio::task::spawn_blocking(move || {
-        let now = site.hub.clock().unix_ms();
-        site.bans.change(now, |list| {
-            let place = list.iter().position(|ban| ban.author == author);
-            list.remove(place.ok_or(Refusal::NotFound)?);
-            Ok(())
-        })?;
+    let lifting = tokio::spawn(async move {
+        site.change_standing(Change::Lift(author)).await?;
         site.report.info(format_args!(
             "lifted the ban of author {author}, by a moderator at {}",
             visitor.address

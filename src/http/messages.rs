@@ -29,6 +29,8 @@ const DEFAULT_LIMIT: u64 = 50;
 const MAX_LIMIT: u64 = 500;
 /// How long a request may wait for an answer, in seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
+/// How long an answer may wait until this server has what another one gave out.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of JSON that one byte of text may take: a control character becomes `\u0000`.
 const JSON_BYTES_PER_BYTE: usize = 6;
 /// Bytes beside the text: a name, the keys, white space at the end.
@@ -122,8 +124,8 @@ pub(crate) async fn send(
         // Whatever has happened to the name since.
         return Ok(Committed::Duplicate(first));
     }
-    let (name, member) = site.hub.speaker(room, name, visitor.session)?;
     let author = visitor.session.map(|session| site.author(session));
+    let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
         site.bans.note(author, &name, visitor.address);
     }
@@ -237,6 +239,10 @@ pub(crate) async fn history(
         before: position(query, "before")?,
         limit: limit as usize,
     };
+    if let Some(reached) = site.store.behind(range.after) {
+        // Where the store does not answer, the answer is what there is.
+        let _ = timeout(STORE_TIMEOUT, reached).await;
+    }
     let mut page = site.hub.page(room, range);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     if wait > 0 && range.before.is_none() && is_empty && !site.is_draining() {

@@ -41,7 +41,7 @@ fn figures(site: &Site) -> String {
         ("chatroom_listeners", gauge, "Streams without a name, added up over the rooms.", sum(|room| room.census.listeners)),
         ("chatroom_rooms", gauge, "Rooms in memory.", rooms.len() as u64),
         ("chatroom_history_bytes", gauge, "Bytes of messages that the rooms retain.", sum(|room| room.history_bytes)),
-        ("chatroom_store_up", gauge, "1 if messages can be stored, 0 if the store has failed.", u64::from(!site.store.has_failed())),
+        ("chatroom_store_up", gauge, "1 if messages can be stored, 0 if the store has failed or is away.", u64::from(site.store.is_up())),
         ("chatroom_messages_accepted_total", counter, "Messages committed.", load(&counters.accepted)),
         ("chatroom_deliveries_total", counter, "Frames queued for clients, once for each client.", load(&counters.deliveries)),
         ("chatroom_catch_ups_total", counter, "Clients that caught up in place after their queue had been full.", load(&counters.catch_ups)),

@@ -1,7 +1,6 @@
 //! Moderators, and removing messages.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use hyper::body::Body as HttpBody;
 use hyper::header::SET_COOKIE;
@@ -16,54 +15,25 @@ use super::request::read_object;
 use super::session;
 use super::site::Site;
 use crate::refusal::Refusal;
-use crate::rooms::author::{Author, SessionId};
+use crate::rooms::author::SessionId;
 use crate::rooms::entries::Committed;
 use crate::rooms::id::EventId;
-use crate::rooms::lock;
 use crate::rooms::message::{Draft, RemovedBy};
 use crate::rooms::names::RoomName;
-
-/// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
-const MAX_MODERATORS: usize = 1_000;
+use crate::store::standing::Change;
 
 /// A program in front of the chat puts this into a request's extensions to make its sender a
 /// moderator, for this request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Moderator;
 
-/// The sessions that are moderators, the latest last.
-#[derive(Default)]
-pub(crate) struct Moderators(Mutex<VecDeque<SessionId>>);
-
-impl Moderators {
-    fn contains(&self, session: SessionId) -> bool {
-        lock(&self.0).contains(&session)
-    }
-
-    fn add(&self, session: SessionId) {
-        let moderators = &mut *lock(&self.0);
-        moderators.retain(|known| *known != session);
-        if moderators.len() >= MAX_MODERATORS {
-            moderators.pop_front();
-        }
-        moderators.push_back(session);
-    }
-
-    fn remove(&self, session: SessionId) {
-        lock(&self.0).retain(|known| *known != session);
-    }
-
-    /// Who they are to others.
-    pub(super) fn authors(&self, site: &Site) -> Vec<Author> {
-        let moderators = lock(&self.0);
-        moderators
-            .iter()
-            .map(|session| site.author(*session))
-            .collect()
-    }
-}
-
 impl Site {
+    fn is_moderator_session(&self, session: SessionId) -> bool {
+        let now = self.hub.clock().unix_ms();
+        let standing = self.bans.standing();
+        standing.is_moderator(self.author(session), now)
+    }
+
     fn has_moderators(&self) -> bool {
         self.settings.policy.moderator_password.is_some()
     }
@@ -73,7 +43,7 @@ impl Site {
     pub(super) fn is_moderator(&self, head: &Parts, visitor: Visitor) -> Result<bool, Refusal> {
         let session = visitor.session;
         if head.extensions.get::<Moderator>().is_some()
-            || session.is_some_and(|session| self.moderators.contains(session))
+            || session.is_some_and(|session| self.is_moderator_session(session))
         {
             return Ok(true);
         }
@@ -176,7 +146,10 @@ pub(crate) async fn log_in<B: HttpBody>(
         return Err(Refusal::WrongPassword);
     }
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
-    site.moderators.add(session);
+    let until = site.hub.clock().unix_ms();
+    let until = until.saturating_add(site.store.moderator_ms());
+    let author = site.author(session);
+    site.change_standing(Change::LogIn(author, until)).await?;
     site.report
         .info(format_args!("a moderator logged in from {address}"));
     let mut response = answer::empty(StatusCode::NO_CONTENT);
@@ -188,12 +161,15 @@ pub(crate) async fn log_in<B: HttpBody>(
 }
 
 /// Ends the rights of a session.
-pub(crate) fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Body>, Refusal> {
     if !site.has_moderators() {
         return Err(Refusal::NotFound);
     }
-    visitor
-        .session
-        .inspect(|session| site.moderators.remove(*session));
+    if let Some(session) = visitor.session
+        && site.is_moderator_session(session)
+    {
+        let change = Change::LogOut(site.author(session));
+        site.change_standing(change).await?;
+    }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }

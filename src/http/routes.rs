@@ -160,7 +160,7 @@ where
     let get = Method::GET;
     let method = if head.method == Method::HEAD { &get } else { &head.method };
     match (method, route?) {
-        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room),
+        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room).await,
         (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
@@ -169,7 +169,7 @@ where
         (&Method::GET, Route::Rooms) => charged(site, visitor, rooms(site)),
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor),
+        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
         (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
         (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
         (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,

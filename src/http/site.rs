@@ -7,7 +7,6 @@ use super::address::ClientAddress;
 use super::bans::Bans;
 use super::guard::{Guard, Policy, Visitor};
 use super::limits::{Shares, TokenBuckets};
-use super::moderation::Moderators;
 use super::session::Sessions;
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -50,7 +49,6 @@ pub(crate) struct Site {
     pub(crate) guard: Guard,
     pub(crate) shares: Arc<Shares>,
     pub(crate) sessions: Sessions,
-    pub(crate) moderators: Moderators,
     pub(crate) bans: Bans,
     pub(crate) counters: Arc<Counters>,
     pub(crate) report: Reporter,
@@ -89,7 +87,6 @@ impl Site {
             guard: Guard::new(settings.policy.clone(), report.clone()),
             shares: Arc::new(shares),
             sessions: Sessions::new(),
-            moderators: Moderators::default(),
             bans,
             counters,
             report,
@@ -124,7 +121,7 @@ impl Site {
         let now = self.hub.clock().now();
         let member = visitor
             .session
-            .filter(|session| self.hub.includes(room, *session));
+            .filter(|session| self.hub.includes(room, self.author(*session)));
         let own = match member {
             Some(session) => senders.sessions.take(session, now),
             None => senders.others.take(visitor.address, now),
@@ -161,6 +158,7 @@ impl Site {
 
     /// The work of once a second.
     pub(crate) fn tick(&self) {
+        self.heed_other_servers();
         if self.hub.tick() {
             self.store.shorten();
         }

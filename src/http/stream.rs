@@ -33,7 +33,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 ];
 
 /// Opens a stream of the room in the path, or of those in the query.
-pub(crate) fn open(
+pub(crate) async fn open(
     site: &Arc<Site>,
     head: &Parts,
     visitor: Visitor,
@@ -63,11 +63,19 @@ pub(crate) fn open(
     let author = site.author(session);
     let claim = name.clone().map(|name| Claim {
         name,
-        session,
-        author: Some(author),
+        author,
         address: Some(visitor.address.ip()),
     });
-    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
+    if let Some(claim) = &claim {
+        site.store.claim(&rooms, claim).await?;
+    }
+    let position = start.after.as_deref().and_then(|after| after.parse().ok());
+    let stream = match site.store.behind(position) {
+        None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
+        Some(reached) => site
+            .hub
+            .subscribe_after(reached, rooms, claim, Some(author), start),
+    };
     if let Some(name) = &name {
         site.bans.note(author, name, visitor.address);
         // A ban set since the first look may have come too early to end this stream.

@@ -52,6 +52,8 @@ pub(super) struct Backlog {
     pub(super) said_goodbye: bool,
     /// The roster may have changed unseen.
     pub(super) lost_roster: bool,
+    /// The store lost entries that the client may have; this is the newest id since.
+    pub(super) lost_up_to: Option<EventId>,
     /// The histories still reach back far enough: nothing is evicted while the hub is locked.
     pub(super) is_checked: bool,
 }

@@ -181,7 +181,7 @@ impl Hub {
             limit,
         } = range;
         let asked = after.map(|after| {
-            let missed = history.missed_after(after, self.is_known(after, state.newest));
+            let missed = history.missed_after(after, self.is_known(after, &state));
             (missed.map_or(after, |_| history.evicted_up_to()), missed)
         });
         let from = match (asked, before) {

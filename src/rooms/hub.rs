@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) newest: EventId,
     /// Rooms that were forgotten had entries up to here, at most: a new room begins here.
     pub(super) forgotten_up_to: EventId,
+    /// Positions below this are unknown: the store has lost entries since they were given out.
+    pub(super) epoch: EventId,
     pub(super) closed: bool,
 }
 
@@ -60,6 +62,7 @@ impl Hub {
             clients: Slab::default(),
             newest: begin,
             forgotten_up_to: begin,
+            epoch: EventId::ZERO,
             closed: false,
         };
         Hub {
@@ -84,8 +87,8 @@ impl Hub {
     }
 
     /// Whether a position may have been given out by this run, or by one that is remembered.
-    pub(super) fn is_known(&self, position: EventId, newest: EventId) -> bool {
-        position <= newest
+    pub(super) fn is_known(&self, position: EventId, state: &State) -> bool {
+        (state.epoch..=state.newest).contains(&position)
             && self
                 .start
                 .is_none_or(|start| position >= start && position.same_run(start))

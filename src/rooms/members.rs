@@ -13,19 +13,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::author::{Author, SessionId};
+use super::author::Author;
 use super::clock::Moment;
 use super::frame::{Census, Frame};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
 use super::names::{FoldedName, MemberName};
 
-/// A name together with the session that claims it.
+/// A name together with the author whose session claims it.
 #[derive(Clone)]
 pub(crate) struct Claim {
     pub(crate) name: MemberName,
-    pub(crate) session: SessionId,
-    /// Who the session is to others; `None` for the program itself.
-    pub(crate) author: Option<Author>,
+    /// The session, as others know it.
+    pub(crate) author: Author,
     /// Where the stream comes from, as far as bans are concerned.
     pub(crate) address: Option<IpAddr>,
 }
@@ -35,8 +34,10 @@ pub(crate) struct Claim {
 pub(super) struct Members {
     /// Sorted, so that the first names of a crowd are found without looking at all of it.
     by_name: BTreeMap<FoldedName, Member>,
-    by_session: HashMap<SessionId, Vec<FoldedName>>,
+    by_author: HashMap<Author, Vec<FoldedName>>,
     listeners: usize,
+    /// Listeners at other servers of this chat.
+    listeners_elsewhere: usize,
     /// Names without a stream, in the order in which they may become free. An entry counts only if
     /// its member still has that time.
     grace: VecDeque<(Moment, FoldedName)>,
@@ -49,11 +50,13 @@ pub(super) struct Members {
 
 struct Member {
     name: MemberName,
-    session: SessionId,
+    author: Author,
     streams: usize,
+    /// Other servers of this chat at which it is a member.
+    elsewhere: u32,
     /// The number of its latest join in this room: tells an old name of a session from a new one.
     join: u64,
-    /// When the name becomes free; set while there are no streams.
+    /// When the name becomes free here; set while its streams have all ended.
     free_at: Option<Moment>,
 }
 
@@ -85,17 +88,22 @@ impl Members {
         self.expire(now);
         self.by_name
             .get(&claim.name.folded())
-            .is_none_or(|member| member.session == claim.session)
+            .is_none_or(|member| member.author == claim.author || !member.is_here())
     }
 
     /// Adds one stream, under a name that was admitted or under none.
     pub(super) fn join(&mut self, claim: Option<&Claim>) {
-        let Some(Claim { name, session, .. }) = claim else {
+        let Some(Claim { name, author, .. }) = claim else {
             self.listeners += 1;
             self.changes.counts = true;
             return;
         };
         let folded = name.folded();
+        // Other servers have yet to tell that they no longer have the name.
+        let outdated = |member: &Member| member.author != *author;
+        if self.by_name.get(&folded).is_some_and(outdated) {
+            self.remove(&folded);
+        }
         self.joins += 1;
         match self.by_name.get_mut(&folded) {
             Some(member) => {
@@ -113,24 +121,25 @@ impl Members {
             None => {
                 let member = Member {
                     name: name.clone(),
-                    session: *session,
+                    author: *author,
                     streams: 1,
+                    elsewhere: 0,
                     join: self.joins,
                     free_at: None,
                 };
                 self.by_name.insert(folded.clone(), member);
-                let names = self.by_session.entry(*session).or_default();
+                let names = self.by_author.entry(*author).or_default();
                 names.push(folded.clone());
                 self.note_change(name.clone());
             }
         }
-        self.give_up_old_names(*session, &folded);
+        self.give_up_old_names(*author, &folded);
     }
 
     /// Removes one stream. The name of the last one stays reserved for [`NAME_GRACE`], unless its
     /// owner is already here under a newer one.
     pub(super) fn leave(&mut self, claim: Option<&Claim>, now: Moment) {
-        let Some(Claim { name, session, .. }) = claim else {
+        let Some(Claim { name, author, .. }) = claim else {
             self.listeners = self.listeners.saturating_sub(1);
             self.changes.counts = true;
             return;
@@ -139,7 +148,7 @@ impl Members {
         let Some(member) = self
             .by_name
             .get_mut(&folded)
-            .filter(|member| member.session == *session)
+            .filter(|member| member.author == *author)
         else {
             return;
         };
@@ -151,10 +160,10 @@ impl Members {
         member.free_at = Some(free_at);
         self.in_grace += 1;
         let renamed = self
-            .names_of(*session)
-            .any(|other| other.join > join && other.streams > 0);
+            .names_of(*author)
+            .any(|other| other.join > join && (other.streams > 0 || other.elsewhere > 0));
         if renamed {
-            self.remove(&folded);
+            self.release(&folded);
         } else {
             self.grace.push_back((free_at, folded));
         }
@@ -168,7 +177,7 @@ impl Members {
         {
             let member = self.by_name.get(&folded);
             if member.is_some_and(|member| member.free_at == Some(free_at)) {
-                self.remove(&folded);
+                self.release(&folded);
             }
         }
     }
@@ -177,25 +186,25 @@ impl Members {
     pub(super) fn evict(&mut self, claim: &Claim) {
         let folded = claim.name.folded();
         let member = self.by_name.get(&folded);
-        if member.is_some_and(|member| member.session == claim.session) {
+        if member.is_some_and(|member| member.author == claim.author) {
             self.remove(&folded);
         }
     }
 
-    /// The member that this name belongs to, as its owner spells it, and whether `session` is the
+    /// The member that this name belongs to, as its owner spells it, and whether `author` is the
     /// owner.
     pub(super) fn owner(
         &self,
         name: &MemberName,
-        session: Option<SessionId>,
+        author: Option<Author>,
     ) -> Option<(&MemberName, bool)> {
         let member = self.by_name.get(&name.folded())?;
-        Some((&member.name, Some(member.session) == session))
+        Some((&member.name, Some(member.author) == author))
     }
 
     /// The name of a session that has exactly one here.
-    pub(super) fn only_name(&self, session: SessionId) -> Option<&MemberName> {
-        let mut names = self.names_of(session);
+    pub(super) fn only_name(&self, author: Author) -> Option<&MemberName> {
+        let mut names = self.names_of(author);
         names
             .next()
             .filter(|_| names.next().is_none())
@@ -203,20 +212,20 @@ impl Members {
     }
 
     /// Whether the session has a name here.
-    pub(super) fn includes(&self, session: SessionId) -> bool {
-        self.by_session.contains_key(&session)
+    pub(super) fn includes(&self, author: Author) -> bool {
+        self.by_author.contains_key(&author)
     }
 
     pub(super) fn census(&self) -> Census {
         Census {
             members: self.by_name.len(),
-            listeners: self.listeners,
+            listeners: self.listeners + self.listeners_elsewhere,
         }
     }
 
     /// Whether any stream is here, rather than only names in their grace.
     pub(super) fn has_streams(&self) -> bool {
-        self.listeners > 0 || self.by_name.len() > self.in_grace
+        self.listeners + self.listeners_elsewhere > 0 || self.by_name.len() > self.in_grace
     }
 
     /// All names, in the order in which they are compared.
@@ -260,21 +269,37 @@ impl Members {
         })
     }
 
-    fn names_of(&self, session: SessionId) -> impl Iterator<Item = &Member> {
-        let names = self.by_session.get(&session).into_iter().flatten();
+    fn names_of(&self, author: Author) -> impl Iterator<Item = &Member> {
+        let names = self.by_author.get(&author).into_iter().flatten();
         names.filter_map(|folded| self.by_name.get(folded))
     }
 
-    fn give_up_old_names(&mut self, session: SessionId, current: &FoldedName) {
-        let names = self.by_session.get(&session);
+    fn give_up_old_names(&mut self, author: Author, current: &FoldedName) {
+        let names = self.by_author.get(&author);
         let Some(names) = names.filter(|names| names.len() > 1) else {
             return;
         };
         let old = |folded: &&FoldedName| {
-            *folded != current && self.by_name.get(*folded).is_some_and(|m| m.streams == 0)
+            *folded != current
+                && self
+                    .by_name
+                    .get(*folded)
+                    .is_some_and(|m| m.streams == 0 && m.elsewhere == 0)
         };
         for folded in names.iter().filter(old).cloned().collect::<Vec<_>>() {
             self.remove(&folded);
+        }
+    }
+
+    /// Frees a name, unless another server has it.
+    fn release(&mut self, folded: &FoldedName) {
+        match self.by_name.get_mut(folded) {
+            Some(member) if member.elsewhere > 0 => {
+                if member.free_at.take().is_some() {
+                    self.in_grace -= 1;
+                }
+            }
+            _ => self.remove(folded),
         }
     }
 
@@ -285,10 +310,10 @@ impl Members {
         if member.free_at.is_some() {
             self.in_grace -= 1;
         }
-        if let Some(names) = self.by_session.get_mut(&member.session) {
+        if let Some(names) = self.by_author.get_mut(&member.author) {
             names.retain(|name| name != folded);
             if names.is_empty() {
-                self.by_session.remove(&member.session);
+                self.by_author.remove(&member.author);
             }
         }
         self.note_change(member.name);
@@ -306,6 +331,16 @@ impl Members {
         }
     }
 }
+
+impl Member {
+    /// Whether this server has the name, rather than only others.
+    fn is_here(&self) -> bool {
+        self.streams > 0 || self.free_at.is_some()
+    }
+}
+
+#[cfg(feature = "redis")]
+mod elsewhere;
 
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,8 @@ mod room;
 
 pub(crate) mod hub;
 
+#[cfg(feature = "redis")]
+pub(crate) mod elsewhere;
 pub(crate) mod entries;
 pub(crate) mod presence;
 pub(crate) mod stream;

@@ -100,6 +100,13 @@ impl MemberName {
     }
 }
 
+#[cfg(feature = "redis")]
+impl FoldedName {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl MessageText {
     /// Removes the white space at the end and checks what is left against `max_bytes`.
     pub fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {

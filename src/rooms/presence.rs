@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::author::Author;
-use super::author::SessionId;
 use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
@@ -25,7 +24,7 @@ impl Hub {
         &self,
         room: &RoomName,
         name: Option<MemberName>,
-        session: Option<SessionId>,
+        author: Option<Author>,
     ) -> Result<(MemberName, bool), Refusal> {
         let now = self.clock().now();
         let state = &mut *self.lock();
@@ -35,24 +34,24 @@ impl Hub {
         });
         match (name, members) {
             (Some(name), None) => Ok((name, false)),
-            (Some(name), Some(members)) => match members.owner(&name, session) {
+            (Some(name), Some(members)) => match members.owner(&name, author) {
                 None => Ok((name, false)),
                 Some((spelling, true)) => Ok((spelling.clone(), true)),
                 Some((_, false)) => Err(Refusal::NameTaken { room: room.clone() }),
             },
             (None, members) => members
-                .zip(session)
-                .and_then(|(members, session)| members.only_name(session))
+                .zip(author)
+                .and_then(|(members, author)| members.only_name(author))
                 .map(|name| (name.clone(), true))
                 .ok_or(Refusal::NameRequired),
         }
     }
 
-    /// Whether a session has a name in a room.
-    pub(crate) fn includes(&self, room: &RoomName, session: SessionId) -> bool {
+    /// Whether an author has a name in a room.
+    pub(crate) fn includes(&self, room: &RoomName, author: Author) -> bool {
         let state = self.lock();
         let room = state.rooms.get(room);
-        room.is_some_and(|room| room.members.includes(session))
+        room.is_some_and(|room| room.members.includes(author))
     }
 
     /// All names in a room, sorted, and how many are in it.
@@ -100,7 +99,7 @@ impl Hub {
     }
 
     /// Ends the named streams that `concerns` picks, and frees their names at once.
-    pub(crate) fn expel(&self, concerns: impl Fn(Option<Author>, Option<IpAddr>) -> bool) {
+    pub(crate) fn expel(&self, concerns: impl Fn(Author, Option<IpAddr>) -> bool) {
         let state = &mut *self.lock();
         for client in state.clients.iter() {
             let Some(claim) = client.claim() else {

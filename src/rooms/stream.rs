@@ -6,6 +6,7 @@
 //! queue what follows.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -36,6 +37,18 @@ pub(crate) struct Start {
 
 type Rooms = HashMap<RoomName, Room>;
 
+/// Resolves when the hub has what the store has up to a position.
+pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// What a stream joins once the hub has reached its position.
+struct Waiting {
+    reached: Reached,
+    rooms: Vec<RoomName>,
+    claim: Option<Claim>,
+    author: Option<Author>,
+    start: Start,
+}
+
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
     hub: Arc<Hub>,
@@ -43,6 +56,7 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
+    waiting: Option<Box<Waiting>>,
 }
 
 impl Hub {
@@ -100,9 +114,49 @@ impl Hub {
             }),
             queue,
             position: first.unwrap_or(state.newest),
+            waiting: None,
         };
         self.catch_up(state, stream.client, &mut stream.position);
         Ok(stream)
+    }
+
+    /// Joins rooms as [`Hub::subscribe`] does, once the hub has reached the stream's position. Until
+    /// then the stream has heartbeats only; it ends if it cannot join.
+    pub(crate) fn subscribe_after(
+        self: &Arc<Hub>,
+        reached: Reached,
+        rooms: Vec<RoomName>,
+        claim: Option<Claim>,
+        author: Option<Author>,
+        start: Start,
+    ) -> Stream {
+        let now = self.clock().now();
+        let queue = Arc::new(Queue::new(now));
+        queue.refill(now, || None);
+        let state = &mut *self.lock();
+        let client = state.clients.insert(Client {
+            queue: queue.clone(),
+            claim: None,
+            memberships: Box::default(),
+            backlog: None,
+            quiet_since: now,
+        });
+        if state.closed {
+            queue.interrupt();
+        }
+        Stream {
+            hub: self.clone(),
+            client,
+            queue,
+            position: EventId::ZERO,
+            waiting: Some(Box::new(Waiting {
+                reached,
+                rooms,
+                claim,
+                author,
+                start,
+            })),
+        }
     }
 
     /// Finds where a stream begins in each of its rooms.
@@ -117,6 +171,7 @@ impl Hub {
         // If no room belonged to the stream before, there is nothing to resume.
         let after = after.filter(|_| rooms.iter().any(|room| !new.contains(room)));
         let asked: Option<EventId> = after.as_deref().and_then(|after| after.parse().ok());
+        let known = asked.filter(|asked| self.is_known(*asked, state));
         let mut position = None;
         let mut oldest = None;
         let mut starts = Vec::with_capacity(rooms.len());
@@ -129,7 +184,6 @@ impl Hub {
                 starts.push((from, None));
                 continue;
             }
-            let known = asked.filter(|asked| self.is_known(*asked, newest));
             let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
             let from = match (reason, known) {
                 (None, Some(known)) => known,
@@ -168,6 +222,9 @@ impl Hub {
             })
         });
         backlog.lost_roster |= client.queue.take_lost_roster();
+        if client.queue.take_lost_entries() {
+            backlog.lost_up_to = Some(state.newest);
+        }
         backlog.is_checked = false;
         let (memberships, claim) = (&client.memberships, client.claim.as_deref());
         let mut given = 0_u64;
@@ -273,7 +330,9 @@ impl Hub {
         memberships: &[Membership],
         position: EventId,
     ) {
+        let lost_up_to = backlog.lost_up_to.take();
         let mut gaps = Vec::new();
+        let mut has_more = false;
         backlog
             .starts
             .resize(memberships.len(), (EventId::ZERO, None));
@@ -283,18 +342,24 @@ impl Hub {
                 continue;
             };
             *start = position.max(*start);
-            if history.evicted_up_to() > *start {
+            has_more |= history.newest() > *start;
+            let expired = history.evicted_up_to() > *start;
+            if expired {
                 *start = history.evicted_up_to();
-                gaps.push((name, history.oldest()));
             }
+            let lost = lost_up_to.map(|_| MissedReason::Unknown);
+            let reason = lost.or(expired.then_some(MissedReason::Expired));
+            gaps.extend(reason.map(|reason| (name, reason, history.oldest())));
         }
         if gaps.is_empty() {
             return;
         }
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
+        // What the store lost is behind a client that has all the rest.
+        let first = lost_up_to.filter(|_| !has_more).or(first);
         backlog.position = first.unwrap_or(position);
-        for (name, oldest) in gaps {
-            let frame = self.missed(backlog, name, MissedReason::Expired, oldest);
+        for (name, reason, oldest) in gaps {
+            let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);
         }
     }
@@ -334,6 +399,23 @@ impl Stream {
     ///
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
+        if let Some(waiting) = &mut self.waiting
+            && let mut cx = Context::from_waker(cx.waker())
+            && waiting.reached.as_mut().poll(&mut cx).is_ready()
+            && let Some(waiting) = self.waiting.take()
+        {
+            let Waiting {
+                rooms,
+                claim,
+                author,
+                start,
+                ..
+            } = *waiting;
+            match self.hub.subscribe(&rooms, claim, author, start) {
+                Ok(stream) => *self = stream,
+                Err(_) => return Poll::Ready(None),
+            }
+        }
         loop {
             match self.queue.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,

@@ -39,15 +39,7 @@ pub(crate) fn load(folder: &Path) -> io::Result<Vec<Ban>> {
 /// # Errors
 /// The file cannot be written; the earlier bans are still there.
 pub(crate) fn save(folder: &Path, bans: &[Ban]) -> io::Result<()> {
-    let bans: Vec<Value> = bans
-        .iter()
-        .map(|ban| {
-            let address = ban.address.map(|address| address.to_string());
-            json!({
-                "author": ban.author.to_string(), "name": ban.name, "until": ban.until, "address": address
-            })
-        })
-        .collect();
+    let bans: Vec<Value> = bans.iter().map(to_json).collect();
     let mut line = format!("{{\"v\":1,\"bans\":{}", Value::Array(bans)).into_bytes();
     sealed::seal(&mut line, 0);
     durable::replace(folder, FILE, &line)
@@ -56,10 +48,17 @@ pub(crate) fn save(folder: &Path, bans: &[Ban]) -> io::Result<()> {
 fn parse(content: &[u8]) -> Option<Vec<Ban>> {
     let json = sealed::open(content.strip_suffix(b"\n")?)?;
     let bans = json.get("bans")?.as_array()?;
-    (bans.len() <= MOST_BANS).then(|| bans.iter().map(ban).collect())?
+    (bans.len() <= MOST_BANS).then(|| bans.iter().map(from_json).collect())?
 }
 
-fn ban(json: &Value) -> Option<Ban> {
+pub(super) fn to_json(ban: &Ban) -> Value {
+    let address = ban.address.map(|address| address.to_string());
+    json!({
+        "author": ban.author.to_string(), "name": ban.name, "until": ban.until, "address": address
+    })
+}
+
+pub(super) fn from_json(json: &Value) -> Option<Ban> {
     let text = |key: &str| match json.get(key)? {
         Value::Null => Some(None),
         value => Some(Some(value.as_str()?.to_owned())),

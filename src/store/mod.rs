@@ -7,33 +7,70 @@
 
 pub(crate) mod bans;
 pub(crate) mod journal;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
 pub(crate) mod secret;
+pub(crate) mod standing;
 
 mod durable;
 mod sealed;
 #[cfg(test)]
 mod test_folder;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
+use crate::counters::Counters;
 use crate::refusal::Refusal;
+use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
+use crate::rooms::id::EventId;
+use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
+use crate::rooms::stream::Reached;
+use journal::{Fsync, Journal};
+use standing::{Change, Standing};
 
 /// Where entries are stored.
 pub(crate) enum Store {
     Memory(Arc<Hub>),
-    Journal(journal::Journal),
+    Journal(Journal),
+    #[cfg(feature = "redis")]
+    Redis(redis::Redis),
 }
 
 impl Store {
+    /// Opens the store in a folder, or in memory. Returns it with the secret from which authors are
+    /// derived, which is `random` if there is none yet.
+    ///
+    /// # Errors
+    /// The folder cannot be used; the error says why and what to do.
+    pub(crate) fn open(
+        folder: Option<&Path>,
+        fsync: Fsync,
+        hub: Arc<Hub>,
+        counters: Arc<Counters>,
+        report: Reporter,
+        random: impl FnOnce() -> [u8; 16],
+    ) -> io::Result<(Store, [u8; 16])> {
+        let Some(folder) = folder else {
+            return Ok((Store::Memory(hub), random()));
+        };
+        let journal = Journal::open(folder, fsync, hub, counters, report)?;
+        let secret = secret::load_or_create(folder, random)?;
+        Ok((Store::Journal(journal), secret))
+    }
+
     /// Commits a draft. When this returns, the entry has its id and is in every client's queue.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         match self {
             Store::Memory(hub) => hub.commit(room, draft),
             Store::Journal(journal) => journal.append(room, draft).await,
+            #[cfg(feature = "redis")]
+            Store::Redis(redis) => redis.append(room, draft).await,
         }
     }
 
@@ -46,8 +83,11 @@ impl Store {
 
     /// Commits what is in flight, makes it durable, and takes nothing more.
     pub(crate) async fn close(&self) {
-        if let Store::Journal(journal) = self {
-            journal.close().await;
+        match self {
+            Store::Memory(_) => {}
+            Store::Journal(journal) => journal.close().await,
+            #[cfg(feature = "redis")]
+            Store::Redis(redis) => redis.close().await,
         }
     }
 
@@ -58,8 +98,69 @@ impl Store {
     /// Whether the store can take nothing more until its owner has looked after it.
     pub(crate) fn has_failed(&self) -> bool {
         match self {
-            Store::Memory(_) => false,
             Store::Journal(journal) => journal.has_failed(),
+            _ => false,
+        }
+    }
+
+    /// Whether the store takes messages at the moment.
+    pub(crate) fn is_up(&self) -> bool {
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis(redis) => redis.is_up(),
+            _ => !self.has_failed(),
+        }
+    }
+
+    /// Makes sure that no session at another server has a name in these rooms.
+    pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis(redis) => redis.claim(rooms, claim).await,
+            _ => {
+                // The hub knows all names.
+                let _ = (rooms, claim);
+                Ok(())
+            }
+        }
+    }
+
+    /// What to wait for before a position can be resumed, if anything: another server gave it out,
+    /// and this one has yet to read that far.
+    pub(crate) fn behind(&self, position: Option<EventId>) -> Option<Reached> {
+        match (self, position) {
+            #[cfg(feature = "redis")]
+            (Store::Redis(redis), Some(position)) if redis.is_ahead(position) => {
+                Some(redis.reach(position))
+            }
+            _ => None,
+        }
+    }
+
+    /// Carries out a change of who may do what, at other servers too.
+    pub(crate) async fn change(
+        &self,
+        standing: &Arc<Standing>,
+        change: Change,
+        unix_ms: u64,
+    ) -> Result<(), Refusal> {
+        #[cfg(feature = "redis")]
+        if let Store::Redis(redis) = self {
+            return redis.change(&change).await;
+        }
+        let standing = standing.clone();
+        let applying = tokio::task::spawn_blocking(move || standing.apply(change, unix_ms));
+        // It only fails if the runtime is shutting down.
+        applying.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// How long a session is a moderator, in milliseconds.
+    pub(crate) fn moderator_ms(&self) -> u64 {
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis(_) => redis::MODERATOR_MS,
+            // Until the server stops.
+            _ => u64::MAX,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Mutex;
 
 use chatroom::EventId;
 use serde_json::Value;
@@ -80,16 +81,43 @@ pub(crate) fn texts(messages: &[Value]) -> Vec<&str> {
         .collect()
 }
 
-/// One of the server's metrics.
+/// One of the server's metrics; of a pair, what both have together.
 pub(crate) async fn figure(address: SocketAddr, name: &str) -> u64 {
-    let answer = get(address, "/metrics").await.expect(200, "");
-    let line = answer
-        .text()
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
-        .unwrap_or_else(|| panic!("no metric {name}"));
-    line.parse().expect("a metric is a number")
+    let mut sum = 0;
+    for server in servers(address) {
+        sum += figures(server, &[name]).await[0];
+    }
+    sum
 }
+
+/// Some of one server's metrics.
+pub(crate) async fn figures(server: SocketAddr, names: &[&str]) -> Vec<u64> {
+    let answer = get(server, "/metrics").await.expect(200, "");
+    let value = |name: &&str| {
+        let mut lines = answer.text().lines();
+        let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = line.unwrap_or_else(|| panic!("no metric {name}"));
+        line.parse().expect("a metric is a number")
+    };
+    names.iter().map(value).collect()
+}
+
+/// The servers behind an address.
+fn servers(address: SocketAddr) -> Vec<SocketAddr> {
+    let pairs = PAIRS.lock().expect("nobody panics with the lock");
+    let pair = pairs.iter().find(|(behind, _)| *behind == address);
+    pair.map_or(vec![address], |(_, servers)| servers.clone())
+}
+
+/// Remembers which servers are behind an address.
+#[cfg(feature = "redis")]
+pub(crate) fn tell_pair(address: SocketAddr, servers: &[SocketAddr]) {
+    let mut pairs = PAIRS.lock().expect("nobody panics with the lock");
+    pairs.retain(|(behind, _)| *behind != address);
+    pairs.push((address, servers.to_vec()));
+}
+
+static PAIRS: Mutex<Vec<(SocketAddr, Vec<SocketAddr>)>> = Mutex::new(Vec::new());
 
 /// Waits until so many streams are open. A long poll that waits counts as one.
 pub(crate) async fn until_streams(address: SocketAddr, count: usize) {

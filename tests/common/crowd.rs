@@ -62,6 +62,8 @@ impl Seen {
 pub(crate) struct Follower {
     client: Client,
     has_begun: bool,
+    /// A proxy may answer that no server takes the request: then it is broken.
+    is_patient: bool,
     decoder: Decoder,
 }
 
@@ -106,8 +108,15 @@ impl Follower {
         Follower {
             client,
             has_begun: false,
+            is_patient: false,
             decoder: Decoder::default(),
         }
+    }
+
+    /// Takes a proxy's 502 to 504 for a broken connection.
+    pub(crate) fn patient(mut self) -> Follower {
+        self.is_patient = true;
+        self
     }
 
     pub(crate) fn into_socket(self) -> TcpStream {
@@ -123,6 +132,9 @@ impl Follower {
             let Some(head) = self.client.take_head() else {
                 return Progress::More;
             };
+            if self.is_patient && matches!(head.status, 502..=504) {
+                return Progress::Broken;
+            }
             assert_eq!(head.status, 200, "{}", head.head);
             self.has_begun = true;
         }

@@ -10,12 +10,16 @@ pub(crate) mod http;
 pub(crate) mod proc;
 pub(crate) mod process;
 mod random;
+#[cfg(feature = "redis")]
+#[allow(dead_code, reason = "the tests of one server start none")]
+pub(crate) mod redis;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use chatroom::{Builder, Chat, LogLevel, ManualClock};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -53,8 +57,9 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, mut ask: im
 pub(crate) struct Server {
     address: SocketAddr,
     chat: Chat,
-    stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    running: Vec<Running>,
+    #[cfg(feature = "redis")]
+    _behind: Option<redis::Balancer>,
 }
 
 impl Server {
@@ -80,16 +85,18 @@ impl Server {
         let address = address.parse().expect("an address");
         let listener = chatroom::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
-        let chat = change(unlimited()).build().expect("the chat can be built");
-        let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(chatroom::serve(listener, chat.clone(), async {
-            drop(stopped.await);
-        }));
+        let builder = change(unlimited());
+        #[cfg(feature = "redis")]
+        if redis::PAIRS {
+            return redis::pair(listener, builder).await;
+        }
+        let chat = builder.build().expect("the chat can be built");
         Server {
             address,
+            running: vec![Running::start(listener, chat.clone())],
             chat,
-            stop: Some(stop),
-            task,
+            #[cfg(feature = "redis")]
+            _behind: None,
         }
     }
 
@@ -103,15 +110,38 @@ impl Server {
 
     /// Begins a graceful shutdown, without waiting for its end.
     pub(crate) fn begin_stop(&mut self) {
-        drop(self.stop.take());
+        self.running
+            .iter_mut()
+            .for_each(|one| drop(one.stop.take()));
     }
 
     /// Shuts the server down gracefully, and waits until it has ended.
     pub(crate) async fn stop(mut self) {
         self.begin_stop();
-        within("the server's end", &mut self.task)
-            .await
-            .expect("the server does not panic");
+        for one in self.running {
+            within("the server's end", one.task)
+                .await
+                .expect("the server does not panic");
+        }
+    }
+}
+
+/// A server's accept loop.
+struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(listener: TcpListener, chat: Chat) -> Running {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(chatroom::serve(listener, chat, async {
+            drop(stopped.await);
+        }));
+        Running {
+            stop: Some(stop),
+            task,
+        }
     }
 }
 

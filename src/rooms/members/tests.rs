@@ -7,11 +7,10 @@ use super::*;
 
 const START: Moment = Duration::from_secs(100);
 
-fn claim(name: &str, session: u128) -> Claim {
+fn claim(name: &str, session: u64) -> Claim {
     Claim {
         name: MemberName::parse(name).expect("a name"),
-        session: SessionId(session),
-        author: None,
+        author: Author(session),
         address: None,
     }
 }
@@ -56,7 +55,7 @@ fn a_crowd_is_told_of_in_the_order_in_which_it_came() {
     // Last in the alphabet, and first to come.
     assert!(join(&mut members, &claim("zoe", 0), START));
     for number in 1..PENDING_CHANGES {
-        let claim = claim(&format!("m{number:05}"), number as u128);
+        let claim = claim(&format!("m{number:05}"), number as u64);
         assert!(join(&mut members, &claim, START));
     }
     let (joined, left) = changes(&mut members);
@@ -74,7 +73,7 @@ fn a_crowd_is_told_of_in_the_order_in_which_it_came() {
 fn more_changes_than_are_kept_replace_the_roster() {
     let mut members = Members::default();
     for number in 0..=PENDING_CHANGES {
-        let claim = claim(&format!("m{number:05}"), number as u128);
+        let claim = claim(&format!("m{number:05}"), number as u64);
         assert!(join(&mut members, &claim, START));
     }
     assert_eq!(members.changes.names.capacity(), 0);
@@ -94,7 +93,7 @@ fn names_that_come_and_go_leave_nothing_behind() {
         members.leave(Some(&claim), now);
         let kept = [
             members.by_name.len(),
-            members.by_session.len(),
+            members.by_author.len(),
             members.grace.len(),
         ];
         assert!(kept.iter().all(|count| *count <= 101), "{kept:?}");
@@ -122,7 +121,7 @@ fn an_old_spelling_that_is_told_apart_does_not_take_the_new_one_away() {
     assert!(join(&mut members, &claim("zoe", 1), START));
     members.take_changes().expect("the join");
     for number in 1..ROSTER_NAMES {
-        let claim = claim(&format!("m{number:05}"), 2 + number as u128);
+        let claim = claim(&format!("m{number:05}"), 2 + number as u64);
         assert!(join(&mut members, &claim, START));
     }
     // The old spelling is the last name of one event, the new one the first of the next.
@@ -200,14 +199,14 @@ fn owners() {
     let name = |text: &str| MemberName::parse(text).expect("a name");
     let alice = name("Alice");
     assert!(join(&mut members, &claim("Alice", 1), START));
-    assert_eq!(members.only_name(SessionId(1)), Some(&alice));
+    assert_eq!(members.only_name(Author(1)), Some(&alice));
     let owner = |text, session| members.owner(&name(text), session);
-    assert_eq!(owner("ALICE", Some(SessionId(1))), Some((&alice, true)));
-    assert_eq!(owner("alice", Some(SessionId(2))), Some((&alice, false)));
+    assert_eq!(owner("ALICE", Some(Author(1))), Some((&alice, true)));
+    assert_eq!(owner("alice", Some(Author(2))), Some((&alice, false)));
     assert_eq!(owner("alice", None), Some((&alice, false)));
     assert_eq!(owner("bot", None), None);
     assert!(join(&mut members, &claim("Second", 1), START));
-    assert_eq!(members.only_name(SessionId(1)), None);
+    assert_eq!(members.only_name(Author(1)), None);
 }
 
 #[test]
@@ -227,8 +226,8 @@ fn a_listener_is_counted_and_nothing_else() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Join(u8, u128),
-    Leave(u8, u128),
+    Join(u8, u64),
+    Leave(u8, u64),
     Wait(u64),
     Tell,
     Enter,
@@ -236,8 +235,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0_u8..4, 0_u128..3).prop_map(|(name, session)| Step::Join(name, session)),
-        4 => (0_u8..4, 0_u128..3).prop_map(|(name, session)| Step::Leave(name, session)),
+        4 => (0_u8..4, 0_u64..3).prop_map(|(name, session)| Step::Join(name, session)),
+        4 => (0_u8..4, 0_u64..3).prop_map(|(name, session)| Step::Leave(name, session)),
         2 => (1_u64..15).prop_map(Step::Wait),
         2 => Just(Step::Tell),
         1 => Just(Step::Enter),
@@ -270,7 +269,7 @@ proptest! {
                     }
                 }
                 Step::Leave(name, session) => {
-                    let at = streams.iter().position(|open| open.session == SessionId(session) && usize::from(name) < 4);
+                    let at = streams.iter().position(|open| open.author == Author(session) && usize::from(name) < 4);
                     if let Some(at) = at {
                         members.leave(Some(&streams.swap_remove(at)), now);
                     }

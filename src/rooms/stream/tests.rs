@@ -3,7 +3,7 @@ use std::task::Waker;
 
 use proptest::prelude::*;
 
-use super::super::author::SessionId;
+use super::super::author::Author;
 use super::super::clock::{Clock, ManualClock};
 use super::super::limits::{Limits, QUEUE_FRAMES};
 use super::super::message::{Draft, RemovedBy};
@@ -164,8 +164,7 @@ fn a_name_that_is_taken_in_one_room_is_refused_in_all() {
     let hub = hub(9);
     let claim = |session| Claim {
         name: MemberName::parse("alice").expect("a name"),
-        session: SessionId(session),
-        author: None,
+        author: Author(session),
         address: None,
     };
     let join = |session, rooms: &[RoomName]| {

@@ -1,0 +1,162 @@
+//! What a hub has in common with the hubs of other servers: a history that is loaded from outside,
+//! and members who are connected elsewhere.
+
+use super::author::Author;
+use super::history::History;
+use super::hub::Hub;
+use super::id::EventId;
+use super::limits::Limits;
+use super::members::Claim;
+use super::message::Entry;
+use super::names::{FoldedName, MemberName, RoomName};
+
+/// What a room retains, as a store has it.
+pub(crate) struct Retained {
+    pub(crate) evicted_up_to: EventId,
+    pub(crate) entries: Vec<Entry>,
+}
+
+/// What this server contributes to a room.
+pub(crate) struct Here {
+    pub(crate) room: RoomName,
+    pub(crate) listeners: usize,
+    /// Names with their authors, and whether they have a stream.
+    pub(crate) members: Vec<(MemberName, Author, bool)>,
+}
+
+impl Hub {
+    /// The limits, which the store applies too.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Replaces the histories of rooms. Streams go on from their positions; in a new `epoch` they
+    /// are told first that entries were lost. Rooms that are not given had entries up to
+    /// `forgotten_up_to`, at most.
+    pub(crate) fn reload(
+        &self,
+        epoch: EventId,
+        forgotten_up_to: EventId,
+        rooms: Vec<(RoomName, Retained)>,
+    ) {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        let is_new = epoch != state.epoch;
+        state.epoch = epoch;
+        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(epoch);
+        state.newest = state.newest.max(state.forgotten_up_to);
+        if is_new {
+            let begin = state.forgotten_up_to;
+            let rooms = state.rooms.values_mut();
+            rooms.for_each(|room| room.history = History::new(begin));
+        }
+        for (name, retained) in rooms {
+            let mut history = History::new(retained.evicted_up_to);
+            for entry in retained.entries {
+                history.push(entry, &self.limits);
+            }
+            state.newest = state.newest.max(history.newest());
+            state.room_or_insert(&name, now).history = history;
+        }
+        for client in state.clients.iter() {
+            if is_new {
+                client.queue.lose_entries();
+            }
+            client.interrupt();
+        }
+        for room in state.rooms.values() {
+            room.arrivals.notify_waiters();
+        }
+    }
+
+    /// Publishes an entry, unless the room was loaded with it.
+    pub(crate) fn publish_once(&self, room: &RoomName, entry: Entry) {
+        if entry.id > self.newest_in(room) {
+            self.publish(room, entry);
+        }
+    }
+
+    /// The members and listeners of this server, without those of others.
+    pub(crate) fn here(&self) -> Vec<Here> {
+        let now = self.clock().now();
+        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
+        let mut all = Vec::new();
+        for room in names {
+            // The lock is free between two rooms.
+            let state = &mut *self.lock();
+            let Some(members) = state.rooms.get_mut(&room).map(|room| &mut room.members) else {
+                continue;
+            };
+            members.expire(now);
+            let listeners = members.listeners_here();
+            let here = members.here();
+            let members: Vec<_> = here
+                .map(|(name, author, has_streams)| (name.clone(), author, has_streams))
+                .collect();
+            if listeners > 0 || !members.is_empty() {
+                all.push(Here {
+                    room,
+                    listeners,
+                    members,
+                });
+            }
+        }
+        all
+    }
+
+    /// Whether this server has the name for its author in all of these rooms.
+    pub(crate) fn has_here(&self, rooms: &[RoomName], claim: &Claim) -> bool {
+        let now = self.clock().now();
+        let folded = claim.name.folded();
+        let state = &mut *self.lock();
+        rooms.iter().all(|room| {
+            let room = state.rooms.get_mut(room);
+            room.is_some_and(|room| {
+                room.members.expire(now);
+                room.members.has_here(&folded, claim.author)
+            })
+        })
+    }
+
+    /// A member joined another server.
+    pub(crate) fn arrive(&self, room: &RoomName, name: &MemberName, author: Author) {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        let members = &mut state.room_or_insert(room, now).members;
+        members.arrive(name, author);
+    }
+
+    /// A member left another server.
+    pub(crate) fn depart(&self, room: &RoomName, folded: &FoldedName, author: Author) {
+        if let Some(room) = self.lock().rooms.get_mut(room) {
+            room.members.depart(folded, author);
+        }
+    }
+
+    /// So many listeners of a room are at other servers.
+    pub(crate) fn listen_elsewhere(&self, room: &RoomName, listeners: usize) {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        if listeners > 0 || state.rooms.contains_key(room) {
+            let members = &mut state.room_or_insert(room, now).members;
+            members.listen_elsewhere(listeners);
+        }
+    }
+
+    /// Ends the streams that have a name in a room which another server's session has now.
+    pub(crate) fn lose(&self, room: &RoomName, folded: &FoldedName, author: Author) {
+        let state = &mut *self.lock();
+        for client in state.clients.iter() {
+            let Some(claim) = client.claim() else {
+                continue;
+            };
+            let same = claim.author == author && claim.name.folded() == *folded;
+            if same && client.rooms().any(|of| of == room) {
+                client.end();
+                if let Some(room) = state.rooms.get_mut(room) {
+                    room.members.evict(claim);
+                }
+            }
+        }
+    }
+}

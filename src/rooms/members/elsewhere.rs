@@ -1,0 +1,69 @@
+//! Members and listeners at other servers of the same chat.
+
+use super::{Author, FoldedName, Member, MemberName, Members};
+
+impl Members {
+    /// A member joined at another server.
+    pub(in super::super) fn arrive(&mut self, name: &MemberName, author: Author) {
+        let folded = name.folded();
+        self.joins += 1;
+        match self.by_name.get_mut(&folded) {
+            Some(member) if member.author == author => member.elsewhere += 1,
+            // One of the two has lost the name, and its server finds out.
+            Some(member) if member.streams > 0 => return,
+            present => {
+                if present.is_some() {
+                    self.remove(&folded);
+                }
+                let member = Member {
+                    name: name.clone(),
+                    author,
+                    streams: 0,
+                    elsewhere: 1,
+                    join: self.joins,
+                    free_at: None,
+                };
+                self.by_name.insert(folded.clone(), member);
+                let names = self.by_author.entry(author).or_default();
+                names.push(folded.clone());
+                self.note_change(name.clone());
+            }
+        }
+        self.give_up_old_names(author, &folded);
+    }
+
+    /// A member left another server.
+    pub(in super::super) fn depart(&mut self, folded: &FoldedName, author: Author) {
+        let member = self.by_name.get_mut(folded);
+        let Some(member) = member.filter(|member| member.author == author) else {
+            return;
+        };
+        member.elsewhere = member.elsewhere.saturating_sub(1);
+        if member.elsewhere == 0 && !member.is_here() {
+            self.remove(folded);
+        }
+    }
+
+    /// So many listeners are at other servers.
+    pub(in super::super) fn listen_elsewhere(&mut self, listeners: usize) {
+        self.changes.counts |= listeners != self.listeners_elsewhere;
+        self.listeners_elsewhere = listeners;
+    }
+
+    /// The listeners at this server.
+    pub(in super::super) fn listeners_here(&self) -> usize {
+        self.listeners
+    }
+
+    /// The members of this server, and whether they have a stream.
+    pub(in super::super) fn here(&self) -> impl Iterator<Item = (&MemberName, Author, bool)> {
+        let here = self.by_name.values().filter(|member| member.is_here());
+        here.map(|member| (&member.name, member.author, member.streams > 0))
+    }
+
+    /// Whether this server has the name for this author.
+    pub(in super::super) fn has_here(&self, folded: &FoldedName, author: Author) -> bool {
+        let member = self.by_name.get(folded);
+        member.is_some_and(|member| member.author == author && member.is_here())
+    }
+}

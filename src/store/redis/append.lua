@@ -1,0 +1,102 @@
+-- Appends a message, or the removal of one, to its room and to the feed under one id.
+--
+-- A script runs alone, so nothing comes between the checks and the append, and the order of the
+-- feed is the order of the ids.
+--
+-- KEYS  feed, stream of the room, low-water marks of all rooms, idempotency keys of the room,
+--       owner of the name, token of this attempt, epoch
+-- ARGV  epoch, room, entries retained (0: all), milliseconds that an idle room is kept (0: for
+--       good), id before which entries are too old (or ""), entries of the feed, kind, and
+--         message: name, author or "", member (0 or 1), text, idempotency key or ""
+--         removal: id of the removed message, by
+-- Returns {"new", id, member}, {"old", id, fields}, {"taken"}, {"none"} or {"epoch"}.
+
+local feed, room, marks, keys, owner, token, epoch = unpack(KEYS)
+local current, name, retained, ttl, oldest, feed_length, kind = unpack(ARGV)
+local TOKEN_MS = 60000
+
+local function field(fields, wanted)
+    for i = 1, #fields, 2 do
+        if fields[i] == wanted then return fields[i + 1] end
+    end
+    return ''
+end
+
+-- Evicts the entries that a range has, and returns the last of their ids. An idempotency key is
+-- forgotten with the entry that it was last used for.
+local function evict(from, to, ...)
+    local last
+    for _, entry in ipairs(redis.call('XRANGE', room, from, to, ...)) do
+        local key = field(entry[2], 'key')
+        if key ~= '' and redis.call('HGET', keys, key) == entry[1] then
+            redis.call('HDEL', keys, key)
+        end
+        redis.call('XDEL', room, entry[1])
+        last = entry[1]
+    end
+    return last
+end
+
+local function add(key, ...)
+    local mark = redis.call('HGET', marks, name)
+    local evicted = '0-0'
+    if mark then
+        local before, newest = string.match(mark, '^(%S+) (%S+)$')
+        -- A room that was idle for too long is gone, and all that was in it.
+        evicted = redis.call('EXISTS', room) == 1 and before or newest
+    end
+    local id = redis.call('XADD', feed, 'MAXLEN', feed_length, '*', ...)
+    redis.call('XADD', room, id, ...)
+    if key ~= '' then redis.call('HSET', keys, key, id) end
+    if oldest ~= '' then
+        evicted = evict('-', '(' .. oldest) or evicted
+    end
+    local excess = tonumber(retained) > 0 and redis.call('XLEN', room) - tonumber(retained) or 0
+    if excess > 0 then
+        evicted = evict('-', '+', 'COUNT', excess) or evicted
+    end
+    redis.call('HSET', marks, name, evicted .. ' ' .. id)
+    if tonumber(ttl) > 0 then
+        redis.call('PEXPIRE', room, ttl)
+        redis.call('PEXPIRE', keys, ttl)
+    end
+    return id
+end
+
+-- A server that does not know of lost entries yet must not append after them.
+if redis.call('HGET', epoch, 'id') ~= current then return {'epoch'} end
+
+if kind == 'message' then
+    local speaker, author, member, text, key = unpack(ARGV, 8)
+    -- The answer to an earlier attempt was lost.
+    local done = redis.call('GET', token)
+    if done then
+        local id, was_member = string.match(done, '^(%S+) (%S+)$')
+        return {'new', id, was_member}
+    end
+    local first = key ~= '' and redis.call('HGET', keys, key)
+    local entry = first and redis.call('XRANGE', room, first, first)[1]
+    if entry then return {'old', first, entry[2]} end
+    local holder = member == '0' and redis.call('GET', owner)
+    if holder then
+        if author == '' or string.sub(holder, 1, #author) ~= author then return {'taken'} end
+        member = '1'
+    end
+    local id = add(key, 'kind', kind, 'room', name, 'name', speaker, 'author', author,
+        'member', member, 'text', text, 'key', key)
+    redis.call('SET', token, id .. ' ' .. member, 'PX', TOKEN_MS)
+    return {'new', id, member}
+end
+
+local removed, by = unpack(ARGV, 8)
+local message = redis.call('XRANGE', room, removed, removed)[1]
+if not message or field(message[2], 'kind') ~= 'message' then
+    for _, later in ipairs(redis.call('XRANGE', room, removed, '+')) do
+        if field(later[2], 'removed') == removed then return {'old', later[1], later[2]} end
+    end
+    return {'none'}
+end
+local key = field(message[2], 'key')
+redis.call('XDEL', room, removed)
+redis.call('XDEL', feed, removed)
+return {'new', add(key, 'kind', kind, 'room', name, 'removed', removed, 'by', by, 'key', key), '0'}

@@ -1,0 +1,206 @@
+//! The connection for commands: one, shared by all that wait for an answer, and replaced when it
+//! fails. The reader of the feed, which blocks, has another.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, RedisResult};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use crate::report::Reporter;
+
+/// A connection that answers nothing this long is replaced.
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
+/// How long a command may take: less than a post may, so that it can be tried again.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Pauses between attempts to connect: they double, and half of each is random, so that the servers
+/// of a chat do not all come at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The scripts, each in a file of its own.
+#[derive(Clone, Copy)]
+pub(super) enum Script {
+    Append,
+    Names,
+}
+
+const SCRIPTS: [&str; 2] = [include_str!("append.lua"), include_str!("names.lua")];
+
+/// Connects for good: a connection that fails is replaced by the next command.
+pub(super) struct Link {
+    client: Client,
+    report: Reporter,
+    state: Mutex<State>,
+    is_up: AtomicBool,
+}
+
+struct State {
+    current: Option<Arc<Commands>>,
+    /// When to connect again.
+    not_before: Instant,
+    backoff: Backoff,
+}
+
+struct Commands {
+    connection: MultiplexedConnection,
+    /// The hashes of the scripts, by which they are called.
+    hashes: [String; SCRIPTS.len()],
+}
+
+/// The pauses between attempts.
+#[derive(Default)]
+pub(super) struct Backoff(Duration);
+
+impl Backoff {
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = (self.0 * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.0 = pause;
+        let half = u64::try_from(pause.as_millis() / 2).unwrap_or_default();
+        let jitter = RandomState::new().hash_one(half) % half.max(1);
+        Duration::from_millis(half + jitter)
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.0 = Duration::ZERO;
+    }
+}
+
+impl Link {
+    pub(super) fn new(client: Client, report: Reporter) -> Link {
+        Link {
+            client,
+            report,
+            state: Mutex::new(State {
+                current: None,
+                not_before: Instant::now(),
+                backoff: Backoff::default(),
+            }),
+            is_up: AtomicBool::new(true),
+        }
+    }
+
+    /// Whether the last command was carried out.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up.load(Ordering::Relaxed)
+    }
+
+    /// A connection for the one who reads the feed.
+    pub(super) async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
+        connect(&self.client, SILENCE).await
+    }
+
+    /// Runs a script.
+    pub(super) async fn run<T: FromRedisValue>(
+        &self,
+        script: Script,
+        keys: &[String],
+        arguments: &[String],
+    ) -> RedisResult<T> {
+        let commands = self.commands().await?;
+        let mut command = redis::cmd("EVALSHA");
+        command.arg(&commands.hashes[script as usize]);
+        command.arg(keys.len()).arg(keys).arg(arguments);
+        let mut connection = commands.connection.clone();
+        let result = command.query_async(&mut connection).await;
+        self.note(&commands, result).await
+    }
+
+    /// Runs several commands at once.
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<T> {
+        let commands = self.commands().await?;
+        let mut connection = commands.connection.clone();
+        let result = pipeline.query_async(&mut connection).await;
+        self.note(&commands, result).await
+    }
+
+    async fn commands(&self) -> RedisResult<Arc<Commands>> {
+        let state = &mut *self.state.lock().await;
+        if let Some(current) = &state.current {
+            return Ok(current.clone());
+        }
+        sleep_until(state.not_before).await;
+        match self.load().await {
+            Ok(commands) => Ok(state.current.insert(Arc::new(commands)).clone()),
+            Err(error) => {
+                self.fail(state, &error);
+                Err(error)
+            }
+        }
+    }
+
+    async fn load(&self) -> RedisResult<Commands> {
+        let mut connection = connect(&self.client, COMMAND_TIMEOUT).await?;
+        let mut hashes = [const { String::new() }; SCRIPTS.len()];
+        for (hash, text) in hashes.iter_mut().zip(SCRIPTS) {
+            let mut command = redis::cmd("SCRIPT");
+            command.arg("LOAD").arg(text);
+            *hash = command.query_async(&mut connection).await?;
+        }
+        Ok(Commands { connection, hashes })
+    }
+
+    /// Drops a connection that failed, also where Redis answered but refused: the address may lead
+    /// to another server by now.
+    async fn note<T>(&self, commands: &Arc<Commands>, result: RedisResult<T>) -> RedisResult<T> {
+        match &result {
+            Ok(_) if self.is_up() => {}
+            Ok(_) => {
+                self.state.lock().await.backoff.reset();
+                self.is_up.store(true, Ordering::Relaxed);
+                self.report.info(format_args!("Redis takes messages again"));
+            }
+            Err(error) => {
+                let state = &mut *self.state.lock().await;
+                let current = state.current.as_ref();
+                if current.is_some_and(|current| Arc::ptr_eq(current, commands)) {
+                    self.fail(state, error);
+                }
+            }
+        }
+        result
+    }
+
+    fn fail(&self, state: &mut State, error: &RedisError) {
+        state.current = None;
+        state.not_before = Instant::now() + state.backoff.next();
+        if self.is_up.swap(false, Ordering::Relaxed) {
+            self.report
+                .error(format_args!("Redis takes no messages: {error}"));
+        }
+    }
+}
+
+async fn connect(
+    client: &Client,
+    response_timeout: Duration,
+) -> RedisResult<MultiplexedConnection> {
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(response_timeout));
+    client
+        .get_multiplexed_async_connection_with_config(&config)
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_two_seconds_and_no_further() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<Duration> = (0..20).map(|_| backoff.next()).collect();
+        assert!(pauses[0] < FIRST_PAUSE);
+        assert!(pauses.iter().all(|pause| *pause <= LONGEST_PAUSE));
+        assert!(pauses[19] >= LONGEST_PAUSE / 2);
+        backoff.reset();
+        assert!(backoff.next() < FIRST_PAUSE);
+    }
+}

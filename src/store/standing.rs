@@ -1,0 +1,110 @@
+//! Who may do what: moderators, and those who are banned. Where several servers are one chat, this
+//! is what the others have too.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::bans::{self, Ban, MOST_BANS};
+use crate::refusal::Refusal;
+use crate::rooms::author::Author;
+use crate::rooms::lock;
+
+/// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
+const MAX_MODERATORS: usize = 1_000;
+
+/// Moderators and bans.
+pub(crate) struct Standing {
+    pub(crate) bans: Mutex<Vec<Ban>>,
+    /// Held while the bans are changed, which takes as long as their file: whoever posts meanwhile is
+    /// compared with the earlier ones and does not wait.
+    changing: Mutex<()>,
+    /// Moderators and until when they are, in milliseconds since the Unix epoch; oldest first.
+    moderators: Mutex<VecDeque<(Author, u64)>>,
+    /// Another server has changed something.
+    has_changed: AtomicBool,
+    /// Where bans are kept across restarts.
+    folder: Option<PathBuf>,
+}
+
+/// A change of who may do what.
+pub(crate) enum Change {
+    Ban(Ban),
+    Lift(Author),
+    /// A moderator, until this time in milliseconds since the Unix epoch.
+    LogIn(Author, u64),
+    LogOut(Author),
+}
+
+impl Standing {
+    /// Reads the bans in `folder`, if there is one.
+    pub(crate) fn open(folder: Option<PathBuf>) -> io::Result<Standing> {
+        let bans = folder.as_deref().map(bans::load).transpose()?;
+        Ok(Standing {
+            bans: Mutex::new(bans.unwrap_or_default()),
+            changing: Mutex::default(),
+            moderators: Mutex::default(),
+            has_changed: AtomicBool::new(false),
+            folder,
+        })
+    }
+
+    pub(crate) fn is_moderator(&self, author: Author, unix_ms: u64) -> bool {
+        let moderators = lock(&self.moderators);
+        let is_this = |(known, until): &(Author, u64)| *known == author && *until > unix_ms;
+        moderators.iter().any(is_this)
+    }
+
+    /// Carries out a change, and makes it durable. It blocks.
+    ///
+    /// # Errors
+    /// There are too many bans, there is none to lift, or the change cannot be made durable.
+    pub(super) fn apply(&self, change: Change, unix_ms: u64) -> Result<(), Refusal> {
+        let (author, until) = match change {
+            Change::Ban(ban) => return self.set_ban(ban.author, Some(ban), unix_ms),
+            Change::Lift(author) => return self.set_ban(author, None, unix_ms),
+            Change::LogIn(author, until) => (author, Some(until)),
+            Change::LogOut(author) => (author, None),
+        };
+        let moderators = &mut *lock(&self.moderators);
+        moderators.retain(|(known, _)| *known != author);
+        moderators.extend(until.map(|until| (author, until)));
+        if moderators.len() > MAX_MODERATORS {
+            moderators.pop_front();
+        }
+        Ok(())
+    }
+
+    fn set_ban(&self, author: Author, ban: Option<Ban>, unix_ms: u64) -> Result<(), Refusal> {
+        let _changing = lock(&self.changing);
+        let mut bans = lock(&self.bans).clone();
+        bans.retain(|old| old.until > unix_ms);
+        let place = bans.iter().position(|old| old.author == author);
+        let earlier = place.map(|place| bans.remove(place));
+        match ban {
+            None if earlier.is_none() => return Err(Refusal::NotFound),
+            Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),
+            ban => bans.extend(ban),
+        }
+        if let Some(folder) = &self.folder {
+            bans::save(folder, &bans).map_err(|_| Refusal::StorageFailed)?;
+        }
+        *lock(&self.bans) = bans;
+        Ok(())
+    }
+
+    /// Takes over what the servers have in common.
+    #[cfg(feature = "redis")]
+    pub(super) fn replace(&self, bans: Vec<Ban>, moderators: Vec<(Author, u64)>) {
+        *lock(&self.bans) = bans;
+        *lock(&self.moderators) = moderators.into();
+        self.has_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether another server may have changed something since this was last called.
+    pub(crate) fn take_changed(&self) -> bool {
+        self.has_changed.swap(false, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,197 @@
+//! A Redis server of a test's own, and a pair of servers that share it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chatroom::Builder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+
+use super::chat::{encode, figures, tell_pair};
+use super::http::get;
+use super::{Folder, Running, Server, eventually, within};
+
+/// Whether the servers of this test program come in pairs.
+pub(crate) const PAIRS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"pairs");
+
+/// What the metrics of two servers that have the same agree on.
+const COMMON: [&str; 2] = ["chatroom_history_bytes", "chatroom_messages_accepted_total"];
+
+/// A running Redis. Dropping it kills it.
+pub(crate) struct Redis {
+    child: Child,
+    folder: Folder,
+    port: u16,
+    arguments: Vec<String>,
+}
+
+impl Redis {
+    /// Starts a Redis without persistence.
+    pub(crate) async fn start() -> Redis {
+        Redis::with(&["--save", "", "--appendonly", "no"]).await
+    }
+
+    /// Starts a Redis with more arguments.
+    pub(crate) async fn with(arguments: &[&str]) -> Redis {
+        let folder = Folder::new();
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let port = free_port();
+        let child = launch(&folder, port, &arguments).await;
+        Redis {
+            child,
+            folder,
+            port,
+            arguments,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address())
+    }
+
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a command, and returns what redis-cli prints.
+    pub(crate) async fn command(&self, words: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["-p", &self.port.to_string()]).args(words);
+        let output = within("redis-cli", command.output()).await;
+        let output = output.expect("redis-cli is installed");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Kills it as a crash would.
+    pub(crate) async fn kill(&mut self) {
+        self.child.start_kill().expect("it runs");
+        within("Redis's end", self.child.wait())
+            .await
+            .expect("a child can be waited for");
+    }
+
+    /// Starts it again on the same port, with the files that are there.
+    pub(crate) async fn restart(&mut self) {
+        self.child = launch(&self.folder, self.port, &self.arguments).await;
+    }
+}
+
+/// A port that nobody listens on. Another program could take it, which is unlikely in the time.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Child {
+    let child = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--dir", folder.as_str()])
+        .args(["--bind", "127.0.0.1", "--enable-debug-command", "yes"])
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("redis-server is installed");
+    eventually("Redis's answer", async || ping(port).await.is_ok()).await;
+    child
+}
+
+/// Redis answers, and has loaded its files.
+async fn ping(port: u16) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 5];
+    stream.read_exact(&mut answer).await?;
+    (answer == *b"+PONG")
+        .then_some(())
+        .ok_or(std::io::ErrorKind::WouldBlock.into())
+}
+
+/// What a pair has in front of it and behind it.
+pub(crate) struct Balancer {
+    task: JoinHandle<()>,
+    _redis: Redis,
+}
+
+/// Starts two servers of one chat, behind a listener that gives every second connection to each.
+pub(crate) async fn pair(listener: TcpListener, builder: Builder) -> Server {
+    let redis = Redis::start().await;
+    let address = listener.local_addr().expect("a listener has an address");
+    let (mut chats, mut running, mut servers) = (vec![], vec![], vec![]);
+    for _ in 0..2 {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = chatroom::bind(any).expect("a free port");
+        servers.push(listener.local_addr().expect("a listener has an address"));
+        let builder = builder.clone().redis(&redis.url()).expect("a URL");
+        let chat = builder.build().expect("the chat can be built");
+        chats.push(chat.clone());
+        running.push(Running::start(listener, chat));
+    }
+    tell_pair(address, &servers);
+    Server {
+        address,
+        chat: chats.remove(0),
+        running,
+        _behind: Some(Balancer {
+            task: tokio::spawn(balance(listener, servers)),
+            _redis: redis,
+        }),
+    }
+}
+
+impl Drop for Balancer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Lets each connection in when the servers have the same, as a client finds them that comes a
+/// moment later; the contract says how long that takes, and other tests measure it.
+async fn balance(listener: TcpListener, servers: Vec<SocketAddr>) {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let Ok((mut client, _)) = listener.accept().await else {
+            return;
+        };
+        let servers = servers.clone();
+        tokio::spawn(async move {
+            agreement(&servers).await;
+            let server = servers[COUNT.fetch_add(1, Ordering::Relaxed) % servers.len()];
+            if let Ok(mut server) = TcpStream::connect(server).await {
+                let _ = copy_bidirectional(&mut client, &mut server).await;
+                // A client that resets its connection is gone for the server too.
+                let _ = server.set_zero_linger();
+            }
+        });
+    }
+}
+
+async fn agreement(servers: &[SocketAddr]) {
+    eventually("two servers that have the same", async || {
+        what_it_has(servers[0]).await == what_it_has(servers[1]).await
+    })
+    .await;
+}
+
+/// All that a newcomer could find at a server.
+async fn what_it_has(server: SocketAddr) -> Vec<String> {
+    let rooms = get(server, "/rooms").await;
+    let mut all = vec![rooms.text().to_owned()];
+    if rooms.status != 200 {
+        return all;
+    }
+    for room in rooms.json()["rooms"].as_array().into_iter().flatten() {
+        let name = encode(room["room"].as_str().expect("a name"));
+        let members = get(server, &format!("/chat/{name}/members")).await;
+        all.push(members.text().to_owned());
+    }
+    all.push(format!("{:?}", figures(server, &COMMON).await));
+    all
+}

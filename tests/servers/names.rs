@@ -1,0 +1,100 @@
+//! Names, counts, bans and moderators across servers.
+
+use serde_json::json;
+
+use crate::common::redis::Redis;
+use crate::common::{EventStream, Process, Request, ask, eventually, get};
+use crate::ordeal::server;
+
+fn stream(name: &str) -> Request {
+    Request::get(&format!("/chat?name={name}")).header("Accept", "text/event-stream")
+}
+
+async fn names(server: &Process) -> serde_json::Value {
+    get(server.address(), "/chat/lobby/members").await.json()["members"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_is_taken_everywhere_at_once_and_its_owners_everywhere() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ann = EventStream::request(a.address(), stream("ann")).await;
+    ask(b.address(), stream("ANN"))
+        .await
+        .expect(409, "name-taken");
+    let post = Request::post_text("/chat?name=Ann", "hi");
+    ask(b.address(), post.clone())
+        .await
+        .expect(409, "name-taken");
+    let own = ask(b.address(), post.session(&ann.session()))
+        .await
+        .expect(201, "");
+    assert_eq!(own.json()["member"], true);
+    eventually("the roster", async || names(&b).await == json!(["ann"])).await;
+    let nameless = Request::post_text("/chat", "hi").session(&ann.session());
+    ask(b.address(), nameless).await.expect(201, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_killed_takes_its_members_along() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let _ann = EventStream::request(a.address(), stream("ann")).await;
+    let _listener = EventStream::open(a.address(), "/chat").await;
+    eventually("the roster", async || names(&b).await == json!(["ann"])).await;
+    a.kill().await;
+    let killed = std::time::Instant::now();
+    let rest = std::time::Duration::from_secs(40);
+    let gone = tokio::time::timeout(rest, async {
+        while names(&b).await != json!([]) {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    gone.await.expect("the members of a dead server leave");
+    let after = killed.elapsed().as_secs();
+    assert!((15..30).contains(&after), "after {after} s");
+    EventStream::request(b.address(), stream("ann")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_moves_to_another_server_never_left() {
+    let redis = Redis::start().await;
+    let (mut a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ann = EventStream::request(a.address(), stream("ann")).await;
+    let session = ann.session();
+    let mut watcher = EventStream::open(b.address(), "/chat").await;
+    eventually("the roster", async || names(&b).await == json!(["ann"])).await;
+    a.signal("TERM").await;
+    a.exited().await;
+    ask(b.address(), stream("ann"))
+        .await
+        .expect(409, "name-taken");
+    let _moved = EventStream::request(b.address(), stream("ann").session(&session)).await;
+    // Longer than the grace of the server that has stopped.
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(12);
+    while let Ok(event) = tokio::time::timeout_at(until, watcher.event()).await {
+        let left = event.is("members-changed") && event.json()["left"] != json!([]);
+        assert!(!left, "{event:?}");
+    }
+    assert_eq!(names(&b).await, json!(["ann"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_redis_lost_its_names_their_owners_keep_them() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let _ann = EventStream::request(a.address(), stream("ann")).await;
+    eventually("the roster", async || names(&b).await == json!(["ann"])).await;
+    redis.command(&["FLUSHALL"]).await;
+    eventually("the name in Redis", async || {
+        redis
+            .command(&["EXISTS", "{chatroom}:name:lobby:ann"])
+            .await
+            == "1"
+    })
+    .await;
+    ask(b.address(), stream("ann"))
+        .await
+        .expect(409, "name-taken");
+    assert_eq!(names(&b).await, json!(["ann"]));
+}

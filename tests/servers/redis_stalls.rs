@@ -1,0 +1,122 @@
+//! Redis that answers late, or not at all, and loses nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::common::redis::Redis;
+use crate::common::{EventStream, Request, ask, eventually, figure, get};
+use crate::ordeal::{Ordeal, Outcome, server};
+use crate::relay::{Line, Relay};
+
+/// Nothing was lost, so nobody may be told that anything was.
+fn nothing_was_lost(outcome: &Outcome) {
+    assert!(outcome.acknowledged > 50, "{outcome:?}");
+    assert_eq!((outcome.lost, outcome.told), (0, 0), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_pauses_and_sleeps() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ordeal = Ordeal::begin(&[a.address(), b.address()]).await;
+    for fault in [
+        &["CLIENT", "PAUSE", "3000", "WRITE"][..],
+        &["CLIENT", "PAUSE", "3000", "ALL"],
+        &["DEBUG", "SLEEP", "3"],
+        &["DEBUG", "SLEEP", "8"],
+    ] {
+        ordeal.go_on(Duration::from_secs(1)).await;
+        redis.command(fault).await;
+        ordeal.go_on(Duration::from_secs(4)).await;
+    }
+    nothing_was_lost(&ordeal.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_cut_and_go_silent() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (a, b) = (server(&relay.url()).await, server(&redis.url()).await);
+    let ordeal = Ordeal::begin(&[a.address(), b.address()]).await;
+    let good = Line::Leads(redis.address());
+    for _ in 0..5 {
+        ordeal.go_on(Duration::from_millis(500)).await;
+        relay.set(good);
+    }
+    for _ in 0..2 {
+        ordeal.go_on(Duration::from_secs(1)).await;
+        relay.set(Line::Silent);
+        ordeal.go_on(Duration::from_secs(6)).await;
+        relay.set(good);
+    }
+    nothing_was_lost(&ordeal.end().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_sleeps_longer_than_the_feed_reaches_back() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ordeal = Ordeal::begin(&[a.address(), b.address()]).await;
+    ordeal.go_on(Duration::from_secs(1)).await;
+    b.signal("STOP").await;
+    let noise = [
+        "-r",
+        "10100",
+        "XADD",
+        "{chatroom}:feed",
+        "MAXLEN",
+        "10000",
+        "*",
+        "kind",
+        "later",
+    ];
+    redis.command(&noise).await;
+    ordeal.go_on(Duration::from_secs(1)).await;
+    b.signal("CONT").await;
+    nothing_was_lost(&ordeal.end().await);
+    assert!(
+        b.stderr().contains("fell behind the feed"),
+        "{}",
+        b.stderr()
+    );
+    assert!(
+        !a.stderr().contains("fell behind the feed"),
+        "{}",
+        a.stderr()
+    );
+}
+
+async fn is_up(address: SocketAddr) -> bool {
+    figure(address, "chatroom_store_up").await == 1
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_is_away_one_reads_on_and_is_told_when_one_cannot_write() {
+    let mut redis = Redis::start().await;
+    let server = server(&redis.url()).await;
+    let address = server.address();
+    let post = Request::post_text("/chat?name=bot", "before");
+    ask(address, post.clone()).await.expect(201, "");
+    let ann = Request::get("/chat?name=ann").header("Accept", "text/event-stream");
+    let first = EventStream::request(address, ann.clone()).await;
+    redis.kill().await;
+    eventually("the metric", async || !is_up(address).await).await;
+    let refused = ask(address, post.clone()).await;
+    assert!(refused.header("retry-after").is_some(), "{}", refused.head);
+    refused.expect(503, "store-unreachable");
+    get(address, "/healthz").await.expect(200, "");
+    let history = get(address, "/chat/lobby/messages").await.expect(200, "");
+    assert!(history.text().contains("before"), "{}", history.text());
+    let mut listener = EventStream::open(address, "/chat").await;
+    assert!(listener.event().await.is("chat-room-connected"));
+    assert_eq!(listener.until("new-message").await.text(), "before");
+    listener.until("heartbeat").await;
+    // The session has its name here already; another one would be new.
+    let again = EventStream::request(address, ann.clone().session(&first.session())).await;
+    let bob = Request::get("/chat?name=bob").header("Accept", "text/event-stream");
+    ask(address, bob).await.expect(503, "store-unreachable");
+    redis.restart().await;
+    eventually("the metric", async || is_up(address).await).await;
+    ask(address, post).await.expect(201, "");
+    drop(again);
+}
