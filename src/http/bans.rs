@@ -51,6 +51,16 @@ struct Order {
     remove_messages: bool,
 }
 
+impl Seen {
+    /// Updates what is known of an author, and says whether anything was.
+    fn update(&mut self, author: Author, name: &MemberName, address: ClientAddress) -> bool {
+        let latest = self.latest.get_mut(&author);
+        latest
+            .map(|latest| *latest = (name.clone(), address))
+            .is_some()
+    }
+}
+
 impl Bans {
     pub(crate) fn new(standing: Arc<Standing>) -> Bans {
         Bans {
@@ -65,10 +75,9 @@ impl Bans {
     }
 
     /// Remembers where an author was last seen, and under which name.
-    pub(crate) fn note(&self, author: Author, name: &MemberName, address: ClientAddress) {
+    pub(crate) fn note_post(&self, author: Author, name: &MemberName, address: ClientAddress) {
         let seen = &mut *lock(&self.seen);
-        if let Some(latest) = seen.latest.get_mut(&author) {
-            *latest = (name.clone(), address);
+        if seen.update(author, name, address) {
             return;
         }
         if seen.order.len() >= MAX_SEEN
@@ -78,6 +87,11 @@ impl Bans {
         }
         seen.latest.insert(author, (name.clone(), address));
         seen.order.push_back(author);
+    }
+
+    /// Remembers where an author who has posted now listens.
+    pub(crate) fn note_stream(&self, author: Author, name: &MemberName, address: ClientAddress) {
+        lock(&self.seen).update(author, name, address);
     }
 
     /// When the last ban that `concerns` picks ends.

@@ -114,6 +114,7 @@ impl Follower {
     }
 
     /// Takes a proxy's 502 to 504 for a broken connection.
+    #[allow(dead_code, reason = "only the tests behind proxies need it")]
     pub(crate) fn patient(mut self) -> Follower {
         self.is_patient = true;
         self
