@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::names::{MemberName, RoomName};
-use crate::rooms::stream::Start;
+use crate::rooms::start::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
