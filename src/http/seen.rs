@@ -8,10 +8,10 @@ use crate::rooms::author::Author;
 use crate::rooms::lock;
 use crate::rooms::names::MemberName;
 
-/// Authors that are remembered, at most: about two megabytes.
-const MAX_SEEN: usize = 10_000;
+/// Authors that are remembered, at most: about half a megabyte.
+const MAX_SEEN: usize = 4_096;
 
-/// The latest name and address of authors who have posted.
+/// The name and the address of each author's latest post or named stream.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<Table>);
 
@@ -23,38 +23,22 @@ struct Table {
 }
 
 impl Seen {
-    /// Remembers the author of a post.
-    pub(crate) fn note_post(&self, author: Author, name: &MemberName, address: ClientAddress) {
+    /// Remembers where an author was last seen, and under which name.
+    pub(crate) fn note(&self, author: Author, name: &MemberName, address: ClientAddress) {
         let table = &mut *lock(&self.0);
-        if table.update(author, name, address) {
+        let latest = (name.clone(), address);
+        if table.latest.insert(author, latest).is_some() {
             return;
         }
-        if table.order.len() >= MAX_SEEN
+        table.order.push_back(author);
+        if table.order.len() > MAX_SEEN
             && let Some(oldest) = table.order.pop_front()
         {
             table.latest.remove(&oldest);
         }
-        table.latest.insert(author, (name.clone(), address));
-        table.order.push_back(author);
-    }
-
-    /// Notes where an author who has posted now listens.
-    pub(crate) fn note_stream(&self, author: Author, name: &MemberName, address: ClientAddress) {
-        lock(&self.0).update(author, name, address);
     }
 
     pub(crate) fn latest(&self, author: Author) -> Option<(MemberName, ClientAddress)> {
         lock(&self.0).latest.get(&author).cloned()
-    }
-}
-
-impl Table {
-    /// Updates what is known of an author, and says whether anything was.
-    fn update(&mut self, author: Author, name: &MemberName, address: ClientAddress) -> bool {
-        let Some(latest) = self.latest.get_mut(&author) else {
-            return false;
-        };
-        *latest = (name.clone(), address);
-        true
     }
 }
