@@ -92,8 +92,12 @@ impl Shared {
                 self.meet(&mut connection, true).await?;
                 continue;
             }
+            let mut standing_changed = false;
             for raw in entry::raw(entries) {
-                self.apply(&raw, &mut connection).await?;
+                standing_changed |= self.apply(&raw);
+            }
+            if standing_changed {
+                self.load_standing(&mut connection).await?;
             }
             self.position.send_replace(last);
         }
@@ -120,13 +124,14 @@ impl Shared {
         Ok(oldest.is_none_or(|oldest| oldest > *self.position.borrow()))
     }
 
-    async fn apply(&self, raw: &Raw, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    /// Publishes an entry. Says whether moderators or bans have changed.
+    fn apply(&self, raw: &Raw) -> bool {
         match raw.fields.get("kind").map(String::as_str) {
             Some("epoch") if raw.id != self.epoch() => {
                 self.is_outdated.store(true, Ordering::Relaxed);
             }
             Some("presence") => self.hear(&raw.fields),
-            Some("standing") => self.load_standing(connection).await?,
+            Some("standing") => return true,
             // Of a kind that a later version may have added, nothing is decoded.
             _ => {
                 if let Some((room, entry)) = entry::decode(raw) {
@@ -134,7 +139,7 @@ impl Shared {
                 }
             }
         }
-        Ok(())
+        false
     }
 
     /// Finds out in which epoch Redis is. In a new one, or where this server does not know

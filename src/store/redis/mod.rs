@@ -219,10 +219,16 @@ impl Redis {
 
     /// Carries out commands that change who may do what, and waits until the change is known here.
     pub(crate) async fn change(&self, change: &Change) -> Result<(), Refusal> {
-        if let Change::Ban(_) = change
-            && lock(&self.shared.standing.bans).len() >= MOST_BANS
-        {
-            return Err(Refusal::TooManyBans);
+        let now = self.shared.hub.clock().unix_ms();
+        let mut bans = lock(&self.shared.standing.bans).clone();
+        bans.retain(|ban| ban.until > now);
+        let is_banned = |author| bans.iter().any(|ban| ban.author == author);
+        match change {
+            Change::Lift(author) if !is_banned(*author) => return Err(Refusal::NotFound),
+            Change::Ban(ban) if bans.len() >= MOST_BANS && !is_banned(ban.author) => {
+                return Err(Refusal::TooManyBans);
+            }
+            _ => {}
         }
         timeout(PATIENCE, self.shared.change(change))
             .await
