@@ -114,6 +114,8 @@ impl Follower {
     }
 
     /// Takes a proxy's 502 to 504 for a broken connection.
+    #[cfg(feature = "redis")]
+    #[allow(dead_code, reason = "the tests of one server have no proxy")]
     pub(crate) fn patient(mut self) -> Follower {
         self.is_patient = true;
         self
