@@ -26,7 +26,7 @@ use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::names::{MemberName, RoomName};
-use crate::rooms::stream::Start;
+use crate::rooms::start::Start;
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use crate::chat::{Chat, ServerLimits};
 use crate::counters::Counters;
-use crate::http::bans::Bans;
 use crate::http::guard::{self, Policy};
 use crate::http::password::Password;
 use crate::http::session::Sessions;
@@ -326,11 +325,10 @@ impl Builder {
         let counters = Arc::<Counters>::default();
         let (clock, remembers) = (self.clock.clone(), self.remembers());
         let hub = Arc::new(Hub::new(rooms, clock, counters.clone(), remembers));
-        let standing = Arc::new(Standing::open(self.data.clone())?);
+        let standing = Arc::new(Standing::new(self.data.clone()));
         let (store, authors) = self.store(&hub, &standing, &counters)?;
-        let bans = Bans::new(standing);
         let authors = AuthorKey(authors);
-        let site = Site::new(hub, store, authors, bans, site, counters, self.report);
+        let site = Site::new(hub, store, authors, standing, site, counters, self.report);
         Ok(Chat::new(site, server))
     }
 
@@ -356,10 +354,11 @@ impl Builder {
             let (redis, secret) = Redis::open(url, hub.clone(), standing.clone(), report, random)?;
             return Ok((Store::Redis(redis), secret));
         }
-        // A folder's bans are read already.
-        let _ = standing;
         let (folder, hub, counters) = (self.data.as_deref(), hub.clone(), counters.clone());
-        Store::open(folder, self.fsync, hub, counters, report, random)
+        let opened = Store::open(folder, self.fsync, hub, counters, report, random)?;
+        // The store has made the folder, and locked it.
+        standing.read()?;
+        Ok(opened)
     }
 
     /// Tells the operator what matters most.

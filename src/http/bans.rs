@@ -1,7 +1,6 @@
 //! Bans: who may not take part for a while, and the routes by which moderators see to that.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Body as HttpBody;
@@ -19,29 +18,12 @@ use crate::refusal::Refusal;
 use crate::rooms::author::Author;
 use crate::rooms::lock;
 use crate::rooms::message::RemovedBy;
-use crate::rooms::names::MemberName;
 use crate::store::bans::Ban;
-use crate::store::standing::{Change, Standing};
+use crate::store::standing::Change;
 
-/// Authors whose latest name and address are remembered, at most, so that they can be banned with
-/// their address: about two megabytes.
-const MAX_SEEN: usize = 10_000;
 /// How long a ban lasts if the request does not say, and at most, in minutes.
 const DEFAULT_MINUTES: u64 = 24 * 60;
 const MAX_MINUTES: u64 = 365 * 24 * 60;
-
-/// Who is banned, and who was seen where.
-pub(crate) struct Bans {
-    standing: Arc<Standing>,
-    seen: Mutex<Seen>,
-}
-
-#[derive(Default)]
-struct Seen {
-    latest: HashMap<Author, (MemberName, ClientAddress)>,
-    /// Oldest first, to forget them in this order.
-    order: VecDeque<Author>,
-}
 
 /// What a moderator asks for.
 struct Order {
@@ -51,43 +33,6 @@ struct Order {
     remove_messages: bool,
 }
 
-impl Bans {
-    pub(crate) fn new(standing: Arc<Standing>) -> Bans {
-        Bans {
-            standing,
-            seen: Mutex::default(),
-        }
-    }
-
-    /// Moderators, and who is banned.
-    pub(super) fn standing(&self) -> &Standing {
-        &self.standing
-    }
-
-    /// Remembers where an author was last seen, and under which name.
-    pub(crate) fn note(&self, author: Author, name: &MemberName, address: ClientAddress) {
-        let seen = &mut *lock(&self.seen);
-        if let Some(latest) = seen.latest.get_mut(&author) {
-            *latest = (name.clone(), address);
-            return;
-        }
-        if seen.order.len() >= MAX_SEEN
-            && let Some(oldest) = seen.order.pop_front()
-        {
-            seen.latest.remove(&oldest);
-        }
-        seen.latest.insert(author, (name.clone(), address));
-        seen.order.push_back(author);
-    }
-
-    /// When the last ban that `concerns` picks ends.
-    fn until(&self, now: u64, concerns: impl Fn(&Ban) -> bool) -> Option<u64> {
-        let list = lock(&self.standing.bans);
-        let current = list.iter().filter(|ban| ban.until > now && concerns(ban));
-        current.map(|ban| ban.until).max()
-    }
-}
-
 impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
     pub(crate) fn check_ban(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
@@ -95,10 +40,10 @@ impl Site {
         let author = visitor.session.map(|session| self.author(session));
         let of_author = |ban: &Ban| Some(ban.author) == author;
         let of_address = |ban: &Ban| ban.address == Some(visitor.address.ip());
-        let by_address = self.bans.until(now, of_address);
+        let by_address = self.standing.banned_until(now, of_address);
         let exempt = by_address.is_some() && self.is_moderator(head, visitor)?;
         let by_address = by_address.filter(|_| !exempt);
-        match self.bans.until(now, of_author).max(by_address) {
+        match self.standing.banned_until(now, of_author).max(by_address) {
             None => Ok(()),
             Some(until) => Err(Refusal::Banned {
                 retry_after: Duration::from_millis(until - now),
@@ -130,7 +75,7 @@ impl Site {
         with_address: bool,
         by: &str,
     ) -> Result<Ban, Refusal> {
-        let latest = lock(&self.bans.seen).latest.get(&author).cloned();
+        let latest = self.seen.latest(author);
         let last_seen = latest.as_ref().map(|(_, address)| *address);
         // All clients of a program that tells no addresses have the unspecified one.
         let address = last_seen.filter(|seen| with_address && !seen.ip().is_unspecified());
@@ -160,13 +105,13 @@ impl Site {
 
     pub(super) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
-        self.store.change(&self.bans.standing, change, now).await
+        self.store.change(&self.standing, change, now).await
     }
 
     /// Ends the named streams of everybody who is banned.
     pub(crate) fn expel_banned(&self) {
         let now = self.hub.clock().unix_ms();
-        let standing = &self.bans.standing;
+        let standing = &self.standing;
         let mut bans = lock(&standing.bans).clone();
         bans.retain(|ban| ban.until > now);
         self.hub.expel(|author, address| {
@@ -179,7 +124,7 @@ impl Site {
 
     /// Ends the streams of those whom another server has banned.
     pub(crate) fn heed_other_servers(&self) {
-        if self.bans.standing.take_changed() {
+        if self.standing.take_changed() {
             self.expel_banned();
         }
     }
@@ -202,7 +147,7 @@ impl Site {
 pub(crate) fn list(site: &Site, head: &Parts, visitor: Visitor) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let now = site.hub.clock().unix_ms();
-    let list = lock(&site.bans.standing.bans);
+    let list = lock(&site.standing.bans);
     let current = list.iter().filter(|ban| ban.until > now);
     let bans: Vec<String> = current.map(to_json).collect();
     let json = format!(r#"{{"bans":[{}]}}"#, bans.join(","));

@@ -33,7 +33,7 @@ pub struct Body {
     /// Tells whether the socket takes bytes; an embedding server has none.
     gate: Option<WriteGate>,
     /// What the visitor holds open with it.
-    _permit: Option<Permit>,
+    permit: Option<Permit>,
 }
 
 enum Content {
@@ -80,7 +80,7 @@ impl Body {
             rest: None,
             given: 0,
             gate: None,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -101,6 +101,11 @@ impl Body {
                 next.map(|frame| Some(frame?.bytes().clone()))
             }
         }
+    }
+
+    /// Keeps a permit until the body has been sent or dropped.
+    pub(crate) fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
     }
 
     pub(crate) fn is_stream(&self) -> bool {

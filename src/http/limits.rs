@@ -55,6 +55,11 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
     /// # Errors
     /// How long until there is one.
     pub(crate) fn take(&self, visitor: K, now: Moment) -> Result<(), Duration> {
+        self.take_many(visitor, 1.0, now)
+    }
+
+    /// Spends several tokens, all or none.
+    fn take_many(&self, visitor: K, count: f64, now: Moment) -> Result<(), Duration> {
         let buckets = &mut *lock(&self.buckets);
         if buckets.len() >= TABLE_ENTRIES && !buckets.contains_key(&visitor) {
             self.evict_one(buckets, now);
@@ -64,15 +69,15 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
             at: now,
         });
         let tokens = self.tokens(bucket, now);
-        let spent = tokens >= 1.0;
+        let spent = tokens >= count;
         *bucket = Bucket {
-            tokens: if spent { tokens - 1.0 } else { tokens },
+            tokens: if spent { tokens - count } else { tokens },
             at: now,
         };
         if spent {
             Ok(())
         } else {
-            Err(self.wait(tokens))
+            Err(self.wait(tokens, count))
         }
     }
 
@@ -84,7 +89,7 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         if tokens >= 1.0 {
             Ok(())
         } else {
-            Err(self.wait(tokens))
+            Err(self.wait(tokens, 1.0))
         }
     }
 
@@ -102,8 +107,8 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         (bucket.tokens + refilled).min(self.burst)
     }
 
-    fn wait(&self, tokens: f64) -> Duration {
-        Duration::try_from_secs_f64((1.0 - tokens) / self.per_second).unwrap_or(Duration::MAX)
+    fn wait(&self, tokens: f64, count: f64) -> Duration {
+        Duration::try_from_secs_f64((count - tokens) / self.per_second).unwrap_or(Duration::MAX)
     }
 
     fn evict_one(&self, buckets: &mut HashMap<K, Bucket>, now: Moment) {
@@ -167,7 +172,8 @@ impl Shares {
         }
     }
 
-    /// Opens one stream of so many rooms.
+    /// Opens one stream of so many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
+    /// as several towards the rate, so that names in their grace stay few.
     pub(crate) fn open_stream(
         self: &Arc<Shares>,
         address: ClientAddress,
@@ -183,19 +189,27 @@ impl Shares {
             },
         )?;
         if let Some(openings) = &self.openings {
-            openings
-                .take(address, now)
+            let openings = |tokens| openings.take_many(address, tokens, now);
+            openings(f64::from(rooms.div_ceil(MEMBERSHIPS_PER_STREAM)))
                 .map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
         }
         Ok(permit)
     }
 
-    /// Opens a share for an address.
-    pub(crate) fn open(
+    /// Opens a whole answer of so many bytes.
+    pub(crate) fn open_answer(
         self: &Arc<Shares>,
         address: ClientAddress,
-        share: Share,
+        bytes: u64,
     ) -> Result<Permit, Refusal> {
+        let share = Share {
+            answer_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+            ..Share::default()
+        };
+        self.open(address, share)
+    }
+
+    fn open(self: &Arc<Shares>, address: ClientAddress, share: Share) -> Result<Permit, Refusal> {
         let open = &mut *lock(&self.open);
         let total = open.streams.saturating_add(share.streams);
         if share.streams > 0 && total > self.max_streams {
@@ -313,13 +327,7 @@ mod tests {
     fn unread_answers_are_bounded_but_one_is_always_possible() {
         let shares = Arc::new(Shares::new(9, 9));
         let address = ClientAddress::from(std::net::IpAddr::from([10, 0, 0, 1]));
-        let answer = |answer_bytes| {
-            let share = Share {
-                answer_bytes,
-                ..Share::default()
-            };
-            shares.open(address, share)
-        };
+        let answer = |bytes: u32| shares.open_answer(address, u64::from(bytes));
         let large = answer(ANSWER_BYTES * 2).expect("the only one");
         assert!(answer(1).is_err());
         drop(large);
@@ -339,5 +347,9 @@ mod tests {
         };
         assert_eq!(opened(START), 100);
         assert_eq!(opened(START + Duration::from_secs(2)), 20);
+        let many = |rooms, now| shares.open_stream(address, rooms, now).is_ok();
+        let later = START + Duration::from_secs(4);
+        assert!(many(32, later) && many(32, later) && many(32, later) && many(32, later));
+        assert!(many(32, later) && !many(8, later), "20 tokens are spent");
     }
 }

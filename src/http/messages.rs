@@ -15,7 +15,6 @@ use super::answer;
 use super::body::Body;
 use super::gate::WriteGate;
 use super::guard::Visitor;
-use super::limits::Share;
 use super::request::{Query, read_body};
 use super::site::Site;
 use crate::refusal::Refusal;
@@ -128,7 +127,7 @@ pub(crate) async fn send(
     let author = visitor.session.map(|session| site.author(session));
     let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
-        site.bans.note(author, &name, visitor.address);
+        site.seen.note(author, &name, visitor.address);
     }
     let draft = Draft::Message {
         name,
@@ -286,11 +285,7 @@ fn page_body(site: &Site, visitor: Visitor, room: &RoomName, page: Page) -> Resu
     let messages = page.messages.iter().map(|message| message.data().len());
     let commas = page.messages.len().saturating_sub(1);
     let bytes = begin.len() + messages.sum::<usize>() + commas + end.len();
-    let share = Share {
-        answer_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-        ..Share::default()
-    };
-    let permit = site.shares.open(visitor.address, share)?;
+    let permit = site.shares.open_answer(visitor.address, bytes as u64)?;
     let messages = page.messages.into_iter().enumerate();
     let messages = messages.flat_map(|(i, message)| {
         let comma = (i > 0).then_some(Bytes::from_static(b","));

@@ -30,7 +30,7 @@ pub struct Moderator;
 impl Site {
     fn is_moderator_session(&self, session: SessionId) -> bool {
         let now = self.hub.clock().unix_ms();
-        let standing = self.bans.standing();
+        let standing = &self.standing;
         standing.is_moderator(self.author(session), now)
     }
 

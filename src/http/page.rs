@@ -42,7 +42,7 @@ macro_rules! part {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 19] = [
+static PARTS: [Part; 18] = [
     part!("", "index.html", "text/html; charset=utf-8"),
     part!("chat.css", "text/css; charset=utf-8"),
     part!("favicon.svg", "image/svg+xml"),
@@ -51,7 +51,6 @@ static PARTS: [Part; 19] = [
     part!("manifest.webmanifest", "application/manifest+json"),
     part!("js/browser.js", SCRIPT),
     part!("js/composer.js", SCRIPT),
-    part!("js/feed.js", SCRIPT),
     part!("js/log.js", SCRIPT),
     part!("js/main.js", SCRIPT),
     part!("js/menu.js", SCRIPT),

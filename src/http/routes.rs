@@ -165,8 +165,8 @@ where
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
-        (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
-        (&Method::GET, Route::Rooms) => Ok(rooms(site)),
+        (&Method::GET, Route::Members(room)) => charged(site, visitor, members(site, &room)),
+        (&Method::GET, Route::Rooms) => charged(site, visitor, rooms(site)),
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
@@ -218,6 +218,18 @@ fn navigates(head: &Parts, refusal: &Refusal) -> bool {
 fn count(counters: &Counters, label: &'static str, status: StatusCode) {
     let requests = &mut *lock(&counters.requests);
     *requests.entry((label, status.as_u16())).or_default() += 1;
+}
+
+/// Counts an answer that may be long towards what its visitor leaves unread.
+fn charged(
+    site: &Site,
+    visitor: Visitor,
+    mut response: Response<Body>,
+) -> Result<Response<Body>, Refusal> {
+    let bytes = response.body().size_hint().lower();
+    let permit = site.shares.open_answer(visitor.address, bytes)?;
+    response.body_mut().hold(permit);
+    Ok(response)
 }
 
 fn members(site: &Site, room: &RoomName) -> Response<Body> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::address::ClientAddress;
-use super::bans::Bans;
 use super::guard::{Guard, Policy, Visitor};
 use super::limits::{Shares, TokenBuckets};
+use super::seen::Seen;
 use super::session::Sessions;
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -18,6 +18,7 @@ use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::rooms::names::RoomName;
 use crate::store::Store;
+use crate::store::standing::Standing;
 
 /// Messages that a sender may post at once, as a multiple of its rate for one second.
 const MESSAGE_BURST: f64 = 10.0;
@@ -49,7 +50,8 @@ pub(crate) struct Site {
     pub(crate) guard: Guard,
     pub(crate) shares: Arc<Shares>,
     pub(crate) sessions: Sessions,
-    pub(crate) bans: Bans,
+    pub(crate) standing: Arc<Standing>,
+    pub(crate) seen: Seen,
     pub(crate) counters: Arc<Counters>,
     pub(crate) report: Reporter,
     pub(crate) store: Store,
@@ -73,7 +75,7 @@ impl Site {
         hub: Arc<Hub>,
         store: Store,
         authors: AuthorKey,
-        bans: Bans,
+        standing: Arc<Standing>,
         settings: Settings,
         counters: Arc<Counters>,
         report: Reporter,
@@ -87,7 +89,8 @@ impl Site {
             guard: Guard::new(settings.policy.clone(), report.clone()),
             shares: Arc::new(shares),
             sessions: Sessions::new(),
-            bans,
+            standing,
+            seen: Seen::default(),
             counters,
             report,
             store,

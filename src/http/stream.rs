@@ -18,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::names::{MemberName, RoomName};
-use crate::rooms::stream::Start;
+use crate::rooms::start::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
@@ -77,7 +77,7 @@ pub(crate) async fn open(
             .subscribe_after(reached, rooms, claim, Some(author), start),
     };
     if let Some(name) = &name {
-        site.bans.note(author, name, visitor.address);
+        site.seen.note(author, name, visitor.address);
         // A ban set since the first look may have come too early to end this stream.
         site.check_ban(head, visitor)?;
     }

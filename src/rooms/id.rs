@@ -24,7 +24,7 @@ impl EventId {
     ///
     /// A run that keeps its messages passes `tag` 0. One that forgets them passes a random tag,
     /// which all of its ids carry: a position of a previous run is then recognized as such, even
-    /// where the clock was set back in between.
+    /// if the clock went back in between.
     pub(crate) fn start_of_run(unix_ms: u64, tag: u32) -> EventId {
         EventId {
             milliseconds: unix_ms,

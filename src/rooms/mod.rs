@@ -2,9 +2,10 @@
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
 //! checked types ([`id`], [`names`], [`author`]); what is said ([`message`]) and how it is encoded
-//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and
-//! what is known of a [`client`]; the registry of all rooms under one lock ([`hub`]); and what is done under that lock: publishing and
-//! reading ([`entries`]), names ([`presence`]), and the life of one client's stream ([`stream`]).
+//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is
+//! known of a [`client`]; the registry of all rooms under one lock ([`hub`]); and what is done under
+//! that lock: publishing and reading ([`entries`]), names ([`presence`]), and one client's stream,
+//! from its [`start`] on ([`stream`]).
 //!
 //! Every queue and table here is bounded: see [`limits`].
 
@@ -30,6 +31,7 @@ pub(crate) mod hub;
 pub(crate) mod elsewhere;
 pub(crate) mod entries;
 pub(crate) mod presence;
+pub(crate) mod start;
 pub(crate) mod stream;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

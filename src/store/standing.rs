@@ -39,16 +39,36 @@ pub(crate) enum Change {
 }
 
 impl Standing {
-    /// Reads the bans in `folder`, if there is one.
-    pub(crate) fn open(folder: Option<PathBuf>) -> io::Result<Standing> {
-        let bans = folder.as_deref().map(bans::load).transpose()?;
-        Ok(Standing {
-            bans: Mutex::new(bans.unwrap_or_default()),
+    /// Nobody is banned yet; bans are kept in `folder`, if there is one.
+    pub(crate) fn new(folder: Option<PathBuf>) -> Standing {
+        Standing {
+            bans: Mutex::default(),
             changing: Mutex::default(),
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),
             folder,
-        })
+        }
+    }
+
+    /// Reads the bans that a previous run has kept.
+    pub(crate) fn read(&self) -> io::Result<()> {
+        if let Some(folder) = &self.folder {
+            *lock(&self.bans) = bans::load(folder)?;
+        }
+        Ok(())
+    }
+
+    /// When the last ban that `concerns` picks ends, in milliseconds since the Unix epoch.
+    pub(crate) fn banned_until(
+        &self,
+        unix_ms: u64,
+        concerns: impl Fn(&Ban) -> bool,
+    ) -> Option<u64> {
+        let bans = lock(&self.bans);
+        let current = bans
+            .iter()
+            .filter(|ban| ban.until > unix_ms && concerns(ban));
+        current.map(|ban| ban.until).max()
     }
 
     pub(crate) fn is_moderator(&self, author: Author, unix_ms: u64) -> bool {

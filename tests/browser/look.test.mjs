@@ -20,7 +20,7 @@ for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lyin
     assert.equal((await ada.locator('main').boundingBox()).width, viewport.width);
     await ada.locator('#menu').tap();
     await ada.locator('#side-close').waitFor();
-    assert.equal(await ada.locator('main').evaluate((node) => node.inert && document.querySelector('.bar').inert), true);
+    assert.equal(await ada.locator('main').evaluate((node) => node.inert && document.querySelector('#bar').inert), true);
     for (let n = 0; n < 20; n += 1) {
       await ada.keyboard.press('Tab');
       assert.ok(await ada.evaluate(() => document.activeElement === document.body || Boolean(document.activeElement.closest('#side'))));
@@ -60,7 +60,7 @@ test('in forced colours bubbles, the status, the jump button and the current roo
       return style[`${property}-width`] !== '0px' && style[`${property}-style`] !== 'none' && style[`${property}-color`] !== style.backgroundColor;
     };
     const dot = getComputedStyle(document.querySelector('.dot')).backgroundColor;
-    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), dot !== getComputedStyle(document.querySelector('.bar')).backgroundColor];
+    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), dot !== getComputedStyle(document.querySelector('#bar')).backgroundColor];
   });
   assert.deepEqual(seen, [true, true, true, true]);
   await clean(ada);
@@ -79,7 +79,7 @@ test('fields have edges of at least 3:1 and bubbles stand out from the ground, i
       };
       const contrast = (a, b) => (Math.max(luminance(a), luminance(b)) + 0.05) / (Math.min(luminance(a), luminance(b)) + 0.05);
       const edge = (selector) => getComputedStyle(document.querySelector(selector)).borderTopColor;
-      const grounds = [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('.side')).backgroundColor];
+      const grounds = [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.querySelector('#side')).backgroundColor];
       return [Math.min(...grounds.map((ground) => contrast(edge('#room-input'), ground))), contrast(edge('.bubble'), grounds[0])];
     });
     assert.ok(field >= 3, `${colorScheme}: ${field}`);

@@ -9,7 +9,8 @@ const scripts = new URL('../../www/js/', import.meta.url);
 test('the types of the scripts agree', () => {
   const compiler = new URL('node_modules/typescript/bin/tsc', import.meta.url).pathname;
   const options = '--allowJs --checkJs --noEmit --strict --noImplicitAny false --target esnext --module esnext --moduleResolution bundler --lib esnext,dom,dom.iterable --types';
-  const { status, stdout } = spawnSync(process.execPath, [compiler, ...options.split(' '), '', new URL('main.js', scripts).pathname], { encoding: 'utf8' });
+  const files = [new URL('types.d.ts', import.meta.url), new URL('main.js', scripts)].map(({ pathname }) => pathname);
+  const { status, stdout } = spawnSync(process.execPath, [compiler, ...options.split(' '), '', ...files], { encoding: 'utf8' });
   assert.equal(status, 0, stdout);
 });
 

@@ -114,8 +114,7 @@ impl Follower {
     }
 
     /// Takes a proxy's 502 to 504 for a broken connection.
-    #[cfg(feature = "redis")]
-    #[allow(dead_code, reason = "the tests of one server have no proxy")]
+    #[allow(dead_code, reason = "only the tests behind proxies need it")]
     pub(crate) fn patient(mut self) -> Follower {
         self.is_patient = true;
         self

@@ -5,6 +5,7 @@ mod common;
 
 mod cli;
 mod connections;
+mod evasion;
 mod fds;
 mod hostile;
 mod idempotency;

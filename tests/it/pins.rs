@@ -130,7 +130,7 @@ async fn come_and_go(address: SocketAddr, time: Duration) -> usize {
         if begin.elapsed() > time {
             break;
         }
-        let name = encode(&format!("{n:04}{}", "🦀".repeat(28)));
+        let name = encode(&format!("{n:08}{}", "🦀".repeat(24)));
         let rooms: Vec<String> = (0..32)
             .map(|room| format!("room={}{:02}", "r".repeat(60), (n % 7) * 32 + room))
             .collect();
@@ -237,7 +237,8 @@ async fn bodies_that_never_end() {
 async fn names_that_come_and_go() {
     let target = Target::start().await;
     let joined = come_and_go(target.address(), Duration::from_secs(8)).await;
-    assert!((100..=200).contains(&joined), "{joined} streams");
+    // Each counts as four towards the rate.
+    assert!((25..=50).contains(&joined), "{joined} streams");
     target.check("streams of 32 rooms under new names", 0);
 }
 
@@ -246,7 +247,7 @@ async fn all_of_it_together() {
     let target = Target::start().await;
     let address = target.address();
     let joined = come_and_go(address, Duration::from_secs(2)).await;
-    assert!(joined >= 100, "{joined} streams");
+    assert!(joined >= 25, "{joined} streams");
     let streams = unread_streams(address).await;
     let histories = unread_histories(address, 10).await;
     let bodies = unfinished_bodies(address, SPARE).await;

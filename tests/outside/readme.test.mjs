@@ -78,7 +78,7 @@ test('the README proxies as the guide does', () => {
 
 test('the figures are made by commands that run', async () => {
   const commands = blocks('console', 'src/guide/figures.md').flatMap((block) => [...block.matchAll(/^\$ (.*)$/gm)].map(([, command]) => command));
-  const small = ['--rounds', '1', '--clients', '20', '--messages', '20'];
+  const small = ['--rounds', '1', '--clients', '250', '--messages', '20'];
   assert.ok(commands.length > 5);
   for (const command of commands) {
     const [program, ...args] = command.split(' ');

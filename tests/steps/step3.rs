@@ -4,7 +4,7 @@
 //! and so has everyone whose connection was down for that second. Here the room remembers:
 //!
 //! 1. **Ids rise for ever.** An id is the time in milliseconds, or one more than the last id where
-//!    that is greater: in a burst, or when the clock is set back. So one number is a position in
+//!    that is greater: in a burst, or when the clock goes back. So one number is a position in
 //!    the whole conversation, across restarts too.
 //! 2. **A client resumes.** `EventSource` sends the last id that it saw as `Last-Event-ID` when it
 //!    reconnects; it gets what came after. Backlog and registration happen under one lock, so no

@@ -1,32 +1,35 @@
-// What the page uses of the browser: document, storage, clipboard, notifications. Texts enter the document as text nodes, never as HTML.
+// What the page uses of the browser. Texts enter the document as text nodes, never as HTML.
 
-/** @type {(id: string) => any} */
-export const $ = (id) => document.getElementById(id);
+/** The elements with an id, as `$.ownName` for `own-name`. @type {Record<string, any>} */
+export const $ = new Proxy({}, {
+	get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
+});
 
-/** @returns {any} */
-export function element(tag, properties = {}, ...children) {
-	const { dataset, ...others } = /** @type {any} */ (properties);
-	const node = Object.assign(document.createElement(tag), others);
+/** Makes an element of a `tag.class`. @returns {any} */
+export function element(what, properties = /** @type {any} */ ({}), ...children) {
+	const [tag, ...classes] = what.split('.');
+	const { dataset, ...others } = properties;
+	const node = Object.assign(document.createElement(tag), tag === 'button' && { type: 'button' }, others);
+	node.classList.add(...classes);
 	Object.assign(node.dataset, dataset);
 	node.append(...children);
 	return node;
 }
-
-export const buttonOf = (textContent, onclick, className = 'plain') => element('button', { type: 'button', className, textContent, onclick });
 
 // Screen readers would read an equal text again.
 export function setText(node, text) {
 	if (node.textContent !== String(text)) node.textContent = text;
 }
 
-/** Makes the children of `parent` stand for `items`, in order, and keeps those that stood for them before. */
+/** Makes the children of `parent` stand for `items`, and keeps those that did before. */
 export function syncList(parent, items, keyOf, build, refresh = (..._) => {}) {
 	/** @type {any} */
 	const focused = document.activeElement;
 	const kept = new Map([...parent.children].map((node) => [node.syncKey, node]));
 	const nodes = items.map((item) => {
-		const node = kept.get(keyOf(item)) ?? Object.assign(build(item), { syncKey: keyOf(item) });
-		kept.delete(keyOf(item));
+		const syncKey = keyOf(item);
+		const node = kept.get(syncKey) ?? Object.assign(build(item), { syncKey });
+		kept.delete(syncKey);
 		refresh(node, item);
 		return node;
 	});
@@ -35,23 +38,23 @@ export function syncList(parent, items, keyOf, build, refresh = (..._) => {}) {
 	if (parent.contains(focused)) focused.focus({ preventScroll: true }); // A node that moves loses it.
 }
 
-/** A name's first letter on its colour; as generated content it is not copied with a message. */
+/** The letter is generated content, so that it is not copied with a message. */
 export function paint(avatar, name, hue) {
 	avatar.dataset.letter = [...name][0]?.toUpperCase() ?? '';
 	avatar.style.setProperty('--hue', hue);
 	return avatar;
 }
 
-export const avatarOf = (name, hue) => paint(element('span', { className: 'avatar', ariaHidden: 'true' }), name, hue);
+export const avatarOf = (name, hue) => paint(element('span.avatar', { ariaHidden: 'true' }), name, hue);
 
 export function translate(say) {
 	document.documentElement.lang = say.language;
 	for (const [key, property] of [['words', 'textContent'], ['label', 'ariaLabel'], ['hint', 'placeholder']]) {
-		for (const node of document.querySelectorAll(`[data-${key}]`)) node[property] = say(/** @type {any} */ (node).dataset[key]);
+		for (const node of document.querySelectorAll(`[data-${key}]`)) node[property] = say(node.getAttribute(`data-${key}`));
 	}
 }
 
-/** Remembers small things; where the browser refuses storage, as long as the page is open. */
+/** Where the browser refuses storage, it lasts as long as the page is open. */
 export function openStorage(area, prefix) {
 	const memory = new Map();
 	const attempt = (action) => {
@@ -69,7 +72,7 @@ export function openStorage(area, prefix) {
 	};
 }
 
-/** A page that came by plain http has no clipboard interface. */
+/** A page over plain HTTP has no `navigator.clipboard`. */
 export async function copyText(value) {
 	if (navigator.clipboard) return navigator.clipboard.writeText(value);
 	const field = element('textarea', { value, className: 'unseen' });
@@ -84,7 +87,7 @@ export function notify(title, body, tag, onclick) {
 	try {
 		new Notification(title, { body, tag }).addEventListener('click', onclick);
 	} catch {
-		// Android's browsers refuse the constructor: the count in the title has to do.
+		// Browsers on Android refuse the constructor.
 	}
 }
 

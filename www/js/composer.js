@@ -1,51 +1,50 @@
-// Writing: the message field, and the form in which one chooses a name.
+// The message field, and the form in which one chooses a name.
 
 import { completionsAt, isRoomName } from './text.js';
 import { PENDING_MOST } from './network.js';
 import { $, setText } from './browser.js';
 
 const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
-const COUNTED_BYTES = 500; // With so many left the composer shows how many.
+const COUNTED_BYTES = 500; // Left, from which on they are shown.
 
-// The keyboard on a screen has no Shift+Enter: there Enter starts a line, and the button sends.
+// The keyboard on a screen has no Shift+Enter: there Enter starts a line.
 const [touch, mouse] = ['(pointer: coarse)', '(any-pointer: fine)'].map((query) => matchMedia(query));
 export const typesOnScreen = () => touch.matches && !mouse.matches;
 
-export const focusWriting = () => ($('join').hidden ? $('text') : $('name')).focus();
+export const focusWriting = () => ($.join.hidden ? $.text : $.name).focus();
 
 export function drawComposer({ chat, say, naming, nameError }) {
 	const usable = isRoomName(chat.open);
-	const text = $('text');
-	$('join').hidden = !usable || !(naming || !chat.name);
-	// What somebody has begun to write stays in sight while they have no name.
-	$('composer').hidden = !usable || !(chat.name || text.value || document.activeElement === text);
-	$('join-cancel').hidden = !chat.name;
-	setText($('name-help'), nameError ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
-	$('name-help').classList.toggle('problem', Boolean(nameError));
-	$('name').ariaInvalid = nameError ? 'true' : null;
+	const text = $.text;
+	$.join.hidden = !usable || !(naming || !chat.name);
+	$.composer.hidden = !usable || !(chat.name || text.value || document.activeElement === text);
+	$.joinCancel.hidden = !chat.name;
+	setText($.nameHelp, nameError ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
+	$.nameHelp.classList.toggle('problem', Boolean(nameError));
+	$.name.ariaInvalid = nameError ? 'true' : null;
 	text.placeholder = say('messageTo', { room: chat.open });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
-	$('grow').dataset.text = `${text.value}\u200b`; // A copy of the text gives the field its height.
+	$.grow.dataset.text = `${text.value}\u200b`; // Gives the field its height.
 	const left = TEXT_BYTES - new TextEncoder().encode(text.value.trimEnd()).length;
-	$('send').disabled = left < 0 || !text.value.trim() || !chat.name || chat.pending.length >= PENDING_MOST;
+	$.send.disabled = left < 0 || !text.value.trim() || !chat.name || chat.pending.length >= PENDING_MOST;
 	const counter = left < 0 ? say('over', { n: -left }) : say('left', { n: left });
-	setText($('composer-help'), left < COUNTED_BYTES ? counter : typesOnScreen() ? '' : say('composerHelp'));
-	$('composer-help').classList.toggle('problem', left < 0);
+	setText($.composerHelp, left < COUNTED_BYTES ? counter : typesOnScreen() ? '' : say('composerHelp'));
+	$.composerHelp.classList.toggle('problem', left < 0);
 }
 
-/** Puts text where the caret is, or in the place of what is between `from` and it. `after` is what has to stand before. */
-export function insert(text, { from = $('text').selectionStart, after = /$/ } = {}) {
-	const field = $('text');
+/** Replaces the text from `from` to the caret. `after` matches what has to stand before. */
+export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {
+	const field = $.text;
 	field.focus();
 	const before = field.value.slice(0, from);
 	field.setSelectionRange(from, field.selectionEnd);
-	// The old command is the only way that keeps the browser's undo.
+	// Nothing else keeps the browser's undo.
 	document.execCommand('insertText', false, (!before || after.test(before) ? '' : text.startsWith('>') ? '\n' : ' ') + text);
 }
 
-/** Handles the keys of the message field. `names` gives the names that Tab completes, the likeliest first. */
+/** `names` gives what Tab completes, the likeliest first. */
 export function listenToText(send, names) {
-	const field = $('text');
+	const field = $.text;
 	/** @type {any} */
 	let last = null; // The completion that another Tab replaces.
 
@@ -62,7 +61,7 @@ export function listenToText(send, names) {
 
 	field.addEventListener('keydown', (event) => {
 		const { key, shiftKey, ctrlKey, metaKey, altKey, isComposing, keyCode } = event;
-		// While an input method composes, Enter takes its suggestion; Safari ends the composition before it tells of that Enter.
+		// Enter takes the suggestion of an input method. Safari ends the composition first: it has 229.
 		if (isComposing || keyCode === 229 || shiftKey || altKey) return;
 		const modified = ctrlKey || metaKey;
 		const sends = key === 'Enter' && (modified || !typesOnScreen());

@@ -1,8 +1,7 @@
-// The page: what happens when somebody acts or the stream tells something. The views bring the document in line with it.
+// What happens when somebody acts or the stream tells something. The views then bring the document in line.
 
 import {
-	adoptSnapshot, addOlder, applyEvent, applyOpened, arrive, followNewest, forgetMarker, getRoom, isOwn, leave, LIMITS,
-	openIn, readUpTo, setConnection, setRefused, startReading,
+	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo,
 } from './state.js';
 import { backoffMillis, dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
 import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
@@ -15,8 +14,8 @@ import { onLogKey, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
-const MENU_MILLIS = 1000; // On a slow line the menu gives way to the first messages.
-const SAVE_MILLIS = 500; // How far one has read is written down that late.
+const MENU_MILLIS = 1000; // The first messages come before the menu.
+const SAVE_MILLIS = 500; // Until it is stored how far one has read.
 
 const say = await wordsFor(navigator.languages);
 /** @type {any} */
@@ -26,8 +25,7 @@ const page = {
 	moderate: async () => (await menu()).askPassword(say, askModeration), showBans: async () => (await menu()).showBans(say),
 	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
 };
-/** @type {any} */
-let menuLoaded = null;
+let menuLoaded;
 const menu = () => (menuLoaded ??= loadMenu());
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
@@ -45,7 +43,6 @@ function openFragment() {
 	showSide(false);
 	askRooms();
 	update();
-	// On a touch screen it would open the keyboard over the messages.
 	if (!typesOnScreen()) focusWriting();
 }
 
@@ -64,7 +61,7 @@ function openRoom(room) {
 }
 
 function showDraft() {
-	$('text').value = local.get(`draft ${chat.open}`) ?? '';
+	$.text.value = local.get(`draft ${chat.open}`) ?? '';
 }
 
 const attend = (state) => (document.hidden ? leave(state) : arrive(state));
@@ -74,20 +71,19 @@ function setName(name) {
 	joinAs(name);
 }
 
-/** One goes on reading while one thinks of another name. */
 function goNameless(problem) {
 	const { name } = chat;
 	setName('');
 	page.naming = true;
 	page.nameError = { ...problem, name };
-	$('name').value = name;
+	$.name.value = name;
 	update();
-	if (!typesOnScreen() && !($('text').value && document.activeElement === $('text'))) $('name').focus();
+	if (!typesOnScreen() && !($.text.value && document.activeElement === $.text)) $.name.focus();
 	changed();
 }
 
 function takeName() {
-	const name = $('name').value.trim();
+	const name = $.name.value.trim();
 	if (!name) return;
 	tab.set('name', name);
 	local.set('name', name);
@@ -99,7 +95,7 @@ function takeName() {
 
 function askName(asking) {
 	page.naming = asking;
-	if (asking) $('name').value = chat.name;
+	if (asking) $.name.value = chat.name;
 	showSide(false);
 	update();
 	focusWriting();
@@ -111,7 +107,7 @@ function leaveRoom(room) {
 	changed();
 }
 
-/** Without a fragment the room is `lobby`, or where that is not offered the one that the bare stream tells. */
+/** Where `lobby` is not offered, the server chooses the room. */
 function openFirstRoom() {
 	const source = new EventSource('chat?history=0');
 	source.addEventListener('error', () => source.close());
@@ -124,34 +120,21 @@ function openFirstRoom() {
 // ---- What the stream tells
 
 function apply(what) {
-	const before = chat.connection.phase;
-	if (what.event) {
-		const fresh = applyEvent(chat, what);
-		if (what.event === 'new-message') settlePending(chat, what.data);
-		noteFresh(fresh);
-	} else if (what.opened) applyOpened(chat, what.opened);
-	else if (what.nameless) return goNameless(what.nameless);
-	else if (what.refused) applyRefused(what.refused);
-	else setConnection(chat, what.connection);
-	afterApply(before);
-}
-
-function adopt(snapshot) {
-	const before = chat.connection.phase;
-	const fresh = adoptSnapshot(chat, snapshot);
-	for (const { entries } of snapshot.rooms) for (const entry of entries) if (!entry.gap) settlePending(chat, entry);
-	noteFresh(fresh);
-	afterApply(before);
-}
-
-function afterApply(before) {
-	if (before !== 'connected' && chat.connection.phase === 'connected') {
+	const { event, data, snapshot, opened, nameless, refused, connection } = what;
+	const { phase } = chat.connection;
+	if (nameless) return goNameless(nameless);
+	if (event) noteMessages(event === 'new-message' ? [data] : [], applyEvent(chat, what));
+	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
+	else if (opened) applyOpened(chat, opened);
+	else if (refused) applyRefused(refused);
+	else chat.connection = connection;
+	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
 		askModeration();
 	}
 	if (toFollow && current().greeted) {
-		startReading(current(), chat.position);
-		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there, and read if it is in sight.
+		current().read ||= chat.position; // A room that was empty so far.
+		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there.
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}
@@ -159,16 +142,18 @@ function afterApply(before) {
 }
 
 function applyRefused({ room, problem }) {
-	setRefused(chat, room, problem);
+	if (problem) chat.refused.set(room, problem);
+	else chat.refused.delete(room);
 	if (['room-not-offered', 'bad-room'].includes(problem?.code) && follows()[room]) setFollowed(room, null);
 	if (room !== chat.open || !problem) return;
 	if (problem.code === 'name-taken') goNameless(problem);
 	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
 }
 
-function noteFresh(messages) {
+function noteMessages(told, fresh) {
+	for (const entry of told) if (!entry.gap) settlePending(chat, entry);
 	const mode = local.get('notify');
-	for (const message of messages) {
+	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
 		const seen = message.room === chat.open && !document.hidden;
 		if (seen) log.speak(message);
@@ -179,7 +164,7 @@ function noteFresh(messages) {
 
 function ring({ room, name, text, eventId }) {
 	if (local.get('sound')) beep();
-	// Under one tag the browser shows it once, also where each tab has a stream of its own.
+	// Under one tag it is shown once, even if each tab has its own stream.
 	notify(`${name} · #${room}`, text.slice(0, NOTIFIED_CHARACTERS), eventId, () => {
 		window.focus();
 		location.hash = fragmentOf(room);
@@ -204,7 +189,6 @@ async function askRooms() {
 	changed();
 }
 
-/** Whether this server has moderators, and this session is one. */
 async function askModeration() {
 	const { body } = await request('moderator');
 	page.moderation = body ?? {};
@@ -215,17 +199,17 @@ async function askModeration() {
 
 function send() {
 	drawComposer(page);
-	if ($('send').disabled) return;
-	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $('text').value.trimEnd()));
-	$('text').value = '';
+	if ($.send.disabled) return;
+	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $.text.value.trimEnd()));
+	$.text.value = '';
 	local.set(`draft ${chat.open}`, '');
 	followNewest(current());
-	forgetMarker(current());
+	Object.assign(current(), { marker: '', seeking: false });
 	outbox.flush();
 	changed();
 }
 
-/** The names that may be meant: who spoke last comes first. */
+/** Who spoke last comes first. */
 function likelyNames() {
 	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
 	const seen = new Set(['', chat.name.toLowerCase()]);
@@ -241,7 +225,7 @@ async function invite({ currentTarget: button }) {
 }
 
 function goToRoom() {
-	const input = $('room-input');
+	const input = $.roomInput;
 	const room = input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC');
 	input.setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
 	if (!input.reportValidity()) return;
@@ -259,7 +243,7 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-/** A browser remembers that a module failed to come: another try needs another address. */
+/** The browser remembers that a module failed to load: another try needs another URL. */
 async function loadMenu(attempt = 0) {
 	try {
 		return await import(`./menu.js${attempt ? `?${attempt}` : ''}`);
@@ -278,7 +262,7 @@ async function onLogClick({ target }) {
 
 // ---- The document
 
-/** Updates the document soon, once for all changes until then. */
+/** Updates the document once for all changes of a frame. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -296,26 +280,23 @@ function update() {
 	drawComposer(page);
 	log.draw(page, state);
 	drawPanel(page, state);
-	setText($('room-title'), chat.open);
+	setText($.roomTitle, chat.open);
 	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
 	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
-	if ($('icon').getAttribute('href') !== icon) $('icon').href = icon;
-	saving ||= setTimeout(() => {
-		saving = 0;
-		saveReads();
-	}, SAVE_MILLIS);
+	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
+	saving ||= setTimeout(() => (saving = 0, saveReads()), SAVE_MILLIS);
 }
 
 function listenToControls() {
-	const on = (id, type, handler) => $(id).addEventListener(type, (event) => {
+	const on = (id, type, handler) => $[id].addEventListener(type, (event) => {
 		if (type === 'submit') event.preventDefault();
 		handler(event);
 	});
 	listenToText(send, likelyNames);
 	on('composer', 'submit', send);
 	on('text', 'input', () => {
-		local.set(`draft ${chat.open}`, $('text').value);
+		local.set(`draft ${chat.open}`, $.text.value);
 		drawComposer(page);
 	});
 	on('join', 'submit', takeName);
@@ -327,9 +308,9 @@ function listenToControls() {
 		local.set('notify', granted ? value : 'off');
 		changed();
 	});
-	on('sound', 'change', () => (local.set('sound', $('sound').checked), $('sound').checked && beep()));
+	on('sound', 'change', () => (local.set('sound', $.sound.checked), $.sound.checked && beep()));
 	on('room-form', 'submit', goToRoom);
-	on('room-input', 'input', () => $('room-input').setCustomValidity(''));
+	on('room-input', 'input', () => $.roomInput.setCustomValidity(''));
 	on('try-again', 'click', () => feed.retry(chat.open));
 	on('jump', 'click', () => (log.jump(current()), update(), typesOnScreen() || focusWriting()));
 	on('menu', 'click', () => showSide(true));
@@ -360,8 +341,8 @@ function listenToBrowser() {
 	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
 	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
 	addEventListener('offline', () => {
-		// The stream may still live, on a loopback address for one: its next event says so.
-		setConnection(chat, { phase: 'offline' });
+		// The stream may still live, on a loopback address: its next event says so.
+		chat.connection = { phase: 'offline' };
 		changed();
 	});
 	addEventListener('storage', ({ key }) => {
@@ -385,9 +366,9 @@ attend(current());
 showDraft();
 listenToControls();
 listenToBrowser();
-$('app').hidden = false;
-Object.assign(handlers, { apply, adopt });
-for (const act of waiting) act();
+$.app.hidden = false;
+handlers.apply = apply;
+waiting.forEach(apply);
 openFragment();
 outbox.flush();
 setTimeout(menu, MENU_MILLIS);

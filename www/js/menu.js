@@ -1,19 +1,19 @@
-// What can be done with a message, and what only moderators can do. What cannot be undone is asked first, in words.
+// The menu of a message, and the dialogs of moderators.
 
-import { $, buttonOf, copyText, element } from './browser.js';
+import { $, copyText, element } from './browser.js';
 import { request, roomPath } from './network.js';
 import { isOwn } from './state.js';
 import { moveFocus } from './log.js';
 
 const BAN_MINUTES = [60, 1440, 10_080, 525_600];
 
-/** Asks in a dialog, which closes unless what `act` asked for was refused. */
+/** The dialog closes unless what `act` asked for is refused. */
 function ask(say, /** @type {any} */ { title, content, submit, act }) {
-	const dialog = $('dialog');
-	const problem = element('p', { className: 'problem', role: 'alert' });
-	const cancel = buttonOf(say(act ? 'cancel' : 'close'), () => dialog.close());
-	const accept = element('button', { className: 'primary', textContent: submit, hidden: !act });
-	const form = element('form', {}, element('h2', { id: 'dialog-title', textContent: title }), ...content, problem, element('p', { className: 'buttons' }, cancel, accept));
+	const dialog = $.dialog;
+	const problem = element('p.problem', { role: 'alert' });
+	const cancel = element('button.plain', { onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
+	const accept = element('button.primary', { type: 'submit', hidden: !act }, submit ?? '');
+	const form = element('form', {}, element('h2', { id: 'dialog-title' }, title), ...content, problem, element('p.buttons', {}, cancel, accept));
 	form.addEventListener('submit', async (event) => {
 		event.preventDefault();
 		accept.disabled = true;
@@ -27,10 +27,6 @@ function ask(say, /** @type {any} */ { title, content, submit, act }) {
 	(form.querySelector('input, select') ?? cancel).focus();
 }
 
-const paragraph = (textContent) => element('p', { textContent });
-
-const checkbox = (name, words) => element('label', { className: 'check' }, element('input', { type: 'checkbox', name }), words);
-
 export function openMenu({ say, chat, moderation: { moderator }, reply }, button, entry) {
 	const own = isOwn(chat, entry);
 	const actions = [
@@ -38,12 +34,9 @@ export function openMenu({ say, chat, moderation: { moderator }, reply }, button
 		(own || moderator) && ['remove', () => askToRemove(say, chat.open, entry)],
 		!own && moderator && entry.author && ['ban', () => askToBan(say, entry)],
 	];
-	const menu = $('menu-of-message');
-	const items = actions.filter(Boolean).map(([key, act]) => Object.assign(buttonOf(say(key), () => {
-		menu.hidePopover();
-		act();
-	}, 'item'), { role: 'menuitem' }));
-	menu.replaceChildren(element('p', { className: 'quiet', textContent: say.full(entry.sentAt) }), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
+	const menu = $.menuOfMessage;
+	const items = actions.filter(Boolean).map(([key, act]) => element('button.item', { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
+	menu.replaceChildren(element('p.quiet', {}, say.full(entry.sentAt)), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
 	menu.showPopover();
 	const { right, bottom, top } = button.getBoundingClientRect();
 	const { offsetWidth, offsetHeight } = menu;
@@ -55,15 +48,16 @@ export function openMenu({ say, chat, moderation: { moderator }, reply }, button
 
 function askToRemove(say, room, { eventId, name }) {
 	const act = () => request(`${roomPath(room)}/messages/${eventId}`, { method: 'DELETE' });
-	ask(say, { title: say('removeTitle'), content: [paragraph(say('removeBody', { name, room }))], submit: say('removeNow'), act });
+	ask(say, { title: say('removeTitle'), content: [element('p', {}, say('removeBody', { name, room }))], submit: say('removeNow'), act });
 }
 
 function askToBan(say, { name, author }) {
-	const options = BAN_MINUTES.map((minutes) => element('option', { value: minutes, textContent: say(`minutes${minutes}`), selected: minutes === 1440 }));
+	const options = BAN_MINUTES.map((minutes) => element('option', { value: minutes, selected: minutes === 1440 }, say(`minutes${minutes}`)));
+	const boxes = [['address', 'banAddress'], ['removeMessages', 'banMessages']].map(([name, key]) => element('label.check', {}, element('input', { type: 'checkbox', name }), say(key)));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
 	ask(say, {
 		title: say('banTitle', { name }), submit: say('banNow'),
-		content: [paragraph(say('banBody', { name })), duration, checkbox('address', say('banAddress')), checkbox('removeMessages', say('banMessages'))],
+		content: [element('p', {}, say('banBody', { name })), duration, ...boxes],
 		act: ({ minutes, address, removeMessages }) => request('bans', {
 			method: 'POST', json: { author, minutes: Number(minutes.value), address: address.checked, removeMessages: removeMessages.checked },
 		}),
@@ -90,8 +84,8 @@ export async function showBans(say) {
 			showBans(say);
 		};
 		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
-		return element('li', {}, element('strong', { dir: 'auto', textContent: name ?? author }), ` ${words} `, buttonOf(say('lift'), lift));
+		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, element('button.plain', { onclick: lift }, say('lift')));
 	});
-	const none = paragraph(body ? say('noBans') : say.error(answer));
+	const none = element('p', {}, body ? say('noBans') : say.error(answer));
 	ask(say, { title: say('bans'), content: [items.length ? element('ul', {}, ...items) : none] });
 }

@@ -1,23 +1,17 @@
-// Requests and what their answers mean, the event stream, and messages on their way.
+// Requests and their answers, the event stream, and messages on their way.
 
 import { compareIds } from './state.js';
 
-/** @typedef {{ kind: 'done' | 'later' | 'failed', status?: number, code?: string, message?: string, room?: string, millis?: number, until?: number, eventId?: string, body?: any }} Answer */
-
 export const PENDING_MOST = 50; // Messages that may wait to be sent.
-const ANSWER_MILLIS = 15_000; // Without an answer by then a request has failed.
+const ANSWER_MILLIS = 15_000;
 const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with: in all its rooms, in each.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
 
-/** Spread at random, so that a server that comes back is not overrun. */
+/** Random, so that a server that comes back is not overrun. */
 export const backoffMillis = (attempt, random = Math.random()) => Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
 
-/**
- * `later` is worth trying again, `failed` waits until a person does something.
- * @param {any} body
- * @returns {Answer}
- */
+/** @param {any} body @returns {Answer} */
 export function judgeAnswer(status, body = null, retryAfter = '') {
 	if (status >= 200 && status < 300) return { kind: 'done', eventId: body?.eventId, body };
 	const { error: code, message, room } = body ?? {};
@@ -25,7 +19,7 @@ export function judgeAnswer(status, body = null, retryAfter = '') {
 	return { kind, status, code, message, room, millis: Number(retryAfter) * 1000 || undefined };
 }
 
-// `crypto.randomUUID` is missing where a page came by plain http.
+// A page over plain HTTP has no `crypto.randomUUID`.
 export const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
@@ -37,7 +31,7 @@ export async function request(url, { method = 'GET', headers, json } = /** @type
 	try {
 		const content = json && { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json) };
 		const answer = await fetch(url, { method, headers, signal: abort.signal, ...content });
-		// Of an event stream only the status is wanted, since its body does not end.
+		// The body of an event stream does not end.
 		const body = answer.status !== 204 && /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
 		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
 		return { ...meaning, until: Date.now() + (meaning.millis ?? 0) };
@@ -63,12 +57,12 @@ export function streamUrl({ name, asked, settled, position }) {
 	return `chat?${new URLSearchParams(query)}`;
 }
 
-/** A stream silent for longer has died; a server without heartbeats leaves that open. */
+/** A stream silent for longer has died. */
 export const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
-/** Connects again and again: EventSource by itself gives up on any status but 200. `refuse` is told what another try would only repeat. */
+/** Reconnects, since EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
 export function openStream({ chat, quiet, deliver, report, refuse }) {
-	/** @type {EventSource | null} */
+	/** @type {any} */
 	let source = null;
 	let timer;
 	let attempt = 0;
@@ -111,7 +105,6 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 
 	connect();
 	return {
-		/** Notices a connection that died without a word: heartbeats should have come. */
 		tick: () => source && Date.now() - heardAt > patience && lose(false),
 		wake: (anyway) => (anyway || !source || Date.now() - heardAt > silenceMillis(chat) / 2) && connect(),
 		close() {
@@ -124,10 +117,9 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 
 // ---- Messages on their way
 
-/** @returns {any} */
+/** @returns {Pending} */
 export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0 });
 
-/** What was on its way when the page was left goes again. */
 export function restorePending(chat, items) {
 	chat.pending = items.map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));
 }
@@ -151,14 +143,14 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 	}
 }
 
-/** The stream may tell of a message before its answer comes: the pending one is hidden until then. */
+/** If the stream tells of a message before its answer comes, the pending one is hidden. */
 export function settlePending(chat, { eventId, room, name, text }) {
 	chat.pending = chat.pending.filter((item) => !item.eventId || compareIds(item.eventId, eventId) > 0);
 	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs && item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
 	if (twin) twin.seenAs = eventId;
 }
 
-/** Sends one message after the other, so that they keep their order, and again under the same key until an answer comes. */
+/** Sends one message after the other, each until an answer comes, so that they keep their order. */
 export function openOutbox(chat, changed) {
 	let busy = false;
 	let timer;
@@ -182,13 +174,13 @@ export function openOutbox(chat, changed) {
 
 	return {
 		flush,
-		/** What waits for the connection goes now, but not what the server asked to wait. */
+		/** Sends what waits for the connection, but not what the server told to wait. */
 		wake() {
 			for (const item of chat.pending) if (item.status === 'queued' && !item.error) item.retryAt = 0;
 			flush();
 		},
 		retry(item) {
-			// Under another name than the refused one it is another message to the server.
+			// Under another name it is another message.
 			if (item.status === 'failed' && chat.name && item.name !== chat.name) Object.assign(item, { name: chat.name, key: randomKey() });
 			Object.assign(item, { status: 'queued', tries: 0, retryAt: 0, error: undefined });
 			flush();

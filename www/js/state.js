@@ -1,64 +1,43 @@
-// What the page knows of its rooms. Only the functions here change it, the views read it.
+// What the page knows of its rooms, and how events and people change it.
 
 import { mentions, sameName } from './text.js';
 
-/**
- * A message, or a gap between messages.
- * @typedef {{ eventId: string, sentAt: number, name: string, author: string | null, member: boolean, text: string,
- *   gap?: boolean, reason?: string, removed?: boolean, changed?: boolean }} Entry
- */
-
 export const LIMITS = {
-	held: 5000, // Messages of the room that is shown kept in memory: 5 MB at 1 KB each.
-	heldElsewhere: 500, // The same for each of the other rooms.
-	rendered: 300, // Rows in the document: many screens, yet cheap to lay out.
-	page: 100, // Rows by which the rendered part moves, and messages fetched at once.
+	held: 5000, // Messages of the room that is shown: 5 MB at 1 KB each.
+	heldElsewhere: 500, // Of each other room.
+	rendered: 300, // Rows in the document: cheap to lay out.
+	page: 100, // Messages fetched at once, and rows by which the rendered part moves.
 	rooms: 32, // In one stream, as the server has it.
-	groupMillis: 300_000, // A person's messages closer than this share one heading.
-	backlogMillis: 1000, // What comes that soon after a room was joined is its history.
+	groupMillis: 300_000, // Messages closer than this share a heading.
+	backlogMillis: 1000, // What comes so soon after a room was joined is its history.
 };
 
-/** What all tabs under one name share. `readOf` gives the position up to which a room was read before. */
-export function newChat(name = '', readOf = (_) => '') {
-	return {
-		name, readOf, open: '', heartbeatSeconds: 15,
-		position: '', // The last event id, in all rooms: where a stream resumes.
-		/** @type {string[]} */ asked: [], // Rooms of the present stream,
-		/** @type {Set<string>} */ settled: new Set(), // and those whose history up to `position` has come.
-		/** @type {any} */ connection: { phase: 'connecting' },
-		/** @type {Map<string, any>} */ refused: new Map(), // Rooms left out of the stream, and why.
-		/** @type {Set<string>} */ authors: new Set(), // One's own: a server that keeps no data gives a new one at each start.
-		/** @type {Map<string, any>} */ rooms: new Map(),
-		/** @type {any[]} */ pending: [],
-	};
-}
+/** @returns {Chat} */
+export const newChat = (name = '', readOf = (_) => '') => ({
+	name, readOf, open: '', position: '', heartbeatSeconds: 15, connection: { phase: 'connecting' },
+	asked: [], settled: new Set(), refused: new Map(), authors: new Set(), rooms: new Map(), pending: [],
+});
 
-export function newRoom(room, read = '') {
-	return {
-		room, greeted: false, backlogUntil: 0,
-		/** @type {Entry[]} */ entries: [],
-		/** @type {Set<string>} */ ids: new Set(), // Of the entries: what is here already is not added again.
-		/** @type {Set<string>} */ removed: new Set(), // A history asked for earlier may still bring the text.
-		/** @type {Map<string, string>} */ authors: new Map(), // Of each name, the last one.
-		oldestReached: false, view: { from: 0, to: 0, following: true },
-		/** @type {any} */ anchor: null, // Where the reader is, unless at the newest.
-		/** @type {Map<string, string>} */ members: new Map(), memberCount: 0, listenerCount: 0,
-		known: Boolean(read), read, marker: read, // Was it read before, up to where, and where did reading stop last time?
-		attended: false, seeking: Boolean(read), // In sight of the reader, who has still to be shown the marker.
-		unread: 0, mentioned: 0, below: 0,
-	};
-}
+/** @returns {RoomState} */
+export const newRoom = (room, read = '') => ({
+	room, greeted: false, backlogUntil: 0,
+	entries: [], ids: new Set(), removed: new Set(), authors: new Map(), oldestReached: false,
+	view: { from: 0, to: 0, following: true }, anchor: null,
+	members: new Map(), memberCount: 0, listenerCount: 0,
+	known: Boolean(read), read, marker: read, attended: false, seeking: Boolean(read),
+	unread: 0, mentioned: 0, below: 0,
+});
 
+/** @returns {RoomState} */
 export function getRoom(chat, room) {
 	if (!chat.rooms.has(room)) chat.rooms.set(room, newRoom(room, chat.readOf(room)));
 	return chat.rooms.get(room);
 }
 
-/** Compares event ids `<milliseconds>-<sequence>` as pairs of numbers. */
+// Event ids are `<milliseconds>-<sequence>`.
 export function compareIds(a, b) {
-	const [aMillis, aSequence] = a.split('-').map(Number);
-	const [bMillis, bSequence] = b.split('-').map(Number);
-	return aMillis - bMillis || aSequence - bSequence;
+	const [[millis, sequence], [otherMillis, otherSequence]] = [a, b].map((id) => id.split('-').map(Number));
+	return millis - otherMillis || sequence - otherSequence;
 }
 
 export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
@@ -67,35 +46,18 @@ export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?
 
 export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(author);
 
-export function renameIn(chat, name) {
-	Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
-}
-
-export function setConnection(chat, connection) {
-	chat.connection = connection;
-}
-
-/** Leaves a room out of the stream for a problem, or without one takes it in again. */
-export function setRefused(chat, room, problem) {
-	if (problem) chat.refused.set(room, problem);
-	else chat.refused.delete(room);
-}
-
 // ---- Events
 
-/** Rooms that are not in the new stream are dropped, since they will not be kept up to date. */
+/** Rooms that are not in the new stream would grow stale. */
 export function applyOpened(chat, rooms) {
 	chat.asked = rooms;
 	chat.settled = new Set(rooms.filter((room) => chat.settled.has(room)));
 	for (const room of chat.rooms.keys()) if (!rooms.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
-/**
- * Gives the messages that were new; applying an event twice changes nothing more. An event without an `id` precedes `position`:
- * it belongs to the history of a room that joined the stream.
- */
+/** Returns the messages that are new. An event without an `id` is history of a room that joined the stream. */
 export function applyEvent(chat, { event, id, data }, now = Date.now()) {
-	setConnection(chat, { phase: event === 'server-closing' ? 'closing' : 'connected' });
+	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
 	if (id) {
 		chat.position = id;
 		chat.settled = new Set(chat.asked);
@@ -126,7 +88,7 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	return [];
 }
 
-/** `members` replaces the roster, then `left` goes and `joined` comes: in this order any repeat ends with the same names. */
+/** In this order a repeated event ends with the same names. */
 export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
 	if (members) state.members = new Map();
 	for (const name of left) state.members.delete(name.toLowerCase());
@@ -135,16 +97,15 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 }
 
 function addMessages(chat, state, messages, backlog) {
-	const { eventId } = lastOf(state);
+	const { eventId: last } = lastOf(state);
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
-	for (const entry of fresh) noteMessage(chat, state, entry, backlog, eventId);
+	for (const entry of fresh) noteMessage(chat, state, entry, backlog, last);
 	return backlog ? [] : fresh;
 }
 
 function noteMessage(chat, state, entry, backlog, last) {
 	const reading = state.attended && state.view.following && !state.seeking;
-	// With everything read and the reader present, nothing is "new since you left".
 	if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
 	if (isOwn(chat, entry) || (backlog && !state.known)) {
 		if (!state.unread) state.read = entry.eventId;
@@ -163,25 +124,22 @@ function countUnread(chat, state, entry) {
 
 // ---- Entries
 
-/** A reader who stays with the newest keeps seeing the end. */
-export function addEntries(state, entries) {
-	const fresh = entries.filter((entry) => !state.ids.has(entry.eventId));
-	const { view } = state;
-	for (const entry of fresh) {
-		state.ids.add(entry.eventId);
-		state.entries.push(entry);
-		noteAuthor(state, entry);
-	}
-	if (!view.following) return fresh;
-	view.to = state.entries.length;
-	view.from = Math.max(view.from, view.to - LIMITS.rendered);
+function addEntries(state, entries) {
+	const fresh = takeFresh(state, entries);
+	state.entries.push(...fresh);
+	for (const entry of fresh) noteAuthor(state, entry);
+	if (state.view.following) moveView(state, fresh.length);
 	return fresh;
 }
 
-/** The rendered part stays on the same messages. */
+function takeFresh({ ids }, entries) {
+	const fresh = entries.filter(({ eventId }) => !ids.has(eventId));
+	for (const { eventId } of fresh) ids.add(eventId);
+	return fresh;
+}
+
 export function addOlder(state, messages, asked) {
-	const fresh = messages.filter((message) => !state.ids.has(message.eventId));
-	for (const message of fresh) state.ids.add(message.eventId);
+	const fresh = takeFresh(state, messages);
 	state.entries.unshift(...fresh);
 	state.view.from += fresh.length;
 	state.view.to += fresh.length;
@@ -192,7 +150,7 @@ export function addOlder(state, messages, asked) {
 	else moveView(state, -LIMITS.page);
 }
 
-// Two people may use one name one after the other. A message without an author says so by itself ("via API").
+// Two people may use one name, one after the other.
 function noteAuthor(state, entry) {
 	if (entry.gap) return;
 	if (state.removed.has(entry.eventId)) blank(entry);
@@ -209,7 +167,7 @@ function removeEntry(state, id) {
 	if (entry) blank(entry);
 }
 
-/** Drops the oldest, but not what is rendered, unless a whole memory's worth went by below it. */
+/** Drops the oldest, but not what is rendered, unless too many came below it. */
 function trimEntries(state, held) {
 	if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
 	const excess = Math.min(state.entries.length - held, state.view.from);
@@ -223,7 +181,7 @@ function trimEntries(state, held) {
 	state.oldestReached = false;
 }
 
-/** Moves the rendered part up (negative) or down; it never has more than its limit. */
+/** Moves the rendered part down, or up if negative. */
 export function moveView({ view, entries }, rows) {
 	if (rows < 0) {
 		view.from = Math.max(0, view.from + rows);
@@ -244,23 +202,14 @@ export function setFollowing(state, following) {
 	state.view.following = following;
 }
 
-export function setAnchor(state, anchor) {
-	state.anchor = anchor;
-}
-
 // ---- Reading
-
-/** A room that was empty so far counts as read up to this position. */
-export function startReading(state, position) {
-	state.read ||= position;
-}
 
 export function markRead(state) {
 	state.read = lastOf(state).eventId || state.read;
 	state.unread = state.mentioned = 0;
 }
 
-/** Another tab has read this far. */
+/** Another tab has read up to `position`. */
 export function readUpTo(chat, state, position) {
 	if (!position || !isAfter(position, state.read)) return;
 	state.read = position;
@@ -270,7 +219,7 @@ export function readUpTo(chat, state, position) {
 	}
 }
 
-/** The reader comes to the room, or back to the tab. */
+/** The reader comes to the room or back to the tab. */
 export function arrive(state) {
 	if (state.attended) return;
 	state.attended = true;
@@ -278,7 +227,6 @@ export function arrive(state) {
 	else if (state.greeted) state.marker = '';
 }
 
-/** The reader goes: here reading will go on. */
 export function leave(state) {
 	if (state.attended) Object.assign(state, { attended: false, seeking: false, marker: state.read });
 }
@@ -289,20 +237,11 @@ export function openIn(chat, room) {
 	return getRoom(chat, room);
 }
 
-/** The marker has been shown. */
-export function endSeeking(state) {
-	state.seeking = false;
-}
-
-export function forgetMarker(state) {
-	Object.assign(state, { marker: '', seeking: false });
-}
-
 // ---- Snapshots
 
 const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greeted);
 
-/** The last message of each room that this tab has: all later ones it lacks. */
+/** By room, the last message that this tab has. */
 export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
 
 export function snapshotOf(chat, known) {
@@ -314,7 +253,7 @@ export function snapshotOf(chat, known) {
 	return { rest: { position, asked, settled, connection, heartbeatSeconds, authors, refused }, rooms };
 }
 
-/** Gives the messages that are news. */
+/** Returns the messages that are new. */
 export function adoptSnapshot(chat, { rest, rooms }) {
 	Object.assign(chat, rest, { position: rest.position || chat.position });
 	applyOpened(chat, rest.asked);
@@ -331,7 +270,6 @@ export function adoptSnapshot(chat, { rest, rooms }) {
 
 const minuteOf = ({ sentAt }) => Math.floor(sentAt / 60_000);
 
-/** The rows to show: messages with or without a heading, and lines for what lies between them. */
 export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
@@ -339,7 +277,7 @@ export function rowsOf(chat, state) {
 	/** @type {any} */
 	let before = null;
 	let day = '';
-	// Where reading stopped above what is rendered or held, there is no line to draw.
+	// There is no line to draw if reading stopped above what is rendered.
 	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {
@@ -363,7 +301,7 @@ export function rowsOf(chat, state) {
 }
 
 function messageRow(chat, entry, before) {
-	const same = before && before.name === entry.name && before.author === entry.author && before.member === entry.member;
+	const same = before && ['name', 'author', 'member'].every((key) => before[key] === entry[key]);
 	const head = !same || entry.sentAt - before.sentAt > LIMITS.groupMillis;
 	const own = isOwn(chat, entry);
 	const mention = !own && !sameName(entry.name, chat.name) && mentions(entry.text, chat.name);

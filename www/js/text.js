@@ -1,26 +1,18 @@
-// Message texts, names and room names: how they are parsed, compared and completed.
+// How texts, names and room names are parsed and compared.
 
-/**
- * A piece of a message: plain text, or what is shown by the element that `kind` names; `tokens` are the pieces in it.
- * @typedef {{ kind: string, text: string, language?: string, tokens?: Token[] }} Token
- */
-
-const QUOTE_LINES = 3; // Of a message that is quoted in a reply.
+const QUOTE_LINES = 3; // In a reply.
 const QUOTE_CHARACTERS = 240; // Of those lines together.
 const NESTING = 2; // Bold in italic, italic in bold.
 
 const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
 const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
-// Invisible characters end a link, so that what it shows is where it leads; so does Chinese punctuation.
+// Invisible characters end a link, so that it shows where it leads.
 const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
-// In a word like snake_case the signs are meant as they stand. Chinese and Japanese have no spaces around their words.
+// In a word like snake_case the signs are literal. Chinese and Japanese have no spaces around words.
 const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
 const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
 
-/**
- * Splits a text into plain text, links (`http` and `https` alone), code, quotations, bold and italic text.
- * @returns {Token[]}
- */
+/** @returns {Token[]} */
 export function tokensOf(text) {
 	const tokens = [];
 	let end = 0;
@@ -64,14 +56,14 @@ function inlineOf(text, nesting) {
 	return tokens;
 }
 
-// Punctuation behind an address belongs to the sentence, like a bracket that the address did not open.
+// Punctuation at its end belongs to the sentence, like a bracket that it did not open.
 function linkOf(address) {
 	const link = address.replace(/[.,;:!?'*~]+$/, '');
 	const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
 	return /^https?:\/\/[^/?#]/i.test(bare) ? bare : '';
 }
 
-/** The beginning of a reply: the message as a quotation, without the quotations in it. */
+/** Quotations in the message are left out. */
 export function quoteOf(name, text) {
 	const lines = text.split('\n').filter((line) => line.trim() && !line.startsWith('>'));
 	const kept = [...lines.slice(0, QUOTE_LINES).join('\n')];
@@ -84,10 +76,10 @@ export function quoteOf(name, text) {
 
 export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 
-/** Whether the text names the person, as a word of its own: `also` does not mean Al. */
+/** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Chinese and Japanese write no spaces between words, so their letters bound a name.
+	// Letters without spaces between words bound a name.
 	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
@@ -96,17 +88,14 @@ export function mentions(text, name) {
 	return false;
 }
 
-/**
- * The names that complete the word before the caret, and where that word begins. A word after `@` may be empty.
- * @returns {{ from: number, names: string[] }}
- */
+/** The names that complete the word before the caret, and where it begins. After `@` it may be empty. */
 export function completionsAt(text, caret, names) {
 	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
 	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
 	return { from: caret - part.length, names: found };
 }
 
-/** The hue in degrees for an author or a name; the style sheet makes readable colours of it. */
+/** In degrees; the style sheet makes readable colours of it. */
 export function hueOf(key) {
 	let hash = 7;
 	for (const character of key.toLowerCase()) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 9973;

@@ -1,6 +1,6 @@
-// The words of the page in the reader's language, and dates as that language writes them.
+// Words and dates in the reader's language.
 
-// To add a language, name it here and put its words into a file of its own. What it lacks is shown in English.
+// To add a language, name it here and add a file. What it lacks is shown in English.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
@@ -30,7 +30,7 @@ export const WORDS = {
 		banAddress: 'Ban the network address too', banMessages: 'Remove all messages of this author, for good',
 		moderate: 'Log in as moderator', moderator: 'You are a moderator.', password: 'Moderator password', logIn: 'Log in', logOut: 'Stop moderating',
 		bans: 'Bans', noBans: 'Nobody is banned.', banLine: 'until {until}', banWithAddress: 'with address, until {until}', lift: 'Lift',
-		// For other codes the server's own English message is shown.
+		// For other codes the server's own message is shown.
 		errors: {
 			'name-taken': 'Somebody else is here as “{name}”. Choose another name, or try again in a while.',
 			'too-many-streams': 'There is no place left right now. Trying again automatically.',
@@ -41,7 +41,7 @@ export const WORDS = {
 	},
 };
 
-/** `zh-TW` is written in other characters than `zh-Hans`, so it is none of ours. */
+// `zh-TW` is not `zh-Hans`.
 function languageOf(tag) {
 	try {
 		const { language, script } = new Intl.Locale(tag).maximize();
@@ -51,7 +51,7 @@ function languageOf(tag) {
 	}
 }
 
-/** Returns a function from key and values to words, in the first of the reader's languages that is one of ours. */
+/** Returns a function from key and values to words. */
 export async function wordsFor(languages) {
 	const locale = languages.find(languageOf) ?? 'en';
 	const language = languageOf(locale) ?? 'en';
@@ -72,7 +72,6 @@ export async function wordsFor(languages) {
 	const date = format({ weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' });
 	const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
 
-	/** Today, yesterday, or the date. */
 	const day = (millis) => {
 		const midnight = (moment) => new Date(moment).setHours(0, 0, 0, 0);
 		const days = Math.round((midnight(millis) - midnight(Date.now())) / 86_400_000);

@@ -1,4 +1,4 @@
-// The words of the page in Chinese, in simplified characters.
+// Chinese, in simplified characters.
 
 export default {
 	sidePanel: '房间和成员', rooms: '我的房间', otherRooms: '其他房间', people: '成员', you: '我', messages: '消息',

@@ -104,7 +104,7 @@ impl Writer {
                 Ok(None) => {}
                 settled => {
                     let settled = settled.map(|first| first.map(Committed::Duplicate));
-                    // A poster who has gone needs no answer.
+                    // If the client left, nobody waits for the answer.
                     let _ = settled.transpose().map(|settled| post.answer.send(settled));
                     continue;
                 }

@@ -109,12 +109,15 @@ impl World {
     /// Where a room begins for whoever asks for so many messages of it.
     fn begin(&self, room: Room, history: usize) -> Place {
         let log = &self.logs[room].retained;
-        if history == 0 {
-            let at = log.last().map(|entry| entry.id);
-            return Place { at, excused: None };
-        }
         let messages = log.iter().rev().filter(|entry| !entry.is_removal);
-        let first = messages.take(history).last().map(|entry| entry.id);
+        let mut first = messages.take(history).last().map(|entry| entry.id);
+        if history == 0 {
+            // Of another room the client may reach an earlier position, and resume there.
+            first = log.last().map(|entry| EventId {
+                sequence: entry.id.sequence + 1,
+                ..entry.id
+            });
+        }
         Place {
             at: None,
             excused: first,

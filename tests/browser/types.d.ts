@@ -1,0 +1,65 @@
+// The types that the scripts of the page name in their annotations. They are checked, and not served.
+
+/** A message, or a gap between messages. */
+interface Entry {
+  eventId: string, sentAt: number, name: string, author: string | null, member: boolean, text: string,
+  gap?: boolean, reason?: string, removed?: boolean,
+  /** Whether somebody else had the name before. */
+  changed?: boolean,
+}
+
+/** Why the server refused something. */
+interface Problem { status?: number, code?: string, message?: string, room?: string, name?: string, until?: number }
+
+/** What an answer of the server means: done, worth trying again, or waiting until a person does something. */
+interface Answer extends Problem { kind: 'done' | 'later' | 'failed', millis?: number, eventId?: string, body?: any }
+
+/** What is known of a room. */
+interface RoomState {
+  room: string, greeted: boolean, backlogUntil: number, entries: Entry[], oldestReached: boolean,
+  /** Of the entries: what is here already is not added again. */
+  ids: Set<string>,
+  /** Of messages that were removed: a history asked for earlier may still bring their text. */
+  removed: Set<string>,
+  /** Of each name, the last author. */
+  authors: Map<string, string>,
+  /** The part of the entries that is rendered, and where the reader is in it unless at the newest. */
+  view: { from: number, to: number, following: boolean }, anchor: { id: string, offset: number } | null,
+  members: Map<string, string>, memberCount: number, listenerCount: number,
+  /** Whether it was read before, up to where, and where reading stopped last time. */
+  known: boolean, read: string, marker: string,
+  /** Whether the reader is there, and whether the marker has still to be shown. */
+  attended: boolean, seeking: boolean,
+  unread: number, mentioned: number, below: number,
+}
+
+/** A message on its way. */
+interface Pending {
+  key: string, room: string, name: string, text: string, status: 'queued' | 'sending' | 'stored' | 'failed',
+  tries: number, retryAt: number, error?: Problem, eventId?: string,
+  /** The id under which the stream told of it before its answer came. */
+  seenAs?: string,
+}
+
+interface Connection {
+  phase: 'connecting' | 'connected' | 'waiting' | 'closing' | 'offline' | 'refused', until?: number, problem?: Problem,
+}
+
+/** What all tabs under one name share. */
+interface Chat {
+  name: string, open: string, heartbeatSeconds: number, connection: Connection,
+  /** Up to where a room was read before. */
+  readOf: (room: string) => string,
+  /** The last event id, in all rooms: where a stream resumes. */
+  position: string,
+  /** The rooms of the stream, and those whose history up to `position` has come. */
+  asked: string[], settled: Set<string>,
+  /** Rooms left out of the stream, and why. */
+  refused: Map<string, Problem>,
+  /** One's own: a server that keeps no data gives a new one at each start. */
+  authors: Set<string>,
+  rooms: Map<string, RoomState>, pending: Pending[],
+}
+
+/** A piece of a message: plain text, or what is shown by the element that `kind` names; `tokens` are the pieces in it. */
+interface Token { kind: string, text: string, language?: string, tokens?: Token[] }
