@@ -126,6 +126,13 @@ impl Hub {
         members.arrive(name, author);
     }
 
+    /// A member is spelt like this, as the servers have agreed.
+    pub(crate) fn respell(&self, room: &RoomName, name: &MemberName, author: Author) {
+        if let Some(room) = self.lock().rooms.get_mut(room) {
+            room.members.respell(name, author);
+        }
+    }
+
     /// A member left another server.
     pub(crate) fn depart(&self, room: &RoomName, folded: &FoldedName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {

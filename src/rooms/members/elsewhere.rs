@@ -32,6 +32,18 @@ impl Members {
         self.give_up_old_names(author, &folded);
     }
 
+    /// A member is spelt like this, as the servers have agreed.
+    pub(in super::super) fn respell(&mut self, name: &MemberName, author: Author) {
+        let member = self.by_name.get_mut(&name.folded());
+        if let Some(member) = member.filter(|member| member.author == author)
+            && member.name != *name
+        {
+            let old = std::mem::replace(&mut member.name, name.clone());
+            self.note_change(old);
+            self.note_change(name.clone());
+        }
+    }
+
     /// A member left another server.
     pub(in super::super) fn depart(&mut self, folded: &FoldedName, author: Author) {
         let member = self.by_name.get_mut(folded);

@@ -62,6 +62,16 @@ impl Presence {
         *lock(&self.announced) = Announced::default();
     }
 
+    /// Another server has announced a member of this one under another spelling, perhaps.
+    pub(super) fn note_spelling(&self, place: &Place, spelling: &MemberName, of: Author) {
+        let announced = &mut *lock(&self.announced);
+        if let Some((name, author, _)) = announced.members.get_mut(place)
+            && *author == of
+        {
+            *name = spelling.clone();
+        }
+    }
+
     /// Takes all servers for alive: nobody could be heard for a while.
     pub(super) fn hear_all(&self) {
         let now = Instant::now();
@@ -119,13 +129,15 @@ impl Shared {
             now.members.remove(&place);
             self.lose(&place, author);
         }
+        // Before it is told: what is forgotten meanwhile has to be told again.
+        let before = std::mem::replace(&mut *lock(&self.presence.announced), now.clone());
         let news = News::between(&before, &now);
         if renews || !news.is_empty() {
             for part in news.parts() {
-                self.tell(&part).await?;
+                let told = self.tell(&part).await;
+                told.inspect_err(|_| self.presence.forget_announced())?;
             }
         }
-        *lock(&self.presence.announced) = now;
         Ok(())
     }
 

@@ -31,10 +31,18 @@ impl Shared {
         let (Some(server), Some(news)) = (fields.get("server"), fields.get("news")) else {
             return;
         };
-        if *server != self.server
-            && let Some(news) = News::from_json(news)
-        {
+        let Some(news) = News::from_json(news) else {
+            return;
+        };
+        // The last spelling on the feed counts at every server, this one's own included.
+        let spellings = news.joined.clone();
+        if *server != self.server {
             self.take_in(server, news);
+        }
+        for (room, name, author) in spellings {
+            self.hub.respell(&room, &name, author);
+            let place = (room, name.folded());
+            self.presence.note_spelling(&place, &name, author);
         }
     }
 
