@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use chatroom::Builder;
@@ -101,7 +102,8 @@ async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Child {
         .args(["--port", &port.to_string(), "--dir", folder.as_str()])
         .args(["--bind", "127.0.0.1", "--enable-debug-command", "yes"])
         .args(arguments)
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()
         .expect("redis-server is installed");

@@ -40,7 +40,7 @@ impl Proxy {
         let path = folder.as_str();
         let upstream = block("nginx", servers);
         let configuration = format!(
-            "daemon off; pid {path}/pid; error_log stderr crit;
+            "daemon off; master_process off; pid {path}/pid; error_log stderr crit;
             events {{ worker_connections 2048; }}
             http {{ access_log off; client_body_temp_path {path}/body; proxy_temp_path {path}/proxy;
               fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;
@@ -72,6 +72,7 @@ impl Proxy {
         let path = std::env::var("PATH").unwrap_or_default();
         let child = command
             .env("PATH", format!("{path}:/usr/sbin"))
+            .stdout(Stdio::null())
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
