@@ -207,13 +207,13 @@ impl Frame {
     }
 
     fn with_head(head: &str, id: Option<EventId>, event: &'static str, data: &str) -> Frame {
-        let text = format!("{head}event: {event}\ndata: {data}\n\n");
+        let text = [head, "event: ", event, "\ndata: ", data, "\n\n"].concat();
         let end = text.len() - 2;
         Frame {
             event,
             id,
             data: end - data.len()..end,
-            bytes: Bytes::from(text.into_bytes().into_boxed_slice()),
+            bytes: Bytes::from(text.into_bytes()),
         }
     }
 }

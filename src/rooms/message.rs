@@ -127,14 +127,16 @@ impl Message {
     /// The message as one line of JSON: the `data` of its event, an entry of the history, the
     /// answer to its POST.
     pub fn to_json(&self) -> String {
+        // Not as a `Value`, which would be copied once more, and written in small pieces.
+        let quoted = |text| serde_json::to_string(text).expect("every text is a JSON string");
         format!(
             r#"{{"eventId":"{}","room":{},"name":{},"author":{},"member":{},"text":{},"sentAt":{}}}"#,
             self.id,
-            Value::from(self.room.as_str()),
-            Value::from(self.name.as_str()),
+            quoted(self.room.as_str()),
+            quoted(self.name.as_str()),
             Value::from(self.author.map(|author| author.to_string())),
             self.member,
-            Value::from(self.text.as_str()),
+            quoted(self.text.as_str()),
             self.sent_at
         )
     }

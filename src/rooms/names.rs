@@ -95,6 +95,9 @@ impl MemberName {
 
     /// The name as it is compared.
     pub(crate) fn folded(&self) -> FoldedName {
+        if self.0.is_ascii() {
+            return FoldedName(self.0.to_ascii_lowercase().into());
+        }
         // Twice, as some letters lead to the others of their kind only in two steps: ẞ, ß, SS.
         FoldedName(fold(&fold(&visible(&self.0))).into())
     }

@@ -160,7 +160,6 @@ impl Hub {
             Box::new(Backlog {
                 greeted: client.memberships.len(),
                 after: Some(position.to_string()),
-                lost_roster: true,
                 ..Backlog::default()
             })
         });

@@ -15,6 +15,7 @@ mod common;
 mod options;
 mod scenario;
 
+mod instructions;
 mod measure;
 mod stalled;
 mod storm;
@@ -71,12 +72,16 @@ fn measure_all(arguments: &[String]) -> Fallible<()> {
         return Err(start_again(arguments)?.into());
     };
     let server_core = server_core.into_string().ok();
+    let core = server_core.filter(|core| !core.is_empty());
+    let is_pinned = core.is_some();
+    let core = core.filter(|_| !options.all_cores);
+    let taskset = core.map(|core| ["taskset".to_owned(), "-c".to_owned(), core]);
     let bench = Bench {
         options,
-        server_core: server_core.filter(|core| !core.is_empty()),
+        taskset: taskset.map(Vec::from).unwrap_or_default(),
         started: Instant::now(),
     };
-    if bench.server_core.is_none() {
+    if !is_pinned {
         println!("Server and load share their cores: taskset or a second core is missing.\n");
     }
     for scenario in &bench.options.scenarios {
@@ -105,8 +110,8 @@ fn start_again(arguments: &[String]) -> Fallible<std::io::Error> {
 /// What all measurements share.
 pub(crate) struct Bench {
     pub(crate) options: Options,
-    /// The core that the servers run on; the load has another.
-    pub(crate) server_core: Option<String>,
+    /// What pins a server to its core; the load has another.
+    taskset: Vec<String>,
     started: Instant,
 }
 
@@ -119,6 +124,11 @@ pub(crate) struct Contender<C> {
 }
 
 impl Bench {
+    /// A server that runs on its core.
+    pub(crate) fn pinned(&self) -> Vec<&str> {
+        self.taskset.iter().map(String::as_str).collect()
+    }
+
     /// The servers, each compared with the floor.
     pub(crate) fn contenders(&self) -> Vec<Contender<Peer>> {
         let contender = |peer: &Peer| Contender {
@@ -173,9 +183,9 @@ impl Bench {
         measurement: impl AsyncFnOnce(&Server) -> Fallible<T>,
     ) -> Fallible<T> {
         block_on(async {
-            let server = peer.start(self.server_core.as_deref()).await?;
+            let server = peer.start(&self.pinned()).await?;
             let outcome = measurement(&server).await;
-            server.end().await;
+            server.end().await?;
             outcome
         })
     }

@@ -5,7 +5,7 @@ use crate::load::Load;
 use crate::scenario::{Case, Scenario};
 use crate::server::{Peer, Server};
 use crate::system::core_time;
-use crate::table::{Column, Table, figure, number, ratio, with_unit};
+use crate::table::{Column, Table, figure, number, ratio, spread, with_unit};
 use crate::{Bench, Fallible};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Figures {
 const COLUMNS: [Column<Figures>; 11] = [
     ("CPU ÷ floor", |own, base| ratio(own, base, Figures::cpu)),
     ("CPU per delivery", |own, _| {
-        figure(own, Figures::cpu, 2, "µs")
+        spread(own, Figures::cpu, 2, "µs")
     }),
     ("user + system", |own, _| {
         let part = |index: usize| figure(own, |run| Some(run.cpu?[index]), 2, "");
@@ -179,7 +179,7 @@ struct Idle {
 
 const IDLE_COLUMNS: [Column<Idle>; 2] = [
     ("CPU per stream and second", |own, _| {
-        figure(own, |run| run.cpu, 3, "µs")
+        spread(own, |run| run.cpu, 3, "µs")
     }),
     ("memory per client", |own, _| {
         figure(own, |run| run.per_client, 0, "B")

@@ -3,9 +3,8 @@
 use crate::Fallible;
 use crate::common::process::BINARY;
 use crate::scenario::{Draft, Pace, SCENARIOS, Scenario};
-use crate::server::{Peer, Target};
+use crate::server::Peer;
 use std::str::FromStr;
-use std::sync::Arc;
 
 pub(crate) const HELP: &str = "\
 Measures the chatroom server beside a floor, a server that makes one write per client and
@@ -23,10 +22,12 @@ What to measure:
       rooms          1, 10 and 250 rooms with the same number of deliveries
       sizes          100 B and 4 KiB messages
       rates          open loop: 10 to 400 messages a second, whether or not the server keeps up
+      memory         what a client holds in memory, by how it came and what it follows
       idle           CPU time of open streams in which nothing is said
       storm          15,000 clients come back at once after a restart, each with a backlog
       stalled        one client that never reads among 1,000
       syscalls       system calls per delivery, counted by strace
+      instructions   instructions per join, post and delivery, counted by valgrind
       all            all of these but quick; some twenty minutes
   --rounds N         how often each server is measured; the tables show medians
 
@@ -44,10 +45,16 @@ Instead of the scenario's own clients and messages:
 
 The servers:
   --data             chatroom keeps a journal, in a temporary folder
+  --all-cores        servers may run on all cores, where the load has one of them
   --server-flags S   more flags for chatroom, separated by blanks
   --binary FILE      measure this chatroom executable instead of the one just built
-  --against URL      measure a running server too: GET and POST on URL/chat
-  --pid PID          a process of that server, for its CPU time and memory; repeatable
+  --against PEER     measure another server too; repeatable. It is one of
+      nchan          nginx with that module (libnginx-mod-nchan)
+      FILE           another chatroom executable
+      'URL COMMAND'  a server that the command starts: GET and POST on URL/chat
+      URL            one that is running already
+  --pid PID          a process of a server that is running already, for its CPU time and memory;
+                     repeatable
   --help             this text
 
 Latency is the time from the posting of a message (with --rate: from when it was due) until a
@@ -62,6 +69,7 @@ pub(crate) struct Options {
     pub(crate) rounds: Option<usize>,
     pub(crate) overrides: Vec<Override>,
     pub(crate) peers: Vec<Peer>,
+    pub(crate) all_cores: bool,
 }
 
 /// The options, or none if help was asked for.
@@ -70,7 +78,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
     let mut rounds = None;
     let mut overrides: Vec<Override> = Vec::new();
     let (mut binary, mut journal, mut flags) = (BINARY.to_owned(), false, Vec::new());
-    let (mut against, mut pids) = (None, Vec::new());
+    let (mut against, mut pids, mut all_cores) = (Vec::new(), Vec::new(), false);
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
         let mut value = || {
@@ -101,7 +109,8 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
                         flags.extend(value()?.split_ascii_whitespace().map(str::to_owned));
                     }
                     "--binary" => value()?.clone_into(&mut binary),
-                    "--against" => against = Some(Arc::new(Target::parse(value()?)?)),
+                    "--all-cores" => all_cores = true,
+                    "--against" => against.push(value()?),
                     "--pid" => pids.push(positive(flag, value()?)?),
                     _ => return Err(format!("unknown option {flag}; see --help").into()),
                 }
@@ -111,17 +120,21 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
         overrides.push(change);
     }
     let chatroom = Peer::Chatroom {
+        label: "chatroom".to_owned(),
         binary,
         flags,
         journal,
     };
     let mut peers = vec![Peer::Floor, chatroom];
-    peers.extend(against.map(|target| Peer::Other { target, pids }));
+    for peer in against {
+        peers.push(Peer::parse(peer, &pids)?);
+    }
     Ok(Some(Options {
         scenarios,
         rounds,
         overrides,
         peers,
+        all_cores,
     }))
 }
 

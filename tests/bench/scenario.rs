@@ -2,7 +2,7 @@
 
 use crate::options::Options;
 use crate::table::{Table, number};
-use crate::{Bench, Fallible, common, listener, measure, stalled, storm, syscalls};
+use crate::{Bench, Fallible, common, instructions, listener, measure, stalled, storm, syscalls};
 
 /// Deliveries in a run without `--messages`: one or two seconds of the server's CPU time, against
 /// which the kernel's steps of 10 ms are small.
@@ -37,7 +37,7 @@ pub(crate) struct Scenario {
     drafts: &'static [Draft],
 }
 
-pub(crate) const SCENARIOS: [Scenario; 11] = [
+pub(crate) const SCENARIOS: [Scenario; 13] = [
     scenario("quick", 5, measure::compare, &[QUICK, in_flight(16, QUICK)]),
     scenario("steady", 9, measure::compare, &[BASE]),
     scenario("in-flight", 5, measure::compare, &IN_FLIGHT),
@@ -45,7 +45,13 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
     scenario("rooms", 3, measure::compare, &[BASE, rooms(10), rooms(250)]),
     scenario("sizes", 3, measure::compare, &[BASE, LONG]),
     scenario("rates", 3, measure::compare, &RATES),
-    scenario("idle", 3, measure::compare_idle, &[IDLE]),
+    scenario("memory", 1, measure::compare, &MEMORY),
+    scenario(
+        "idle",
+        3,
+        measure::compare_idle,
+        &[idle(1_000), idle(15_000)],
+    ),
     scenario("storm", 3, storm::compare, &[STORM]),
     scenario("stalled", 3, stalled::compare, &[STALLED]),
     scenario(
@@ -54,6 +60,7 @@ pub(crate) const SCENARIOS: [Scenario; 11] = [
         syscalls::compare,
         &[TRACED, in_flight(16, TRACED)],
     ),
+    scenario("instructions", 1, instructions::compare, &[COUNTED]),
 ];
 
 const fn scenario(
@@ -131,10 +138,36 @@ const TRACED: Draft = Draft {
     ..BASE
 };
 
-const IDLE: Draft = Draft {
-    messages: Some(0),
-    ..clients(5_000)
+/// Still fewer, since valgrind interprets every instruction.
+const COUNTED: Draft = Draft {
+    messages: Some(200),
+    ..clients(100)
 };
+
+/// A few deliveries, so that every part of a client has been used.
+const FEW: Draft = Draft {
+    messages: Some(20),
+    ..clients(15_000)
+};
+
+const MEMORY: [Draft; 5] = [
+    FEW,
+    Draft {
+        browser_like: true,
+        ..FEW
+    },
+    Draft { named: true, ..FEW },
+    Draft {
+        rooms_per_client: 5,
+        ..FEW
+    },
+    Draft {
+        named: true,
+        browser_like: true,
+        rooms_per_client: 5,
+        ..FEW
+    },
+];
 
 /// Enough long messages to fill the buffers of a client that does not read.
 const STALLED: Draft = Draft {
@@ -185,6 +218,13 @@ const fn in_flight(messages: usize, draft: Draft) -> Draft {
 
 const fn clients(clients: usize) -> Draft {
     Draft { clients, ..BASE }
+}
+
+const fn idle(count: usize) -> Draft {
+    Draft {
+        messages: Some(0),
+        ..clients(count)
+    }
 }
 
 const fn rooms(rooms: usize) -> Draft {

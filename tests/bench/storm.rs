@@ -55,7 +55,7 @@ const COLUMNS: [Column<Figures>; 7] = [
 pub(crate) fn compare(bench: &Bench, scenario: &Scenario) -> Fallible<Table> {
     let mut contenders = bench.contenders();
     // A server that is running already cannot be restarted.
-    contenders.retain(|contender| !matches!(contender.what, Peer::Other { .. }));
+    contenders.retain(|contender| !matches!(contender.what, Peer::Other(_)));
     let run = |peer: &Peer, case: &Arc<Case>| {
         if !matches!(case.pace, Pace::Rate(_)) || !case.is_ordered() || case.rooms > 1 {
             return Err("in a storm one poster posts to one room, at a --rate".into());
@@ -76,7 +76,7 @@ async fn run(bench: &Bench, peer: &Peer, case: &Arc<Case>) -> Fallible<Figures> 
     let (server, mut load, last_event_id) = match peer {
         Peer::Chatroom { binary, flags, .. } => restarted(bench, binary, flags, case).await?,
         _ => {
-            let server = peer.start(bench.server_core.as_deref()).await?;
+            let server = peer.start(&bench.pinned()).await?;
             let load = Load::new(&server.target, case);
             (server, load, None)
         }
@@ -105,7 +105,7 @@ async fn run(bench: &Bench, peer: &Peer, case: &Arc<Case>) -> Fallible<Figures> 
         per_client: grown(&server, idle, case.clients),
         out_of_turn: load.tally.counts().out_of_turn,
     };
-    server.end().await;
+    server.end().await?;
     Ok(figures)
 }
 
@@ -147,12 +147,12 @@ async fn restarted(
     case: &Arc<Case>,
 ) -> Fallible<(Server, Load, Option<String>)> {
     let folder = Arc::new(Folder::new());
-    let core = bench.server_core.as_deref();
-    let start = || Server::chatroom(binary, flags, Some(Arc::clone(&folder)), core);
+    let pinned = bench.pinned();
+    let start = || Server::chatroom(binary, flags, Some(Arc::clone(&folder)), &pinned);
     let before = start().await;
     let mut load = Load::new(&before.target, case);
     load.post_history(RETAINED).await?;
-    before.end().await;
+    before.end().await?;
     let after = start().await;
     load.move_to(&after.target);
     let answer: serde_json::Value = serde_json::from_str(&load.answers[SEEN - 1])?;

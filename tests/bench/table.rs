@@ -25,15 +25,37 @@ pub(crate) fn figure<R>(
     with_unit(median(runs, figure), decimals, unit)
 }
 
-/// The median ratio of a figure to the same figure of `base` in the same round. The two runs of a
+/// The median of a figure, and the least and the most that a run showed.
+pub(crate) fn spread<R>(
+    runs: &[R],
+    figure: impl Fn(&R) -> Option<f64>,
+    decimals: usize,
+    unit: &str,
+) -> String {
+    let text = with_unit(median(runs, &figure), decimals, unit);
+    let values: Option<Vec<f64>> = runs.iter().map(figure).collect();
+    let values = values.filter(|values| values.len() > 1);
+    let least = values.iter().flatten().copied().reduce(f64::min);
+    let most = values.iter().flatten().copied().reduce(f64::max);
+    match least {
+        None => text,
+        _ => format!(
+            "{text} ({}–{})",
+            number(least, decimals),
+            number(most, decimals)
+        ),
+    }
+}
+
+/// The ratio of a figure to the same figure of `base` in the same round. The two runs of a
 /// round lie close together, so that drift between rounds cancels out.
 pub(crate) fn ratio<R>(runs: &[R], base: &[R], figure: impl Fn(&R) -> Option<f64>) -> String {
     let rounds: Vec<_> = runs.iter().zip(base).collect();
-    let ratio = median(&rounds, |(run, base)| {
+    let ratio = |(run, base): &(&R, &R)| {
         let ratio = figure(run)? / figure(base)?;
         ratio.is_finite().then_some(ratio)
-    });
-    number(ratio, 2)
+    };
+    spread(&rounds, ratio, 2, "")
 }
 
 /// A number with its unit, or a dash.

@@ -161,6 +161,12 @@ fn read(text: &Mutex<String>) -> String {
     text.lock().expect("nobody panics with the lock").clone()
 }
 
+/// A port that nobody listens on. Another program could take it, which is unlikely in the time.
+pub(crate) fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
 /// The binary with these arguments and more environment variables.
 pub(crate) fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     under(&[], arguments, environment)

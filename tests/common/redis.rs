@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::chat::{encode, figures, tell_pair};
 use super::http::get;
+pub(crate) use super::process::free_port;
 use super::{Folder, Running, Server, eventually, within};
 
 /// Whether the servers of this test program come in pairs.
@@ -89,12 +90,6 @@ impl Redis {
     pub(crate) async fn restart(&mut self) {
         self.child = launch(&self.folder, self.port, &self.arguments).await;
     }
-}
-
-/// A port that nobody listens on. Another program could take it, which is unlikely in the time.
-pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
 }
 
 async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Child {
