@@ -25,8 +25,8 @@ const WHOLE_BATCH_BYTES: usize = 1024;
 /// The body of an answer: whole, or an event stream.
 pub struct Body {
     content: Content,
-    /// What is left of a piece that was too large for its batch; in a box, since few bodies have one
-    /// and every stream has room for it.
+    /// A piece, or what is left of one, that did not fit into its batch; in a box, since few bodies
+    /// have one and every stream has room for it.
     rest: Option<Box<Bytes>>,
     /// Bytes given in this batch.
     given: usize,
@@ -143,8 +143,14 @@ impl HttpBody for Body {
             },
         };
         let room = batch - this.given;
-        if piece.len() > room {
+        if piece.len() > batch {
             this.rest = Some(Box::new(piece.split_off(room)));
+        } else if piece.len() > room {
+            // Not cut: simple clients look for an event in one chunk.
+            this.rest = Some(Box::new(piece));
+            this.given = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         this.given += piece.len();
         if let Content::Whole { left, .. } = &mut this.content {

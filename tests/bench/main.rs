@@ -17,6 +17,8 @@ mod scenario;
 
 mod instructions;
 mod measure;
+#[cfg(feature = "redis")]
+mod servers;
 mod stalled;
 mod storm;
 mod syscalls;
@@ -41,7 +43,7 @@ use table::{Column, Table};
 
 pub(crate) type Fallible<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// In the environment of the second start of this program: the server's core, if it has one.
+/// In the environment of the second start of this program: the server's cores, if it is pinned.
 const SERVER_CORE: &str = "BENCH_SERVER_CORE";
 
 fn main() -> ExitCode {
@@ -64,17 +66,17 @@ fn main() -> ExitCode {
 }
 
 fn measure_all(arguments: &[String]) -> Fallible<()> {
+    let Some(server_core) = std::env::var_os(SERVER_CORE) else {
+        let all_cores = arguments.iter().any(|flag| flag == options::ALL_CORES);
+        return Err(start_again(arguments, all_cores)?.into());
+    };
     let Some(options) = options::parse(arguments)? else {
         print!("{}", options::HELP);
         return Ok(());
     };
-    let Some(server_core) = std::env::var_os(SERVER_CORE) else {
-        return Err(start_again(arguments)?.into());
-    };
     let server_core = server_core.into_string().ok();
     let core = server_core.filter(|core| !core.is_empty());
     let is_pinned = core.is_some();
-    let core = core.filter(|_| !options.all_cores);
     let taskset = core.map(|core| ["taskset".to_owned(), "-c".to_owned(), core]);
     let bench = Bench {
         options,
@@ -92,14 +94,19 @@ fn measure_all(arguments: &[String]) -> Fallible<()> {
 
 /// Replaces this process with one that may open as many files as the hard limit allows, and that
 /// is pinned to one core while the server gets another. Returns only an error.
-fn start_again(arguments: &[String]) -> Fallible<std::io::Error> {
+fn start_again(arguments: &[String], all_cores: bool) -> Fallible<std::io::Error> {
     let program = std::env::current_exe()?;
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -n \"$(ulimit -H -n)\"; exec \"$@\"", "sh"]);
     let server_core = match &system::allowed_cores()[..] {
-        [server, load, ..] if system::is_installed("taskset") => {
+        cores @ [server, load, ..] if system::is_installed("taskset") => {
             command.args(["taskset", "-c", &load.to_string()]);
-            server.to_string()
+            let servers = if all_cores { cores } else { &[*server] };
+            servers
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(",")
         }
         _ => String::new(),
     };
@@ -110,7 +117,7 @@ fn start_again(arguments: &[String]) -> Fallible<std::io::Error> {
 /// What all measurements share.
 pub(crate) struct Bench {
     pub(crate) options: Options,
-    /// What pins a server to its core; the load has another.
+    /// What pins a server to its core, or to all; the load has one.
     taskset: Vec<String>,
     started: Instant,
 }

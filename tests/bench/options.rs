@@ -27,8 +27,9 @@ What to measure:
       storm          15,000 clients come back at once after a restart, each with a backlog
       stalled        one client that never reads among 1,000
       syscalls       system calls per delivery, counted by strace
+      servers        several servers that share a Redis; needs cargo bench --features redis
       instructions   instructions per join, post and delivery, counted by valgrind
-      all            all of these but quick; some twenty minutes
+      all            all of these but quick and servers; some twenty minutes
   --rounds N         how often each server is measured; the tables show medians
 
 Instead of the scenario's own clients and messages:
@@ -61,6 +62,9 @@ Latency is the time from the posting of a message (with --rate: from when it was
 client has read it. Memory per client is the growth of the server's resident memory per stream.
 ";
 
+/// A flag that counts before this program starts again, pinned to its core.
+pub(crate) const ALL_CORES: &str = "--all-cores";
+
 /// Changes a scenario's case to what a flag says.
 type Override = Box<dyn Fn(&mut Draft)>;
 
@@ -69,7 +73,6 @@ pub(crate) struct Options {
     pub(crate) rounds: Option<usize>,
     pub(crate) overrides: Vec<Override>,
     pub(crate) peers: Vec<Peer>,
-    pub(crate) all_cores: bool,
 }
 
 /// The options, or none if help was asked for.
@@ -78,7 +81,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
     let mut rounds = None;
     let mut overrides: Vec<Override> = Vec::new();
     let (mut binary, mut journal, mut flags) = (BINARY.to_owned(), false, Vec::new());
-    let (mut against, mut pids, mut all_cores) = (Vec::new(), Vec::new(), false);
+    let (mut against, mut pids) = (Vec::new(), Vec::new());
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
         let mut value = || {
@@ -109,7 +112,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
                         flags.extend(value()?.split_ascii_whitespace().map(str::to_owned));
                     }
                     "--binary" => value()?.clone_into(&mut binary),
-                    "--all-cores" => all_cores = true,
+                    ALL_CORES => {}
                     "--against" => against.push(value()?),
                     "--pid" => pids.push(positive(flag, value()?)?),
                     _ => return Err(format!("unknown option {flag}; see --help").into()),
@@ -134,7 +137,6 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
         rounds,
         overrides,
         peers,
-        all_cores,
     }))
 }
 
@@ -144,7 +146,7 @@ fn with(number: usize, change: fn(&mut Draft, usize)) -> Override {
 
 fn named(name: &str) -> Fallible<Vec<&'static Scenario>> {
     let is_wanted = |scenario: &&Scenario| match name {
-        "all" => scenario.name != "quick",
+        "all" => !matches!(scenario.name, "quick" | "servers"),
         _ => scenario.name == name,
     };
     let found: Vec<_> = SCENARIOS.iter().filter(is_wanted).collect();

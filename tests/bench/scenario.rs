@@ -1,6 +1,8 @@
 //! The scenarios: which clients, messages and paces are compared.
 
 use crate::options::Options;
+#[cfg(feature = "redis")]
+use crate::servers;
 use crate::table::{Table, number};
 use crate::{Bench, Fallible, common, instructions, listener, measure, stalled, storm, syscalls};
 
@@ -37,7 +39,7 @@ pub(crate) struct Scenario {
     drafts: &'static [Draft],
 }
 
-pub(crate) const SCENARIOS: [Scenario; 13] = [
+pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario("quick", 5, measure::compare, &[QUICK, in_flight(16, QUICK)]),
     scenario("steady", 9, measure::compare, &[BASE]),
     scenario("in-flight", 5, measure::compare, &IN_FLIGHT),
@@ -61,6 +63,13 @@ pub(crate) const SCENARIOS: [Scenario; 13] = [
         &[TRACED, in_flight(16, TRACED)],
     ),
     scenario("instructions", 1, instructions::compare, &[COUNTED]),
+    #[cfg(feature = "redis")]
+    scenario(
+        "servers",
+        3,
+        servers::compare,
+        &[SHARED, in_flight(64, SHARED)],
+    ),
 ];
 
 const fn scenario(
@@ -180,6 +189,14 @@ const STORM: Draft = Draft {
     posters: Some(1),
     pace: Pace::Rate(4),
     ..clients(15_000)
+};
+
+#[cfg(feature = "redis")]
+const SHARED: Draft = Draft {
+    messages: Some(1_000),
+    posters: Some(64),
+    pace: Pace::Rate(100),
+    ..clients(100)
 };
 
 const IN_FLIGHT: [Draft; 5] = [

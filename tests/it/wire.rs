@@ -358,6 +358,32 @@ async fn a_client_of_http_1_0_gets_a_stream_without_chunks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_not_cut_where_a_burst_is() {
+    const MESSAGES: usize = 100;
+    let server = Server::start().await;
+    for _ in 0..MESSAGES {
+        say(server.address(), "lobby", "bot", &"x".repeat(100)).await;
+    }
+    let mut client = Client::connect(server.address()).await;
+    let request = Request::get(&format!("/chat?history={MESSAGES}"));
+    client.send(&request.to_bytes()).await;
+    let head = client.head().await.expect("an answer");
+    assert_eq!(head.header("transfer-encoding"), Some("chunked"));
+    server.stop().await;
+    let body = String::from_utf8(client.rest().await).expect("a stream is UTF-8");
+    // Nothing in an event is a CR, so these are the ends of chunks and of their sizes.
+    let mut whole = 0;
+    for part in body.split("\r\n").filter(|part| part.contains("xxx")) {
+        assert!(
+            part.starts_with("id: ") && part.ends_with("\n\n"),
+            "{part:?}"
+        );
+        whole += part.matches("event: new-message").count();
+    }
+    assert_eq!(whole, MESSAGES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rooms_are_listed_with_who_is_in_them() {
     let (server, _clock) = Server::in_still_time().await;
     assert_eq!(
