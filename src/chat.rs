@@ -20,6 +20,7 @@ use crate::listener::{Listener, Rooms};
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::Author;
+use crate::rooms::clock::milliseconds;
 use crate::rooms::entries::Range;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::STREAM_ROOMS;
@@ -196,8 +197,8 @@ impl Chat {
         time: Duration,
         with_address: bool,
     ) -> Result<(), Refusal> {
-        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let until = self.site.hub.clock().unix_ms().saturating_add(ms);
+        let now = self.site.hub.clock().unix_ms();
+        let until = now.saturating_add(milliseconds(time));
         let by = "the program".to_owned();
         let banned = self.site.ban(author, until, with_address, by).await;
         banned.map(drop)

@@ -351,8 +351,9 @@ impl Builder {
         let report = self.report.clone();
         #[cfg(feature = "redis")]
         if let Some(url) = self.redis.clone() {
-            let (redis, secret) = Redis::open(url, hub.clone(), standing.clone(), report, random)?;
-            return Ok((Store::Redis(redis), secret));
+            let (hub, standing) = (hub.clone(), standing.clone());
+            let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
+            return Ok((Store::Redis { redis, _tasks }, secret));
         }
         let (folder, hub, counters) = (self.data.as_deref(), hub.clone(), counters.clone());
         let opened = Store::open(folder, self.fsync, hub, counters, report, random)?;

@@ -114,9 +114,10 @@ impl Site {
         let standing = &self.standing;
         let mut bans = lock(&standing.bans).clone();
         bans.retain(|ban| ban.until > now);
-        self.hub.expel(|author, address| {
+        self.hub.expel(|claim, _| {
             bans.iter().any(|ban| {
-                let by_address = ban.address.is_some() && ban.address == address;
+                let by_address = ban.address.is_some() && ban.address == claim.address;
+                let author = claim.author;
                 ban.author == author || (by_address && !standing.is_moderator(author, now))
             })
         });

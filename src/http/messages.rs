@@ -119,7 +119,7 @@ pub(crate) async fn send(
     key: Option<IdempotencyKey>,
 ) -> Result<Committed, Refusal> {
     if let Some(key) = &key
-        && let Some(first) = site.hub.by_key(room, key, name.as_ref(), text.as_str())?
+        && let Some(first) = site.hub.by_key(room, key, name.as_ref(), &text)?
     {
         // Whatever has happened to the name since.
         return Ok(Committed::Duplicate(first));

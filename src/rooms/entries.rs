@@ -11,7 +11,7 @@ use super::frame::Frame;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
-use super::names::{IdempotencyKey, MemberName, RoomName};
+use super::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use super::room::Room;
 use crate::counters::count;
 use crate::refusal::Refusal;
@@ -68,16 +68,16 @@ impl Hub {
         self.lock().duplicate_of(room, draft)
     }
 
-    /// The message that was sent under a key, if one was. A `name` of `None` fits any.
+    /// The message that was sent under a key, if one was.
     ///
     /// # Errors
-    /// The key was used for a different message, or the message was removed.
+    /// As [`Entry::repeated_by`].
     pub(crate) fn by_key(
         &self,
         room: &RoomName,
         key: &IdempotencyKey,
         name: Option<&MemberName>,
-        text: &str,
+        text: &MessageText,
     ) -> Result<Option<Arc<Frame>>, Refusal> {
         self.lock().by_key(room, key, name, text)
     }
@@ -267,7 +267,7 @@ impl State {
                 name,
                 text,
                 ..
-            } => self.by_key(room, key, Some(name), text.as_str()),
+            } => self.by_key(room, key, Some(name), text),
         }
     }
 
@@ -276,22 +276,29 @@ impl State {
         room: &RoomName,
         key: &IdempotencyKey,
         name: Option<&MemberName>,
-        text: &str,
+        text: &MessageText,
     ) -> Result<Option<Arc<Frame>>, Refusal> {
         let room = self.rooms.get(room);
-        let Some(entry) = room.and_then(|room| room.history.by_key(key)) else {
-            return Ok(None);
-        };
-        if entry.removes.is_some() {
-            return Err(Refusal::Removed);
-        }
-        let first = Message::from_frame(&entry.frame);
-        let same = first.is_some_and(|first| {
-            let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
-            same_name && first.text.as_str() == text
-        });
-        if same {
-            Ok(Some(entry.frame.clone()))
+        let entry = room.and_then(|room| room.history.by_key(key));
+        entry.map(|entry| entry.repeated_by(name, text)).transpose()
+    }
+}
+
+impl Entry {
+    /// The entry's frame, if a message of this text under its key repeats it. A `name` of `None`
+    /// fits any.
+    ///
+    /// # Errors
+    /// The key was used for a different message, or the message was removed.
+    pub(crate) fn repeated_by(
+        &self,
+        name: Option<&MemberName>,
+        text: &MessageText,
+    ) -> Result<Arc<Frame>, Refusal> {
+        let first = Message::from_frame(&self.frame).ok_or(Refusal::Removed)?;
+        let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
+        if same_name && first.text == *text {
+            Ok(self.frame.clone())
         } else {
             Err(Refusal::KeyReused)
         }

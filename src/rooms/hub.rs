@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::client::Client;
-use super::clock::{Clock, Moment};
+use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
 use super::limits::Limits;
@@ -126,8 +126,7 @@ impl Hub {
 
     /// Entries with fewer milliseconds than this are too old to be retained.
     pub(crate) fn expired_before(&self) -> Option<u64> {
-        let age = self.limits.history_age?.as_millis();
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        let age = milliseconds(self.limits.history_age?);
         Some(self.clock.unix_ms().saturating_sub(age))
     }
 

@@ -39,7 +39,11 @@ pub(crate) enum Store {
     Memory(Arc<Hub>),
     Journal(Journal),
     #[cfg(feature = "redis")]
-    Redis(redis::Redis),
+    Redis {
+        redis: Arc<redis::Redis>,
+        /// They end with the store.
+        _tasks: tokio::task::JoinSet<()>,
+    },
 }
 
 impl Store {
@@ -70,14 +74,17 @@ impl Store {
             Store::Memory(hub) => hub.commit(room, draft),
             Store::Journal(journal) => journal.append(room, draft).await,
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.append(room, draft).await,
+            Store::Redis { redis, .. } => redis.append(room, draft).await,
         }
     }
 
     /// Notes that less is retained than is stored: evicted entries must leave the store too.
     pub(crate) fn shorten(&self) {
-        if let Store::Journal(journal) = self {
-            journal.shorten();
+        match self {
+            Store::Memory(_) => {}
+            Store::Journal(journal) => journal.shorten(),
+            #[cfg(feature = "redis")]
+            Store::Redis { redis, .. } => redis.shorten(),
         }
     }
 
@@ -87,7 +94,7 @@ impl Store {
             Store::Memory(_) => {}
             Store::Journal(journal) => journal.close().await,
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.close().await,
+            Store::Redis { redis, .. } => redis.close().await,
         }
     }
 
@@ -107,7 +114,7 @@ impl Store {
     pub(crate) fn is_up(&self) -> bool {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.is_up(),
+            Store::Redis { redis, .. } => redis.is_up(),
             _ => !self.has_failed(),
         }
     }
@@ -116,7 +123,7 @@ impl Store {
     pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.claim(rooms, claim).await,
+            Store::Redis { redis, .. } => redis.claim(rooms, claim).await,
             _ => {
                 // The hub knows all names.
                 let _ = (rooms, claim);
@@ -130,7 +137,7 @@ impl Store {
     pub(crate) fn behind(&self, position: Option<EventId>) -> Option<Reached> {
         match (self, position) {
             #[cfg(feature = "redis")]
-            (Store::Redis(redis), Some(position)) if redis.is_ahead(position) => {
+            (Store::Redis { redis, .. }, Some(position)) if redis.is_ahead(position) => {
                 Some(redis.reach(position))
             }
             _ => None,
@@ -145,7 +152,7 @@ impl Store {
         unix_ms: u64,
     ) -> Result<(), Refusal> {
         #[cfg(feature = "redis")]
-        if let Store::Redis(redis) = self {
+        if let Store::Redis { redis, .. } = self {
             return redis.change(&change).await;
         }
         let standing = standing.clone();
@@ -158,7 +165,7 @@ impl Store {
     pub(crate) fn moderator_ms(&self) -> u64 {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(_) => redis::MODERATOR_MS,
+            Store::Redis { .. } => redis::MODERATOR_MS,
             // Until the server stops.
             _ => u64::MAX,
         }
