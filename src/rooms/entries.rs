@@ -181,8 +181,11 @@ impl Hub {
             limit,
         } = range;
         let asked = after.map(|after| {
-            let missed = history.missed_after(after, self.is_known(after, &state));
-            (missed.map_or(after, |_| history.evicted_up_to()), missed)
+            let known = Some(after).filter(|after| self.is_known(*after, &state));
+            let (from, missed) = history.resume(known, state.epoch);
+            // Who reads page by page goes on, also where entries of an earlier epoch were lost.
+            let is_retained = after < state.epoch && history.find(after).is_some();
+            (if is_retained { after } else { from }, missed)
         });
         let from = match (asked, before) {
             (Some((from, _)), _) => from,
@@ -210,10 +213,11 @@ impl Hub {
         let removals = history.after(from).filter(|_| asked.is_some());
         let is_cut = before.is_some() || messages.len() == limit;
         Page {
-            next: if is_cut {
-                last
-            } else {
-                last.max(history.newest())
+            next: match last.max(history.newest()) {
+                _ if is_cut => last,
+                // Not a position that could be resumed, so one behind it.
+                newest if newest < state.epoch => state.newest,
+                newest => newest,
             },
             messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),

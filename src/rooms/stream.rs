@@ -168,6 +168,7 @@ impl Hub {
         if client.queue.take_lost_entries() {
             backlog.lost_up_to = Some(state.newest);
         }
+        (backlog.epoch, backlog.newest) = (state.epoch, state.newest);
         backlog.is_checked = false;
         let (memberships, claim) = (&client.memberships, client.claim.as_deref());
         let mut given = 0_u64;
@@ -219,18 +220,26 @@ impl Hub {
             if let Some(entry) = next.min_by_key(|entry| entry.id) {
                 *position = entry.id;
                 let bare = backlog.keeps_position && entry.id <= backlog.position;
-                return Some(if bare {
+                return Some(if bare || entry.id < backlog.epoch {
                     Arc::new(entry.frame.without_id_line())
                 } else {
                     entry.frame.clone()
                 });
             }
-            if !std::mem::take(&mut backlog.lost_roster) {
+            let mut rosters = memberships
+                .iter()
+                .filter_map(|Membership { room: name, .. }| {
+                    rooms.get_mut(name).map(|room| room.whole_roster(name))
+                });
+            if std::mem::take(&mut backlog.lost_roster) {
+                backlog.pending.extend(rosters.map(Arc::new));
+            } else if backlog.position <= backlog.epoch && *position < backlog.epoch {
+                // It has everything, and no position that could be resumed: this event gives it one.
+                *position = backlog.newest;
+                let roster = rosters.next()?.with_id_line(backlog.newest);
+                return Some(Arc::new(roster));
+            } else {
                 return None;
-            }
-            for Membership { room: name, .. } in memberships {
-                let roster = rooms.get_mut(name).map(|room| room.whole_roster(name));
-                backlog.pending.extend(roster.map(Arc::new));
             }
         }
     }
@@ -300,7 +309,7 @@ impl Hub {
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
         // What the store lost is behind a client that has all the rest.
         let first = lost_up_to.filter(|_| !has_more).or(first);
-        backlog.position = first.unwrap_or(position);
+        backlog.position = first.unwrap_or(position).max(backlog.epoch);
         for (name, reason, oldest) in gaps {
             let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);

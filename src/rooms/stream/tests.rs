@@ -309,3 +309,6 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "redis")]
+mod epochs;
