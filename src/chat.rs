@@ -17,16 +17,15 @@ use crate::http::messages;
 use crate::http::routes;
 use crate::http::site::Site;
 use crate::listener::{Listener, Rooms};
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::Author;
 use crate::rooms::clock::milliseconds;
-use crate::rooms::entries::Range;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
-use crate::rooms::names::{MemberName, RoomName};
 use crate::rooms::start::Start;
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
@@ -135,11 +134,7 @@ impl Chat {
     /// # Errors
     /// `bad-room`, `room-not-offered`.
     pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
-        let range = Range {
-            limit,
-            ..Range::default()
-        };
-        let page = self.site.hub.page(&self.room(room)?, range);
+        let page = self.site.hub.page(&self.room(room)?, None, None, limit);
         let messages = page.messages.iter();
         Ok(messages
             .filter_map(|frame| Message::from_frame(frame))

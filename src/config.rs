@@ -13,12 +13,12 @@ use crate::http::guard::{self, Policy};
 use crate::http::password::Password;
 use crate::http::session::Sessions;
 use crate::http::site::{Settings, Site};
+use crate::names::{Malformed, RoomName};
 use crate::report::{LogLevel, Reporter};
 use crate::rooms::author::AuthorKey;
 use crate::rooms::clock::Clock;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::Limits;
-use crate::rooms::names::{Malformed, RoomName};
 use crate::store::Store;
 use crate::store::journal::Fsync;
 #[cfg(feature = "redis")]

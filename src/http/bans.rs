@@ -25,14 +25,6 @@ use crate::store::standing::Change;
 const DEFAULT_MINUTES: u64 = 24 * 60;
 const MAX_MINUTES: u64 = 365 * 24 * 60;
 
-/// What a moderator asks for.
-struct Order {
-    author: Author,
-    minutes: u64,
-    with_address: bool,
-    remove_messages: bool,
-}
-
 impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
     pub(crate) fn check_ban(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
@@ -164,17 +156,17 @@ pub(crate) async fn add<B: HttpBody>(
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let fields = read_object(head, body).await?;
-    let order = order(&fields).ok_or(Refusal::BadRequest(
+    let asked = asked_for(&fields);
+    let (author, minutes, with_address, remove_messages) = asked.ok_or(Refusal::BadRequest(
         "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",
     ))?;
-    let author = order.author;
     if visitor.session.map(|session| site.author(session)) == Some(author) {
         return Err(Refusal::BadRequest("That is you: ban somebody else."));
     }
-    let until = site.hub.clock().unix_ms() + order.minutes * 60_000;
+    let until = site.hub.clock().unix_ms() + minutes * 60_000;
     let by = format!("a moderator at {}", visitor.address);
-    let ban = site.ban(author, until, order.with_address, by).await?;
-    if order.remove_messages {
+    let ban = site.ban(author, until, with_address, by).await?;
+    if remove_messages {
         let site = site.clone();
         // In a task of its own: all of them go, even if the moderator hangs up.
         let removing = tokio::spawn(async move { site.remove_all_of(author, visitor).await });
@@ -183,16 +175,17 @@ pub(crate) async fn add<B: HttpBody>(
     Ok(answer::json(StatusCode::CREATED, to_json(&ban)))
 }
 
-fn order(fields: &Map<String, Value>) -> Option<Order> {
+/// Whom to ban, for how many minutes, whether with the address, and whether all messages go too.
+fn asked_for(fields: &Map<String, Value>) -> Option<(Author, u64, bool, bool)> {
     let given = |key| fields.get(key).filter(|value| !value.is_null());
     let flag = |key, default| given(key).map_or(Some(default), Value::as_bool);
     let minutes = given("minutes").map_or(Some(DEFAULT_MINUTES), Value::as_u64);
-    Some(Order {
-        author: given("author")?.as_str()?.parse().ok()?,
-        minutes: minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?,
-        with_address: flag("address", true)?,
-        remove_messages: flag("removeMessages", false)?,
-    })
+    Some((
+        given("author")?.as_str()?.parse().ok()?,
+        minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?,
+        flag("address", true)?,
+        flag("removeMessages", false)?,
+    ))
 }
 
 /// Lifts a ban.

@@ -9,7 +9,8 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-use super::address::{ClientAddress, ClientOrigin, client_origin};
+pub(crate) use super::address::Visitor;
+use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
 use super::limits::TokenBuckets;
@@ -17,7 +18,6 @@ use super::password::{self, Password};
 use super::session;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::SessionId;
 use crate::rooms::clock::Moment;
 use crate::rooms::lock;
 
@@ -51,24 +51,6 @@ pub(crate) struct Guard {
     report: Reporter,
 }
 
-/// The sender of a request, as far as it is known.
-#[derive(Clone, Copy)]
-pub(crate) struct Visitor {
-    pub(crate) address: ClientAddress,
-    pub(crate) https: bool,
-    pub(crate) session: Option<SessionId>,
-}
-
-/// What kind of thing a request asks for, as far as the guard needs to know.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) struct Asked {
-    /// It changes something that others see, so another site's page may not do it unseen.
-    pub(crate) changes_state: bool,
-    /// It needs no password and works under any host name: a load balancer or a container checks
-    /// the server's health by whatever address it has.
-    pub(crate) open: bool,
-}
-
 impl Guard {
     pub(crate) fn new(policy: Policy, report: Reporter) -> Guard {
         Guard {
@@ -79,32 +61,31 @@ impl Guard {
         }
     }
 
-    /// Makes all checks.
+    /// Makes all checks. What changes something that others see may not be done unseen by another
+    /// site's page. What is open needs no password and works under any host name: a load balancer or a
+    /// container checks the server's health by whatever address it has.
     pub(crate) fn admit(
         &self,
         request: &Parts,
         peer: IpAddr,
-        asked: Asked,
+        changes_state: bool,
+        is_open: bool,
         now: Moment,
     ) -> Result<Visitor, Refusal> {
         let headers = &request.headers;
-        let ClientOrigin { address, https } =
-            client_origin(peer, headers, &self.policy.trusted_proxies);
+        let origin = client_origin(peer, headers, &self.policy.trusted_proxies);
         let host = host_of(request)?;
-        if !asked.open {
+        if !is_open {
             self.check_host(host)?;
         }
-        if asked.changes_state {
+        if changes_state {
             self.check_origin(headers, host)?;
         }
-        if !asked.open {
-            self.check_door(headers, address, now)?;
+        if !is_open {
+            self.check_door(headers, origin.address, now)?;
         }
-        Ok(Visitor {
-            address,
-            https,
-            session: session::of(headers),
-        })
+        let session = session::of(headers);
+        Ok(Visitor { session, ..origin })
     }
 
     /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count

@@ -14,12 +14,12 @@ use super::guard::Visitor;
 use super::request::read_object;
 use super::session;
 use super::site::Site;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::author::SessionId;
 use crate::rooms::entries::Committed;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, RemovedBy};
-use crate::rooms::names::RoomName;
 use crate::store::standing::Change;
 
 /// A program in front of the chat puts this into a request's extensions to make its sender a

@@ -9,6 +9,7 @@ use super::limits::{Shares, TokenBuckets};
 use super::seen::Seen;
 use super::session::Sessions;
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::SessionId;
@@ -16,7 +17,6 @@ use crate::rooms::author::{Author, AuthorKey};
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
 use crate::store::Store;
 use crate::store::standing::Standing;
 

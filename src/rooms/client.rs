@@ -9,9 +9,9 @@ use super::clock::Moment;
 use super::frame::{Frame, MissedReason};
 use super::id::EventId;
 use super::members::Claim;
-use super::names::RoomName;
 use super::queue::Queue;
 use crate::counters::{Counters, count};
+use crate::names::RoomName;
 
 /// A client, as the hub knows it.
 pub(super) struct Client {

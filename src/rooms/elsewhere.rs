@@ -8,7 +8,7 @@ use super::id::EventId;
 use super::limits::Limits;
 use super::members::Claim;
 use super::message::Entry;
-use super::names::{MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 
 /// A room as a store has it: the low-water mark of its history, and what it retains.
 pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);

@@ -11,9 +11,9 @@ use super::frame::Frame;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
-use super::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use super::room::Room;
 use crate::counters::count;
+use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
 
 /// How a draft became an entry: by this call, or by an earlier one that it repeats.
@@ -32,14 +32,6 @@ pub(crate) struct Page {
     pub(crate) next: EventId,
     /// Whether entries after the position that was asked for have been evicted.
     pub(crate) missed: bool,
-}
-
-/// Which messages a page has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Range {
-    pub(crate) after: Option<EventId>,
-    pub(crate) before: Option<EventId>,
-    pub(crate) limit: usize,
 }
 
 impl Hub {
@@ -164,8 +156,15 @@ impl Hub {
         found
     }
 
-    /// A page of a room's history.
-    pub(crate) fn page(&self, room: &RoomName, range: Range) -> Page {
+    /// A page of a room's history: the oldest messages after a position, or the nearest before one, or
+    /// else the newest; at most `limit`.
+    pub(crate) fn page(
+        &self,
+        room: &RoomName,
+        after: Option<EventId>,
+        before: Option<EventId>,
+        limit: usize,
+    ) -> Page {
         let state = self.lock();
         let empty;
         let history = match state.rooms.get(room) {
@@ -175,11 +174,6 @@ impl Hub {
                 &empty.history
             }
         };
-        let Range {
-            after,
-            before,
-            limit,
-        } = range;
         let asked = after.map(|after| {
             let known = Some(after).filter(|after| self.is_known(*after, &state));
             let (from, missed) = history.resume(known, state.epoch);

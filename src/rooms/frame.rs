@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::author::Author;
 use super::id::EventId;
-use super::names::{MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 
 /// How long a client waits before it reconnects, at least, and how much of it is random: so the
 /// clients of a restarted server do not all return at once.

@@ -6,7 +6,7 @@ use super::frame::MissedReason;
 use super::id::EventId;
 use super::limits::Limits;
 use super::message::Entry;
-use super::names::IdempotencyKey;
+use crate::names::IdempotencyKey;
 
 /// The newest entries of a room, in order.
 ///

@@ -16,8 +16,8 @@ use super::frame::Frame;
 use super::id::EventId;
 use super::limits::Limits;
 use super::lock;
-use super::names::RoomName;
 use super::room::Room;
+use crate::names::RoomName;
 
 use crate::counters::Counters;
 use crate::refusal::Refusal;

@@ -17,7 +17,7 @@ use super::author::Author;
 use super::clock::Moment;
 use super::frame::{Census, Frame};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
-use super::names::{FoldedName, MemberName};
+use crate::names::{FoldedName, MemberName};
 
 /// A name together with the author whose session claims it.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
 use super::members::Claim;
-use super::names::{MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 
 /// A room in numbers.

@@ -4,8 +4,8 @@ use super::client::Backlog;
 use super::frame::MissedReason;
 use super::hub::{Hub, State};
 use super::id::EventId;
-use super::names::RoomName;
 use crate::counters::count;
+use crate::names::RoomName;
 
 /// Where a stream asks to begin.
 #[derive(Clone, Debug, Default)]

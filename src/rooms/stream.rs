@@ -18,11 +18,11 @@ use super::frame::{Frame, Greeting, MissedReason};
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::members::Claim;
-use super::names::RoomName;
 use super::queue::{Next, Queue};
 use super::room::Room;
 use super::start::Start;
 use crate::counters::count;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 
 type Rooms = HashMap<RoomName, Room>;
@@ -30,14 +30,8 @@ type Rooms = HashMap<RoomName, Room>;
 /// Resolves when the hub has what the store has up to a position.
 pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// What a stream joins once the hub has reached its position.
-struct Waiting {
-    reached: Reached,
-    rooms: Vec<RoomName>,
-    claim: Option<Claim>,
-    author: Option<Author>,
-    start: Start,
-}
+/// Joins what a stream has asked for.
+type Join = Box<dyn FnOnce(&Arc<Hub>) -> Result<Stream, Refusal> + Send + Sync>;
 
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
@@ -46,7 +40,8 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
-    waiting: Option<Box<Waiting>>,
+    /// What to join once the hub has reached the position asked for.
+    waiting: Option<Box<(Reached, Join)>>,
 }
 
 impl Hub {
@@ -134,18 +129,13 @@ impl Hub {
         if state.closed {
             queue.interrupt();
         }
+        let join: Join = Box::new(move |hub| hub.subscribe(&rooms, claim, author, start));
         Stream {
             hub: self.clone(),
             client,
             queue,
             position: EventId::ZERO,
-            waiting: Some(Box::new(Waiting {
-                reached,
-                rooms,
-                claim,
-                author,
-                start,
-            })),
+            waiting: Some(Box::new((reached, join))),
         }
     }
 
@@ -353,17 +343,10 @@ impl Stream {
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         if let Some(waiting) = &mut self.waiting
             && let mut cx = Context::from_waker(cx.waker())
-            && waiting.reached.as_mut().poll(&mut cx).is_ready()
-            && let Some(waiting) = self.waiting.take()
+            && waiting.0.as_mut().poll(&mut cx).is_ready()
+            && let Some((_, join)) = self.waiting.take().map(|waiting| *waiting)
         {
-            let Waiting {
-                rooms,
-                claim,
-                author,
-                start,
-                ..
-            } = *waiting;
-            match self.hub.subscribe(&rooms, claim, author, start) {
+            match join(&self.hub) {
                 Ok(stream) => *self = stream,
                 Err(_) => return Poll::Ready(None),
             }

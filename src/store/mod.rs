@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::entries::Committed;
@@ -29,7 +30,6 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
 use crate::rooms::stream::Reached;
 use journal::{Fsync, Journal};
 use standing::{Change, Standing};

@@ -9,11 +9,11 @@ use tokio::time::sleep;
 use super::entry::{self, Fields};
 use super::names::{field_of, name_key};
 use super::{EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently, room_key};
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::clock::milliseconds;
 use crate::rooms::entries::Committed;
 use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
 
 static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use redis::{FromRedisValue, Pipeline, Value};
 
 use super::{FEED_ENTRIES, key};
+use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, Entry, RemovedBy};
-use crate::rooms::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 
 pub(super) type Fields = HashMap<String, String>;
 

@@ -28,12 +28,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::standing::Standing;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::lock;
-use crate::rooms::names::RoomName;
 use link::Link;
 use names::Present;
 use roster::Server;

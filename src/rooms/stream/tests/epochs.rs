@@ -1,6 +1,5 @@
 //! The store lost entries, and a new epoch begins: everybody is told, once.
 
-use super::super::super::entries::Range;
 use super::super::super::message::Entry;
 use super::*;
 
@@ -52,8 +51,8 @@ fn resumed(hub: &Arc<Hub>, after: &str) -> Vec<Arc<Frame>> {
 /// The `Last-Event-ID` of a client that has got these frames.
 fn last_id(frames: &[Arc<Frame>]) -> String {
     let text = text(frames);
-    let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
-    ids.last().expect("an id").to_owned()
+    let mut ids = text.lines().rev().filter_map(|line| line.strip_prefix("id: "));
+    ids.next().expect("an id").to_owned()
 }
 
 fn is_told(frames: &[Arc<Frame>]) -> bool {
@@ -134,14 +133,7 @@ fn pages_of_a_history_end_in_a_position_that_is_known() {
     let (hub, begin) = hub_with(&[10, 11, 12]);
     begin(&[10, 11]);
     let page = |after, limit| {
-        let page = hub.page(
-            &room(0),
-            Range {
-                after: Some(after),
-                before: None,
-                limit,
-            },
-        );
+        let page = hub.page(&room(0), Some(after), None, limit);
         (messages(&page.messages), page.missed, page.next)
     };
     let (all, missed, next) = page(id(12), 50);
