@@ -51,7 +51,10 @@ fn resumed(hub: &Arc<Hub>, after: &str) -> Vec<Arc<Frame>> {
 /// The `Last-Event-ID` of a client that has got these frames.
 fn last_id(frames: &[Arc<Frame>]) -> String {
     let text = text(frames);
-    let mut ids = text.lines().rev().filter_map(|line| line.strip_prefix("id: "));
+    let mut ids = text
+        .lines()
+        .rev()
+        .filter_map(|line| line.strip_prefix("id: "));
     ids.next().expect("an id").to_owned()
 }
 
