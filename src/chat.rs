@@ -276,7 +276,7 @@ where
     }
 }
 
-/// Repeats some work until the chat is closed, or nobody has it any more.
+/// Repeats some work until the chat is closed or dropped.
 async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Bans: who may not take part for a while, and the routes by which moderators see to that.
+//! Bans: who may not take part for a while, and the routes by which moderators set and lift them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,7 +127,7 @@ impl Site {
         for (room, message) in self.hub.messages_of(author) {
             let by = format!("a moderator at {}", visitor.address);
             match self.remove(&room, message, RemovedBy::Moderator, &by).await {
-                // One that was evicted meanwhile is gone all the same.
+                // One that was evicted meanwhile no longer needs to be removed.
                 Ok(_) | Err(Refusal::NoSuchMessage) => {}
                 Err(refusal) => return Err(refusal),
             }

@@ -163,7 +163,7 @@ impl Shares {
         }
     }
 
-    /// Opens one stream of so many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
+    /// Opens one stream of this many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
     /// as several towards the rate, so that names in their grace stay few.
     pub(crate) fn open_stream(
         self: &Arc<Shares>,
@@ -187,7 +187,7 @@ impl Shares {
         Ok(permit)
     }
 
-    /// Opens a whole answer of so many bytes.
+    /// Opens a whole answer of this many bytes.
     pub(crate) fn open_answer(
         self: &Arc<Shares>,
         address: ClientAddress,

@@ -51,7 +51,7 @@ impl Site {
         self.guard.is_moderator(&head.headers, visitor.address, now)
     }
 
-    /// Refuses who is no moderator.
+    /// Refuses a visitor who is not a moderator.
     pub(super) fn require_moderator(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
         if !self.has_moderators() && head.extensions.get::<Moderator>().is_none() {
             return Err(Refusal::NotFound);
@@ -111,7 +111,7 @@ pub(crate) async fn remove(
     Ok(answer::json(StatusCode::OK, removal.data()))
 }
 
-/// Says whether there are moderators, and whether this is one.
+/// Says whether there can be moderators, and whether this visitor is one.
 pub(crate) fn status(
     site: &Site,
     head: &Parts,

@@ -31,7 +31,7 @@ impl Hub {
         let state = &mut *self.lock();
         let is_new = epoch != state.epoch;
         state.epoch = epoch;
-        // The first id in it. The start itself is the position of those who have yet to get what is
+        // Its first id. The start itself is the position of clients that have yet to get what is
         // retained.
         let first = EventId {
             sequence: epoch.sequence.saturating_add(1),

@@ -177,7 +177,7 @@ impl Hub {
         let asked = after.map(|after| {
             let known = Some(after).filter(|after| self.is_known(*after, &state));
             let (from, missed) = history.resume(known, state.epoch);
-            // Who reads page by page goes on, also where entries of an earlier epoch were lost.
+            // A client that reads page by page goes on, even if an earlier epoch lost entries.
             let is_retained = after < state.epoch && history.find(after).is_some();
             (if is_retained { after } else { from }, missed)
         });

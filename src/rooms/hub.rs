@@ -166,7 +166,7 @@ impl Hub {
         self.lock().closed
     }
 
-    /// Ends all streams for good: each client gets what is retained, and then the end.
+    /// Ends all streams: each client gets what is retained, and then the end.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;

@@ -131,7 +131,7 @@ impl Members {
         }
     }
 
-    /// Adds a member that has streams here, or is one at so many other servers.
+    /// Adds a member with its streams here, and the number of other servers at which it is one.
     fn insert(
         &mut self,
         folded: FoldedName,

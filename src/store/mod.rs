@@ -144,7 +144,7 @@ impl Store {
         }
     }
 
-    /// Carries out a change of who may do what, at other servers too.
+    /// Carries out a change of bans or moderators, at other servers too.
     pub(crate) async fn change(
         &self,
         standing: &Arc<Standing>,

@@ -129,7 +129,7 @@ impl Journal {
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         let (answer, answered) = oneshot::channel();
         let post = Request::Append((room.clone(), draft, answer));
-        // An error means that there is no writer any more.
+        // An error means that the writer has ended.
         if self.requests.send(post).await.is_ok()
             && let Ok(committed) = answered.await
         {

@@ -53,7 +53,7 @@ impl Redis {
         }
     }
 
-    /// Follows the feed for good.
+    /// Follows the feed, through every outage. It never returns.
     pub(super) async fn follow(&self) {
         let mut backoff = Backoff::default();
         loop {
@@ -171,7 +171,7 @@ impl Redis {
                 ));
             }
         }
-        // Nobody could be heard, and what was announced may have expired.
+        // Nobody could be heard meanwhile, and what was announced may have expired.
         self.trust_others();
         *lock(&self.announced) = None;
         Ok(())
@@ -193,7 +193,7 @@ impl Redis {
     /// does not have it. While Redis is away, it waits for it.
     pub(crate) fn reach(self: &Arc<Redis>, position: EventId) -> Reached {
         let redis = self.clone();
-        // A task of its own, which ends when nobody waits for it any more.
+        // A task of its own, which ends when the wait is dropped.
         let mut task = JoinSet::new();
         task.spawn(async move {
             let mut newest = redis::pipe();
@@ -243,7 +243,7 @@ async fn secret(redis: &mut MultiplexedConnection, proposed: [u8; 16]) -> RedisR
     secret.map_err(|_| unexpected("a secret"))
 }
 
-/// What the rooms have up to an id, and up to where those that are gone had something.
+/// What the rooms retain up to an id, and the newest id of rooms that were forgotten.
 async fn load_rooms(
     connection: &mut MultiplexedConnection,
     last: EventId,

@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Connects for good: a connection that fails is replaced by the next command.
+/// The connection, or how to get one: a connection that fails is replaced by the next command.
 pub(super) struct Link {
     client: Client,
     report: Reporter,
@@ -81,7 +81,7 @@ impl Link {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    /// A connection for the one who reads the feed.
+    /// A connection for the reader of the feed.
     pub(super) async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
         self.connect(SILENCE).await
     }

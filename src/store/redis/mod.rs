@@ -61,7 +61,7 @@ pub(crate) struct Redis {
     link: Link,
     report: Reporter,
     standing: Arc<Standing>,
-    /// Who this server is to the others.
+    /// The name by which the others know this server, made at random.
     server: String,
     /// Attempts to append so far.
     attempts: AtomicU64,

@@ -21,7 +21,7 @@ use crate::rooms::members::Claim;
 
 /// How often a server announces changes.
 const TICK: Duration = Duration::from_secs(1);
-/// After so many ticks a server renews its names and its roster, changed or not.
+/// Ticks after which a server renews its names and its roster, changed or not.
 const TICKS_PER_RENEWAL: u32 = 5;
 
 static NAMES: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("names.lua")));
@@ -81,7 +81,7 @@ impl Redis {
         .await
     }
 
-    /// Announces changes for good.
+    /// Announces changes and renews names at each tick. It never returns.
     pub(super) async fn announce(&self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -139,7 +139,7 @@ impl Redis {
         Ok(())
     }
 
-    /// Who is here.
+    /// Who is connected to this server at the moment.
     fn present(&self) -> Present {
         let mut present = Present::default();
         for (room, listeners, members) in self.hub.here() {
@@ -207,7 +207,7 @@ impl Redis {
         Ok(others)
     }
 
-    /// Leaves this server's names to their grace, and tells that nobody listens here any more.
+    /// Lets this server's names expire after their grace, and tells that it has no listeners now.
     pub(super) async fn say_farewell(&self) -> RedisResult<()> {
         let names: Vec<Name> = self.present().names().collect();
         let epoch = self.epoch();

@@ -1,14 +1,13 @@
 //! Who is connected to which server: what each server announces on the feed, and what it keeps in a
 //! hash of its own for servers that start.
 //!
-//! A server that is silent for too long is taken for dead, and its members leave.
+//! A server that is silent for too long counts as dead, and its members leave.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::entry::{Fields, add_to_feed};
@@ -68,10 +67,9 @@ impl Redis {
     ) -> RedisResult<()> {
         let roster = key(&format!("roster:{}", self.server));
         let ms = milliseconds(expiry).to_string();
-        let mut rest = &changes[..];
-        let mut is_first = is_first;
-        loop {
-            let (part, later) = rest.split_at(rest.len().min(BATCH));
+        let nothing = changes.is_empty().then_some(&[][..]);
+        for (n, part) in changes.chunks(BATCH).chain(nothing).enumerate() {
+            let is_first = is_first && n == 0;
             let mut all = redis::pipe();
             all.atomic();
             if is_first {
@@ -85,34 +83,26 @@ impl Redis {
             }
             all.cmd("PEXPIRE").arg(&roster).arg(&ms);
             all.sadd(key("servers"), &self.server);
-            let part = part.iter().cloned();
-            let part: Map<_, _> = part.map(|(field, value)| (field, value.into())).collect();
             let fields = [
                 ("kind", "presence"),
                 ("server", &self.server),
                 ("first", if is_first { "1" } else { "0" }),
                 ("ms", &ms),
-                ("changes", &Value::Object(part).to_string()),
+                ("changes", &serde_json::to_string(part).unwrap_or_default()),
             ];
             add_to_feed(&mut all, &fields);
             let () = self.link.pipeline(&all).await?;
-            (rest, is_first) = (later, false);
-            if rest.is_empty() {
-                return Ok(());
-            }
         }
+        Ok(())
     }
 
-    /// Takes in what a server announces.
+    /// Applies what a server announces.
     pub(super) fn hear(&self, fields: &Fields) {
         let text = |field: &str| fields.get(field).map_or("", String::as_str);
-        let changes: Option<Map<String, Value>> = serde_json::from_str(text("changes")).ok();
-        let (Some(changes), Ok(ms)) = (changes, text("ms").parse()) else {
+        let changes = serde_json::from_str::<Changes>(text("changes"));
+        let (Ok(changes), Ok(ms)) = (changes, text("ms").parse()) else {
             return;
         };
-        let changes = changes.into_iter();
-        let changes = changes.map(|(field, value)| (field, value.as_str().map(str::to_owned)));
-        let changes: Changes = changes.collect();
         if text("server") != self.server {
             let is_first = text("first") == "1";
             self.take_in(text("server"), changes.clone(), is_first, ms);
@@ -123,12 +113,10 @@ impl Redis {
                 && let Some((room, name, author)) = member(&field, &value)
             {
                 self.hub.respell(&room, &name, author);
-                let announced = &mut *lock(&self.announced);
-                let own = announced
-                    .as_mut()
-                    .and_then(|own| own.roster.get_mut(&field));
-                let is_same = |own: &&mut String| own.starts_with(&author.to_string());
-                if let Some(own) = own.filter(is_same) {
+                if let Some(announced) = &mut *lock(&self.announced)
+                    && let Some(own) = announced.roster.get_mut(&field)
+                    && own.starts_with(&author.to_string())
+                {
                     *own = value;
                 }
             }
@@ -140,7 +128,7 @@ impl Redis {
         if is_first {
             self.forget(others, server);
         }
-        let expires_at = Instant::now() + Duration::from_millis(ms);
+        let expires_at = Instant::now() + Duration::from_millis(ms).min(EXPIRY);
         let new = || Server {
             expires_at,
             roster: Roster::new(),
@@ -207,7 +195,7 @@ impl Redis {
         dead.iter().for_each(|server| self.forget(others, server));
     }
 
-    /// Takes all servers for alive: nobody could be heard for a while.
+    /// Gives all servers time to announce something again: nobody could be heard for a while.
     pub(super) fn trust_others(&self) {
         let expires_at = Instant::now() + EXPIRY;
         let others = &mut *lock(&self.others);
@@ -216,8 +204,7 @@ impl Redis {
         }
     }
 
-    /// Whoever has a name at another server, under which there are no streams here any more, is
-    /// listed again.
+    /// Lists the owner of a name at another server again, after the streams under it here were ended.
     pub(super) fn restore(&self, field: &str) {
         for other in lock(&self.others).values() {
             let member = other

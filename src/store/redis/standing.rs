@@ -17,7 +17,7 @@ use crate::store::standing::Change;
 pub(crate) const MODERATOR_MS: u64 = 12 * 60 * 60 * 1_000;
 
 impl Redis {
-    /// Writes a change of who may do what, and waits until this server has read it back.
+    /// Writes a change of bans or moderators, and waits until this server has read it back.
     pub(crate) async fn change(&self, change: &Change) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
         let mut current = lock(&self.standing.bans).clone();
