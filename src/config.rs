@@ -32,8 +32,6 @@ const MESSAGE_CEILING: usize = 1024 * 1024;
 const SPARE_CONNECTIONS: usize = 1_024;
 /// Connections of one address beyond those that its streams may take: page loads and posts.
 const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
-/// The room of a path that names none.
-const LOBBY: &str = "lobby";
 
 /// Makes a [`Chat`].
 ///
@@ -63,7 +61,6 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        let lobby = LOBBY.parse().expect("a valid name");
         Builder {
             rooms: Limits {
                 history: 500,
@@ -74,20 +71,7 @@ impl Default for Builder {
                 room_ttl: Some(Duration::from_secs(30 * 24 * 60 * 60)),
                 heartbeat: Some(Duration::from_secs(15)),
             },
-            site: Settings {
-                prefix: String::new(),
-                offered_rooms: Vec::new(),
-                default_room: lobby,
-                max_streams: 10_000,
-                max_streams_per_ip: 100,
-                max_message: 4_096,
-                message_rate: 2.0,
-                hosts: Vec::new(),
-                origins: Vec::new(),
-                trusted_proxies: Vec::new(),
-                password: None,
-                moderator_password: None,
-            },
+            site: Settings::default(),
             server: ServerLimits {
                 write_timeout: Some(Duration::from_secs(10)),
                 drain: Some(Duration::from_secs(5)),

@@ -31,3 +31,22 @@ pub(crate) struct Settings {
     /// What moderators know; it opens the door too.
     pub(crate) moderator_password: Option<Password>,
 }
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            prefix: String::new(),
+            offered_rooms: Vec::new(),
+            default_room: RoomName::parse("lobby").expect("a valid name"),
+            max_streams: 10_000,
+            max_streams_per_ip: 100,
+            max_message: 4_096,
+            message_rate: 2.0,
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            password: None,
+            moderator_password: None,
+        }
+    }
+}
