@@ -17,15 +17,15 @@ use crate::http::messages;
 use crate::http::routes;
 use crate::http::site::Site;
 use crate::listener::{Listener, Rooms};
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::Author;
-use crate::rooms::entries::Range;
+use crate::rooms::clock::milliseconds;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
-use crate::rooms::names::{MemberName, RoomName};
 use crate::rooms::start::Start;
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
@@ -134,11 +134,7 @@ impl Chat {
     /// # Errors
     /// `bad-room`, `room-not-offered`.
     pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
-        let range = Range {
-            limit,
-            ..Range::default()
-        };
-        let page = self.site.hub.page(&self.room(room)?, range);
+        let page = self.site.hub.page(&self.room(room)?, None, None, limit);
         let messages = page.messages.iter();
         Ok(messages
             .filter_map(|frame| Message::from_frame(frame))
@@ -196,8 +192,8 @@ impl Chat {
         time: Duration,
         with_address: bool,
     ) -> Result<(), Refusal> {
-        let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let until = self.site.hub.clock().unix_ms().saturating_add(ms);
+        let now = self.site.hub.clock().unix_ms();
+        let until = now.saturating_add(milliseconds(time));
         let by = "the program".to_owned();
         let banned = self.site.ban(author, until, with_address, by).await;
         banned.map(drop)
@@ -246,7 +242,7 @@ impl Chat {
     }
 
     pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        let proxies = &self.site.settings.policy.trusted_proxies;
+        let proxies = &self.site.settings.trusted_proxies;
         proxies.contains(&peer.to_canonical())
     }
 
@@ -280,7 +276,7 @@ where
     }
 }
 
-/// Repeats some work until the chat is closed, or nobody has it any more.
+/// Repeats some work until the chat is closed or dropped.
 async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -224,6 +224,7 @@ mod rooms;
 mod store;
 
 mod counters;
+mod names;
 mod refusal;
 mod report;
 mod slab;
@@ -236,15 +237,15 @@ pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::routes::{Https, PeerAddr};
 pub use listener::{Heard, Listener, Rooms};
+pub use names::{
+    BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
+    ROOM_NAME_CHARS, RoomName,
+};
 pub use refusal::Refusal;
 pub use report::LogLevel;
 pub use rooms::author::Author;
 pub use rooms::clock::{Clock, ManualClock};
 pub use rooms::id::{EventId, UnreadableId};
 pub use rooms::message::Message;
-pub use rooms::names::{
-    BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
-    ROOM_NAME_CHARS, RoomName,
-};
 pub use server::{bind, serve};
 pub use store::journal::Fsync;

@@ -10,11 +10,11 @@ use serde_json::Value;
 
 use crate::http::messages;
 use crate::http::site::Site;
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
 use crate::rooms::message::Message;
-use crate::rooms::names::{MemberName, RoomName};
 use crate::rooms::stream::Stream;
 
 /// What a [`Listener`] hears.

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::rooms::names::RoomName;
+use crate::names::RoomName;
 
 /// Why something was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]

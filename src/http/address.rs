@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::HeaderMap;
 
+use crate::rooms::author::SessionId;
+
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 
@@ -12,12 +14,13 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct ClientAddress(IpAddr);
 
-/// Where a request comes from, seen through trusted proxies.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct ClientOrigin {
+/// The sender of a request, as far as it is known.
+#[derive(Clone, Copy)]
+pub(crate) struct Visitor {
     pub(crate) address: ClientAddress,
-    /// Whether it reached a trusted proxy over TLS.
+    /// Whether the request came over TLS.
     pub(crate) https: bool,
+    pub(crate) session: Option<SessionId>,
 }
 
 impl ClientAddress {
@@ -47,14 +50,16 @@ impl std::fmt::Display for ClientAddress {
     }
 }
 
-/// Follows the forwarded headers from the peer backwards, as long as each hop is trusted.
-pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> ClientOrigin {
+/// Follows the forwarded headers from the peer backwards, as long as each hop is trusted. The visitor
+/// has no session yet.
+pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Visitor {
     let peer = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.contains(&address);
     if !is_trusted(peer) {
-        return ClientOrigin {
+        return Visitor {
             address: peer.into(),
             https: false,
+            session: None,
         };
     }
     let mut client = peer;
@@ -77,9 +82,10 @@ pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr
     let https = proto
         .and_then(|proto| proto.rsplit(',').next())
         .is_some_and(|last| last.trim().eq_ignore_ascii_case("https"));
-    ClientOrigin {
+    Visitor {
         address: client.into(),
         https,
+        session: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bans: who may not take part for a while, and the routes by which moderators see to that.
+//! Bans: who may not take part for a while, and the routes by which moderators set and lift them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,14 +24,6 @@ use crate::store::standing::Change;
 /// How long a ban lasts if the request does not say, and at most, in minutes.
 const DEFAULT_MINUTES: u64 = 24 * 60;
 const MAX_MINUTES: u64 = 365 * 24 * 60;
-
-/// What a moderator asks for.
-struct Order {
-    author: Author,
-    minutes: u64,
-    with_address: bool,
-    remove_messages: bool,
-}
 
 impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
@@ -79,7 +71,7 @@ impl Site {
         let last_seen = latest.as_ref().map(|(_, address)| *address);
         // All clients of a program that tells no addresses have the unspecified one.
         let address = last_seen.filter(|seen| with_address && !seen.ip().is_unspecified());
-        let proxies = &self.settings.policy.trusted_proxies;
+        let proxies = &self.settings.trusted_proxies;
         if address.is_some_and(|address| proxies.iter().any(|&p| address == p.into())) {
             return Err(Refusal::BadRequest(
                 "That is the address of a trusted proxy, behind which everybody is: ban the author alone.",
@@ -114,9 +106,10 @@ impl Site {
         let standing = &self.standing;
         let mut bans = lock(&standing.bans).clone();
         bans.retain(|ban| ban.until > now);
-        self.hub.expel(|author, address| {
+        self.hub.expel(|claim, _| {
             bans.iter().any(|ban| {
-                let by_address = ban.address.is_some() && ban.address == address;
+                let by_address = ban.address.is_some() && ban.address == claim.address;
+                let author = claim.author;
                 ban.author == author || (by_address && !standing.is_moderator(author, now))
             })
         });
@@ -134,7 +127,7 @@ impl Site {
         for (room, message) in self.hub.messages_of(author) {
             let by = format!("a moderator at {}", visitor.address);
             match self.remove(&room, message, RemovedBy::Moderator, &by).await {
-                // One that was evicted meanwhile is gone all the same.
+                // One that was evicted meanwhile no longer needs to be removed.
                 Ok(_) | Err(Refusal::NoSuchMessage) => {}
                 Err(refusal) => return Err(refusal),
             }
@@ -163,17 +156,17 @@ pub(crate) async fn add<B: HttpBody>(
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let fields = read_object(head, body).await?;
-    let order = order(&fields).ok_or(Refusal::BadRequest(
+    let asked = asked_for(&fields);
+    let (author, minutes, with_address, remove_messages) = asked.ok_or(Refusal::BadRequest(
         "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",
     ))?;
-    let author = order.author;
     if visitor.session.map(|session| site.author(session)) == Some(author) {
         return Err(Refusal::BadRequest("That is you: ban somebody else."));
     }
-    let until = site.hub.clock().unix_ms() + order.minutes * 60_000;
+    let until = site.hub.clock().unix_ms() + minutes * 60_000;
     let by = format!("a moderator at {}", visitor.address);
-    let ban = site.ban(author, until, order.with_address, by).await?;
-    if order.remove_messages {
+    let ban = site.ban(author, until, with_address, by).await?;
+    if remove_messages {
         let site = site.clone();
         // In a task of its own: all of them go, even if the moderator hangs up.
         let removing = tokio::spawn(async move { site.remove_all_of(author, visitor).await });
@@ -182,16 +175,17 @@ pub(crate) async fn add<B: HttpBody>(
     Ok(answer::json(StatusCode::CREATED, to_json(&ban)))
 }
 
-fn order(fields: &Map<String, Value>) -> Option<Order> {
+/// Whom to ban, for how many minutes, whether with the address, and whether all messages go too.
+fn asked_for(fields: &Map<String, Value>) -> Option<(Author, u64, bool, bool)> {
     let given = |key| fields.get(key).filter(|value| !value.is_null());
     let flag = |key, default| given(key).map_or(Some(default), Value::as_bool);
     let minutes = given("minutes").map_or(Some(DEFAULT_MINUTES), Value::as_u64);
-    Some(Order {
-        author: given("author")?.as_str()?.parse().ok()?,
-        minutes: minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?,
-        with_address: flag("address", true)?,
-        remove_messages: flag("removeMessages", false)?,
-    })
+    Some((
+        given("author")?.as_str()?.parse().ok()?,
+        minutes.filter(|minutes| (1..=MAX_MINUTES).contains(minutes))?,
+        flag("address", true)?,
+        flag("removeMessages", false)?,
+    ))
 }
 
 /// Lifts a ban.

@@ -2,22 +2,23 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-use super::address::{ClientAddress, ClientOrigin, client_origin};
+pub(crate) use super::address::Visitor;
+use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
 use super::limits::TokenBuckets;
 use super::password::{self, Password};
 use super::session;
+use super::settings::Settings;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::SessionId;
 use crate::rooms::clock::Moment;
 use crate::rooms::lock;
 
@@ -28,90 +29,56 @@ const LOGGED_HOSTS: usize = 100;
 /// Characters of such a name that are logged.
 const LOGGED_HOST_CHARS: usize = 100;
 
-/// What the owner of the server allows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    /// Accepted host names; if there are none, any.
-    pub(crate) hosts: Vec<String>,
-    /// Origins whose pages may read and post from elsewhere.
-    pub(crate) origins: Vec<String>,
-    /// Peers whose forwarded headers count.
-    pub(crate) trusted_proxies: Vec<IpAddr>,
-    /// What everyone is asked for.
-    pub(crate) password: Option<Password>,
-    /// What moderators know; it opens the door too.
-    pub(crate) moderator_password: Option<Password>,
-}
-
 /// The guard.
 pub(crate) struct Guard {
-    pub(crate) policy: Policy,
+    settings: Arc<Settings>,
     wrong_passwords: TokenBuckets<ClientAddress>,
     refused_hosts: Mutex<HashSet<String>>,
     report: Reporter,
 }
 
-/// The sender of a request, as far as it is known.
-#[derive(Clone, Copy)]
-pub(crate) struct Visitor {
-    pub(crate) address: ClientAddress,
-    pub(crate) https: bool,
-    pub(crate) session: Option<SessionId>,
-}
-
-/// What kind of thing a request asks for, as far as the guard needs to know.
-#[derive(Clone, Copy, Eq, PartialEq)]
-pub(crate) struct Asked {
-    /// It changes something that others see, so another site's page may not do it unseen.
-    pub(crate) changes_state: bool,
-    /// It needs no password and works under any host name: a load balancer or a container checks
-    /// the server's health by whatever address it has.
-    pub(crate) open: bool,
-}
-
 impl Guard {
-    pub(crate) fn new(policy: Policy, report: Reporter) -> Guard {
+    pub(crate) fn new(settings: Arc<Settings>, report: Reporter) -> Guard {
         Guard {
-            policy,
+            settings,
             wrong_passwords: TokenBuckets::new(PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
             refused_hosts: Mutex::default(),
             report,
         }
     }
 
-    /// Makes all checks.
+    /// Makes all checks. What changes something that others see may not be done unseen by another
+    /// site's page. What is open needs no password and works under any host name: a load balancer or a
+    /// container checks the server's health by whatever address it has.
     pub(crate) fn admit(
         &self,
         request: &Parts,
         peer: IpAddr,
-        asked: Asked,
+        changes_state: bool,
+        is_open: bool,
         now: Moment,
     ) -> Result<Visitor, Refusal> {
         let headers = &request.headers;
-        let ClientOrigin { address, https } =
-            client_origin(peer, headers, &self.policy.trusted_proxies);
+        let origin = client_origin(peer, headers, &self.settings.trusted_proxies);
         let host = host_of(request)?;
-        if !asked.open {
+        if !is_open {
             self.check_host(host)?;
         }
-        if asked.changes_state {
+        if changes_state {
             self.check_origin(headers, host)?;
         }
-        if !asked.open {
-            self.check_door(headers, address, now)?;
+        if !is_open {
+            self.check_door(headers, origin.address, now)?;
         }
-        Ok(Visitor {
-            address,
-            https,
-            session: session::of(headers),
-        })
+        let session = session::of(headers);
+        Ok(Visitor { session, ..origin })
     }
 
     /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count
     /// as same-origin with a server on the visitor's machine.
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let name = host_name(host);
-        let hosts = &self.policy.hosts;
+        let hosts = &self.settings.hosts;
         let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
         if hosts.is_empty() || hosts.iter().any(is_named) {
             return Ok(());
@@ -154,11 +121,11 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let Some(password) = &self.policy.password else {
+        let Some(password) = &self.settings.password else {
             return Ok(());
         };
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
-        let moderators = self.policy.moderator_password.as_ref();
+        let moderators = self.settings.moderator_password.as_ref();
         let accepted = moderators.into_iter().chain([password]);
         if self.is_right(&given, accepted, address, now)? {
             Ok(())
@@ -174,13 +141,13 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        let Some(password) = &self.policy.moderator_password else {
+        let Some(password) = &self.settings.moderator_password else {
             return Ok(false);
         };
         let Some(given) = password::given_in(headers) else {
             return Ok(false);
         };
-        let door = self.policy.password.as_ref();
+        let door = self.settings.password.as_ref();
         if door.is_some_and(|door| door.equals(&given)) {
             return Ok(password.equals(&given));
         }
@@ -212,7 +179,7 @@ impl Guard {
     fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        self.policy.origins.iter().any(allowed).then_some(origin)
+        self.settings.origins.iter().any(allowed).then_some(origin)
     }
 
     /// Answers a browser that asks whether a page from elsewhere may send a request (CORS
@@ -262,7 +229,7 @@ impl Guard {
                 .entry(header::CONTENT_SECURITY_POLICY)
                 .or_insert(nothing_inside);
         }
-        if self.policy.origins.is_empty() {
+        if self.settings.origins.is_empty() {
             return;
         }
         headers.append(header::VARY, fixed("Origin"));

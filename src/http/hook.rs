@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Body as HttpBody;
-use hyper::header::EXPECT;
 use hyper::http::request::Parts;
 use serde_json::Value;
 
@@ -13,10 +12,10 @@ use super::answer;
 use super::body::Body;
 use super::guard::Visitor;
 use super::messages::{self, MediaType};
-use super::request::{Query, read_body};
+use super::request::Query;
 use super::site::Site;
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
-use crate::rooms::names::{MemberName, RoomName};
 
 /// Bytes of a request at most, or as many as a message needs if that is more: most of a body is
 /// markup that is ignored, and a text that is too long is cut, not refused.
@@ -28,25 +27,19 @@ const ELLIPSIS: char = '…';
 
 /// Takes a message. It belongs to no session, even if the request carries one: what sends it is a
 /// program.
-pub(crate) async fn post<B>(
+pub(crate) async fn post<B: HttpBody>(
     site: &Arc<Site>,
     head: &Parts,
     body: B,
     visitor: Visitor,
     room: &RoomName,
-) -> Result<Response<Body>, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Refusal> {
     let visitor = Visitor {
         session: None,
         ..visitor
     };
-    messages::charge(site, head, visitor, room)?;
-    let media_type = messages::media_type(&head.headers)?;
-    let max_bytes = messages::max_body_bytes(site).max(BODY_BYTES);
-    let body = read_body(body, max_bytes, head.headers.contains_key(EXPECT)).await?;
+    let received = messages::receive(site, head, body, visitor, room, BODY_BYTES);
+    let (media_type, body) = received.await?;
     let payload = match media_type {
         MediaType::Json => parse(&body),
         MediaType::Form => form_payload(&body).and_then(|json| parse(json.as_bytes())),

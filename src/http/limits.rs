@@ -34,11 +34,8 @@ pub(crate) struct TokenBuckets<K> {
     buckets: Mutex<HashMap<K, Bucket>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Moment,
-}
+/// The tokens that a visitor had at some moment.
+type Bucket = (f64, Moment);
 
 impl<K: Copy + Eq + Hash> TokenBuckets<K> {
     /// The burst is at least one token, or nothing could ever be spent.
@@ -64,16 +61,10 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         if buckets.len() >= TABLE_ENTRIES && !buckets.contains_key(&visitor) {
             self.evict_one(buckets, now);
         }
-        let bucket = buckets.entry(visitor).or_insert(Bucket {
-            tokens: self.burst,
-            at: now,
-        });
+        let bucket = buckets.entry(visitor).or_insert((self.burst, now));
         let tokens = self.tokens(bucket, now);
         let spent = tokens >= count;
-        *bucket = Bucket {
-            tokens: if spent { tokens - count } else { tokens },
-            at: now,
-        };
+        *bucket = (if spent { tokens - count } else { tokens }, now);
         if spent {
             Ok(())
         } else {
@@ -102,9 +93,9 @@ impl<K: Copy + Eq + Hash> TokenBuckets<K> {
         }
     }
 
-    fn tokens(&self, bucket: &Bucket, now: Moment) -> f64 {
-        let refilled = now.saturating_sub(bucket.at).as_secs_f64() * self.per_second;
-        (bucket.tokens + refilled).min(self.burst)
+    fn tokens(&self, &(tokens, at): &Bucket, now: Moment) -> f64 {
+        let refilled = now.saturating_sub(at).as_secs_f64() * self.per_second;
+        (tokens + refilled).min(self.burst)
     }
 
     fn wait(&self, tokens: f64, count: f64) -> Duration {
@@ -172,7 +163,7 @@ impl Shares {
         }
     }
 
-    /// Opens one stream of so many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
+    /// Opens one stream of this many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
     /// as several towards the rate, so that names in their grace stay few.
     pub(crate) fn open_stream(
         self: &Arc<Shares>,
@@ -196,7 +187,7 @@ impl Shares {
         Ok(permit)
     }
 
-    /// Opens a whole answer of so many bytes.
+    /// Opens a whole answer of this many bytes.
     pub(crate) fn open_answer(
         self: &Arc<Shares>,
         address: ClientAddress,

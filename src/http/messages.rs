@@ -17,12 +17,12 @@ use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::request::{Query, read_body};
 use super::site::Site;
+use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
-use crate::rooms::entries::{Committed, Page, Range};
+use crate::rooms::entries::{Committed, Page};
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, Message};
-use crate::rooms::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 
 /// Messages in one answer if the request does not say, and at most.
 const DEFAULT_LIMIT: u64 = 50;
@@ -44,22 +44,15 @@ pub(super) enum MediaType {
 }
 
 /// Takes a message.
-pub(crate) async fn post<B>(
+pub(crate) async fn post<B: HttpBody>(
     site: &Arc<Site>,
     head: &Parts,
     body: B,
     visitor: Visitor,
     room: &RoomName,
-) -> Result<Response<Body>, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    charge(site, head, visitor, room)?;
-    let media_type = media_type(&head.headers)?;
+) -> Result<Response<Body>, Refusal> {
+    let (media_type, body) = receive(site, head, body, visitor, room, 0).await?;
     let key = idempotency_key(&head.headers)?;
-    let max_bytes = max_body_bytes(site);
-    let body = read_body(body, max_bytes, head.headers.contains_key(EXPECT)).await?;
     let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
     let (text, name) = match media_type {
         MediaType::Json => {
@@ -82,23 +75,26 @@ where
     }
 }
 
-/// Spends one of the visitor's messages, unless the visitor may not send at all.
-pub(super) fn charge(
+/// Spends one of the visitor's messages, unless the visitor may not send at all, and reads the body.
+/// It may have `min_limit` bytes, or as many as the longest text may need if that is more.
+pub(super) async fn receive<B: HttpBody>(
     site: &Site,
     head: &Parts,
+    body: B,
     visitor: Visitor,
     room: &RoomName,
-) -> Result<(), Refusal> {
+    min_limit: usize,
+) -> Result<(MediaType, Vec<u8>), Refusal> {
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
     site.check_ban(head, visitor)?;
-    site.spend_message(visitor, room)
-}
-
-/// Bytes of a request's body that the longest text may need.
-pub(super) fn max_body_bytes(site: &Site) -> usize {
-    site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD
+    site.spend_message(visitor, room)?;
+    let media_type = media_type(&head.headers)?;
+    let longest = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
+    let expects_continue = head.headers.contains_key(EXPECT);
+    let body = read_body(body, longest.max(min_limit), expects_continue).await?;
+    Ok((media_type, body))
 }
 
 /// Checks a text against the limit of the server.
@@ -119,7 +115,7 @@ pub(crate) async fn send(
     key: Option<IdempotencyKey>,
 ) -> Result<Committed, Refusal> {
     if let Some(key) = &key
-        && let Some(first) = site.hub.by_key(room, key, name.as_ref(), text.as_str())?
+        && let Some(first) = site.hub.by_key(room, key, name.as_ref(), &text)?
     {
         // Whatever has happened to the name since.
         return Ok(Committed::Duplicate(first));
@@ -160,7 +156,7 @@ pub(crate) async fn say(
 }
 
 /// How the body of a request is to be read.
-pub(super) fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
+fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -234,18 +230,15 @@ pub(crate) async fn history(
     if wait > MAX_WAIT_SECONDS {
         return Err(Refusal::BadRequest(wait_advice));
     }
-    let range = Range {
-        after: position(query, "after")?,
-        before: position(query, "before")?,
-        limit: limit as usize,
-    };
-    if let Some(reached) = site.store.behind(range.after) {
+    let (after, before) = (position(query, "after")?, position(query, "before")?);
+    let limit = limit as usize;
+    if let Some(reached) = site.store.behind(after) {
         // Where the store does not answer, the answer is what there is.
         let _ = timeout(STORE_TIMEOUT, reached).await;
     }
-    let mut page = site.hub.page(room, range);
+    let mut page = site.hub.page(room, after, before, limit);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
-    if wait > 0 && range.before.is_none() && is_empty && !site.is_draining() {
+    if wait > 0 && before.is_none() && is_empty && !site.is_draining() {
         let now = site.hub.clock().now();
         let _permit = site.shares.open_stream(visitor.address, 1, now)?;
         site.hub.open(room)?;
@@ -253,8 +246,7 @@ pub(crate) async fn history(
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;
-        let after = Some(page.next);
-        page = site.hub.page(room, Range { after, ..range });
+        page = site.hub.page(room, Some(page.next), None, limit);
     }
     // Between two messages nothing is ever added, so their number tells what was removed.
     let id_of = |message: Option<&Arc<Frame>>| message.and_then(|message| message.id());

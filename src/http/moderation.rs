@@ -14,12 +14,12 @@ use super::guard::Visitor;
 use super::request::read_object;
 use super::session;
 use super::site::Site;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::author::SessionId;
 use crate::rooms::entries::Committed;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, RemovedBy};
-use crate::rooms::names::RoomName;
 use crate::store::standing::Change;
 
 /// A program in front of the chat puts this into a request's extensions to make its sender a
@@ -35,7 +35,7 @@ impl Site {
     }
 
     fn has_moderators(&self) -> bool {
-        self.settings.policy.moderator_password.is_some()
+        self.settings.moderator_password.is_some()
     }
 
     /// Whether the request is a moderator's: by its session, by HTTP Basic, or because the program
@@ -51,7 +51,7 @@ impl Site {
         self.guard.is_moderator(&head.headers, visitor.address, now)
     }
 
-    /// Refuses who is no moderator.
+    /// Refuses a visitor who is not a moderator.
     pub(super) fn require_moderator(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
         if !self.has_moderators() && head.extensions.get::<Moderator>().is_none() {
             return Err(Refusal::NotFound);
@@ -111,7 +111,7 @@ pub(crate) async fn remove(
     Ok(answer::json(StatusCode::OK, removal.data()))
 }
 
-/// Says whether there are moderators, and whether this is one.
+/// Says whether there can be moderators, and whether this visitor is one.
 pub(crate) fn status(
     site: &Site,
     head: &Parts,
@@ -132,8 +132,7 @@ pub(crate) async fn log_in<B: HttpBody>(
     body: B,
     visitor: Visitor,
 ) -> Result<Response<Body>, Refusal> {
-    let policy = &site.settings.policy;
-    let password = policy.moderator_password.as_ref();
+    let password = site.settings.moderator_password.as_ref();
     let password = password.ok_or(Refusal::NotFound)?;
     let fields = read_object(head, body).await?;
     let given = fields.get("password").and_then(Value::as_str);

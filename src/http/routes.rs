@@ -11,16 +11,16 @@ use serde_json::Value;
 
 use super::body::Body;
 use super::gate::WriteGate;
-use super::guard::{Asked, Visitor};
+use super::guard::Visitor;
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
 use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::frame::json_names;
 use crate::rooms::lock;
-use crate::rooms::names::RoomName;
 
 /// The address that a request's connection comes from. An embedding server puts it into the
 /// request's extensions; without it, all its clients count as one for the limits by address.
@@ -110,11 +110,7 @@ impl Route {
 }
 
 /// Answers a request.
-pub(crate) async fn answer<B>(site: &Arc<Site>, request: Request<B>) -> Response<Body>
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let route = head
         .uri
@@ -146,16 +142,12 @@ where
 }
 
 #[rustfmt::skip]
-async fn dispatch<B>(
+async fn dispatch<B: HttpBody>(
     site: &Arc<Site>,
     route: Result<Route, Refusal>,
     head: &Parts,
     body: B,
-) -> Result<Response<Body>, Refusal>
-where
-    B: HttpBody,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<Response<Body>, Refusal> {
     let visitor = admit(site, &route, head)?;
     let get = Method::GET;
     let method = if head.method == Method::HEAD { &get } else { &head.method };
@@ -188,12 +180,11 @@ fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Vi
     // A stream under a name shows its owner to the others.
     let query = Query::of(&head.uri);
     let appears = matches!(route, Ok(Route::Chat(_))) && query.has("name");
-    let asked = Asked {
-        changes_state: !reads || appears,
-        open: matches!(route, Ok(Route::Health)),
-    };
+    let changes_state = !reads || appears;
+    let is_open = matches!(route, Ok(Route::Health));
     let now = site.hub.clock().now();
-    let mut visitor = site.guard.admit(head, peer, asked, now)?;
+    let guard = &site.guard;
+    let mut visitor = guard.admit(head, peer, changes_state, is_open, now)?;
     visitor.https |= head.extensions.get::<Https>().is_some();
     Ok(visitor)
 }

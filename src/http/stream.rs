@@ -14,10 +14,10 @@ use super::guard::Visitor;
 use super::request::Query;
 use super::session;
 use super::site::Site;
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
-use crate::rooms::names::{MemberName, RoomName};
 use crate::rooms::start::Start;
 
 /// Past messages that a stream begins with if the request does not say.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::names::Malformed;
+use crate::names::Malformed;
 
 /// The secret that a browser is known by. It is compared and hashed, and never shown.
 #[derive(Clone, Copy, Eq, Hash, PartialEq)]

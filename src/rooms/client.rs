@@ -9,9 +9,9 @@ use super::clock::Moment;
 use super::frame::{Frame, MissedReason};
 use super::id::EventId;
 use super::members::Claim;
-use super::names::RoomName;
 use super::queue::Queue;
 use crate::counters::{Counters, count};
+use crate::names::RoomName;
 
 /// A client, as the hub knows it.
 pub(super) struct Client {
@@ -54,6 +54,10 @@ pub(super) struct Backlog {
     pub(super) lost_roster: bool,
     /// The store lost entries that the client may have; this is the newest id since.
     pub(super) lost_up_to: Option<EventId>,
+    /// Below this nothing is a position, since the store has lost entries.
+    pub(super) epoch: EventId,
+    /// The newest id of all rooms.
+    pub(super) newest: EventId,
     /// The histories still reach back far enough: nothing is evicted while the hub is locked.
     pub(super) is_checked: bool,
 }

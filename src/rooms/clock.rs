@@ -32,7 +32,7 @@ impl Clock {
                 let since_epoch = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .unwrap_or_default();
-                u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+                milliseconds(since_epoch)
             }
             Source::Manual(manual) => manual.unix_ms.load(Ordering::Relaxed),
         }
@@ -47,6 +47,11 @@ impl Clock {
             }
         }
     }
+}
+
+/// Whole milliseconds of a time, as many as fit.
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A clock that stands still until it is set or advanced, for tests.
@@ -73,7 +78,7 @@ impl ManualClock {
 
     /// Advances both the date and the monotonic time.
     pub fn advance(&self, by: Duration) {
-        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let ms = milliseconds(by);
         self.unix_ms.fetch_add(ms, Ordering::Relaxed);
         self.steady_ms.fetch_add(ms, Ordering::Relaxed);
     }

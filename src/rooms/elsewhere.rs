@@ -8,21 +8,14 @@ use super::id::EventId;
 use super::limits::Limits;
 use super::members::Claim;
 use super::message::Entry;
-use super::names::{FoldedName, MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 
-/// What a room retains, as a store has it.
-pub(crate) struct Retained {
-    pub(crate) evicted_up_to: EventId,
-    pub(crate) entries: Vec<Entry>,
-}
+/// A room as a store has it: the low-water mark of its history, and what it retains.
+pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
 
-/// What this server contributes to a room.
-pub(crate) struct Here {
-    pub(crate) room: RoomName,
-    pub(crate) listeners: usize,
-    /// Names with their authors, and whether they have a stream.
-    pub(crate) members: Vec<(MemberName, Author, bool)>,
-}
+/// What this server contributes to a room: how many listeners, and which names, with their authors
+/// and whether they have a stream.
+pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author, bool)>);
 
 impl Hub {
     /// The limits, which the store applies too.
@@ -33,26 +26,27 @@ impl Hub {
     /// Replaces the histories of rooms. Streams go on from their positions; in a new `epoch` they
     /// are told first that entries were lost. Rooms that are not given had entries up to
     /// `forgotten_up_to`, at most.
-    pub(crate) fn reload(
-        &self,
-        epoch: EventId,
-        forgotten_up_to: EventId,
-        rooms: Vec<(RoomName, Retained)>,
-    ) {
+    pub(crate) fn reload(&self, epoch: EventId, forgotten_up_to: EventId, rooms: Vec<Retained>) {
         let now = self.clock().now();
         let state = &mut *self.lock();
         let is_new = epoch != state.epoch;
         state.epoch = epoch;
-        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(epoch);
+        // Its first id. The start itself is the position of clients that have yet to get what is
+        // retained.
+        let first = EventId {
+            sequence: epoch.sequence.saturating_add(1),
+            ..epoch
+        };
+        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(first);
         state.newest = state.newest.max(state.forgotten_up_to);
         if is_new {
             let begin = state.forgotten_up_to;
             let rooms = state.rooms.values_mut();
             rooms.for_each(|room| room.history = History::new(begin));
         }
-        for (name, retained) in rooms {
-            let mut history = History::new(retained.evicted_up_to);
-            for entry in retained.entries {
+        for (name, evicted_up_to, entries) in rooms {
+            let mut history = History::new(evicted_up_to);
+            for entry in entries {
                 history.push(entry, &self.limits);
             }
             state.newest = state.newest.max(history.newest());
@@ -94,11 +88,7 @@ impl Hub {
                 .map(|(name, author, has_streams)| (name.clone(), author, has_streams))
                 .collect();
             if listeners > 0 || !members.is_empty() {
-                all.push(Here {
-                    room,
-                    listeners,
-                    members,
-                });
+                all.push((room, listeners, members));
             }
         }
         all
@@ -129,14 +119,14 @@ impl Hub {
     /// A member is spelt like this, as the servers have agreed.
     pub(crate) fn respell(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.respell(name, author);
+            room.members.respell(&name.folded(), name, author);
         }
     }
 
     /// A member left another server.
-    pub(crate) fn depart(&self, room: &RoomName, folded: &FoldedName, author: Author) {
+    pub(crate) fn depart(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.depart(folded, author);
+            room.members.depart(&name.folded(), author);
         }
     }
 
@@ -151,19 +141,10 @@ impl Hub {
     }
 
     /// Ends the streams that have a name in a room which another server's session has now.
-    pub(crate) fn lose(&self, room: &RoomName, folded: &FoldedName, author: Author) {
-        let state = &mut *self.lock();
-        for client in state.clients.iter() {
-            let Some(claim) = client.claim() else {
-                continue;
-            };
-            let same = claim.author == author && claim.name.folded() == *folded;
-            if same && client.rooms().any(|of| of == room) {
-                client.end();
-                if let Some(room) = state.rooms.get_mut(room) {
-                    room.members.evict(claim);
-                }
-            }
-        }
+    pub(crate) fn lose(&self, room: &RoomName, name: &MemberName, author: Author) {
+        let folded = name.folded();
+        self.expel(|claim, of| {
+            claim.author == author && of == room && claim.name.folded() == folded
+        });
     }
 }

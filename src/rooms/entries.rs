@@ -11,9 +11,9 @@ use super::frame::Frame;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
-use super::names::{IdempotencyKey, MemberName, RoomName};
 use super::room::Room;
 use crate::counters::count;
+use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
 
 /// How a draft became an entry: by this call, or by an earlier one that it repeats.
@@ -32,14 +32,6 @@ pub(crate) struct Page {
     pub(crate) next: EventId,
     /// Whether entries after the position that was asked for have been evicted.
     pub(crate) missed: bool,
-}
-
-/// Which messages a page has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Range {
-    pub(crate) after: Option<EventId>,
-    pub(crate) before: Option<EventId>,
-    pub(crate) limit: usize,
 }
 
 impl Hub {
@@ -68,16 +60,16 @@ impl Hub {
         self.lock().duplicate_of(room, draft)
     }
 
-    /// The message that was sent under a key, if one was. A `name` of `None` fits any.
+    /// The message that was sent under a key, if one was.
     ///
     /// # Errors
-    /// The key was used for a different message, or the message was removed.
+    /// As [`Entry::repeated_by`].
     pub(crate) fn by_key(
         &self,
         room: &RoomName,
         key: &IdempotencyKey,
         name: Option<&MemberName>,
-        text: &str,
+        text: &MessageText,
     ) -> Result<Option<Arc<Frame>>, Refusal> {
         self.lock().by_key(room, key, name, text)
     }
@@ -164,8 +156,15 @@ impl Hub {
         found
     }
 
-    /// A page of a room's history.
-    pub(crate) fn page(&self, room: &RoomName, range: Range) -> Page {
+    /// A page of a room's history: the oldest messages after a position, or the nearest before one, or
+    /// else the newest; at most `limit`.
+    pub(crate) fn page(
+        &self,
+        room: &RoomName,
+        after: Option<EventId>,
+        before: Option<EventId>,
+        limit: usize,
+    ) -> Page {
         let state = self.lock();
         let empty;
         let history = match state.rooms.get(room) {
@@ -175,14 +174,12 @@ impl Hub {
                 &empty.history
             }
         };
-        let Range {
-            after,
-            before,
-            limit,
-        } = range;
         let asked = after.map(|after| {
-            let missed = history.missed_after(after, self.is_known(after, &state));
-            (missed.map_or(after, |_| history.evicted_up_to()), missed)
+            let known = Some(after).filter(|after| self.is_known(*after, &state));
+            let (from, missed) = history.resume(known, state.epoch);
+            // A client that reads page by page goes on, even if an earlier epoch lost entries.
+            let is_retained = after < state.epoch && history.find(after).is_some();
+            (if is_retained { after } else { from }, missed)
         });
         let from = match (asked, before) {
             (Some((from, _)), _) => from,
@@ -210,10 +207,11 @@ impl Hub {
         let removals = history.after(from).filter(|_| asked.is_some());
         let is_cut = before.is_some() || messages.len() == limit;
         Page {
-            next: if is_cut {
-                last
-            } else {
-                last.max(history.newest())
+            next: match last.max(history.newest()) {
+                _ if is_cut => last,
+                // Not a position that could be resumed, so one behind it.
+                newest if newest < state.epoch => state.newest,
+                newest => newest,
             },
             messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),
@@ -267,7 +265,7 @@ impl State {
                 name,
                 text,
                 ..
-            } => self.by_key(room, key, Some(name), text.as_str()),
+            } => self.by_key(room, key, Some(name), text),
         }
     }
 
@@ -276,22 +274,29 @@ impl State {
         room: &RoomName,
         key: &IdempotencyKey,
         name: Option<&MemberName>,
-        text: &str,
+        text: &MessageText,
     ) -> Result<Option<Arc<Frame>>, Refusal> {
         let room = self.rooms.get(room);
-        let Some(entry) = room.and_then(|room| room.history.by_key(key)) else {
-            return Ok(None);
-        };
-        if entry.removes.is_some() {
-            return Err(Refusal::Removed);
-        }
-        let first = Message::from_frame(&entry.frame);
-        let same = first.is_some_and(|first| {
-            let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
-            same_name && first.text.as_str() == text
-        });
-        if same {
-            Ok(Some(entry.frame.clone()))
+        let entry = room.and_then(|room| room.history.by_key(key));
+        entry.map(|entry| entry.repeated_by(name, text)).transpose()
+    }
+}
+
+impl Entry {
+    /// The entry's frame, if a message of this text under its key repeats it. A `name` of `None`
+    /// fits any.
+    ///
+    /// # Errors
+    /// The key was used for a different message, or the message was removed.
+    pub(crate) fn repeated_by(
+        &self,
+        name: Option<&MemberName>,
+        text: &MessageText,
+    ) -> Result<Arc<Frame>, Refusal> {
+        let first = Message::from_frame(&self.frame).ok_or(Refusal::Removed)?;
+        let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
+        if same_name && first.text == *text {
+            Ok(self.frame.clone())
         } else {
             Err(Refusal::KeyReused)
         }

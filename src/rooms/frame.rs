@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::author::Author;
 use super::id::EventId;
-use super::names::{MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 
 /// How long a client waits before it reconnects, at least, and how much of it is random: so the
 /// clients of a restarted server do not all return at once.
@@ -98,6 +98,17 @@ impl Frame {
         }
     }
 
+    /// The same event with an `id:` line, which moves a client's `Last-Event-ID`.
+    pub(crate) fn with_id_line(&self, position: EventId) -> Frame {
+        let data = self.data();
+        Frame::with_head(
+            &format!("id: {position}\n"),
+            None,
+            self.event,
+            &String::from_utf8_lossy(&data),
+        )
+    }
+
     /// A greeting in three parts that are sent one after the other, of which the `roster` is shared
     /// by all clients that are greeted while it does not change.
     pub(crate) fn connected(greeting: &Greeting<'_>, roster: &Arc<Frame>) -> [Arc<Frame>; 3] {
@@ -159,7 +170,9 @@ impl Frame {
             Value::from(after),
             Value::from(oldest.map(|id| id.to_string()))
         );
-        Frame::new(position, "messages-missed", &data)
+        let id_line = position.map_or(String::new(), |id| format!("id: {id}\n"));
+        // Where its stream goes on is the client's business: the frame itself is no position.
+        Frame::with_head(&id_line, None, "messages-missed", &data)
     }
 
     pub(crate) fn members_changed<'a>(

@@ -6,7 +6,7 @@ use super::frame::MissedReason;
 use super::id::EventId;
 use super::limits::Limits;
 use super::message::Entry;
-use super::names::IdempotencyKey;
+use crate::names::IdempotencyKey;
 
 /// The newest entries of a room, in order.
 ///
@@ -128,7 +128,8 @@ impl History {
             .or_else(|| self.after(message).find(removal))
     }
 
-    fn find(&self, id: EventId) -> Option<&Entry> {
+    /// The entry of this id.
+    pub(super) fn find(&self, id: EventId) -> Option<&Entry> {
         let place = self.entries.binary_search_by_key(&id, |entry| entry.id);
         self.entries.get(place.ok()?)
     }
@@ -142,6 +143,24 @@ impl History {
             Some(MissedReason::Expired)
         } else {
             None
+        }
+    }
+
+    /// Where a client goes on after a position, and why it does not get everything after it, if so.
+    /// A position is `None` if it is unknown. A client at the start of an `epoch` has been told that
+    /// entries were lost, and has yet to get what is retained.
+    pub(super) fn resume(
+        &self,
+        known: Option<EventId>,
+        epoch: EventId,
+    ) -> (EventId, Option<MissedReason>) {
+        let reason = self.missed_after(known.unwrap_or_default(), known.is_some());
+        match (reason, known) {
+            (_, Some(known)) if known == epoch && known > EventId::ZERO => {
+                (self.evicted_up_to, None)
+            }
+            (None, Some(known)) => (known, None),
+            _ => (self.evicted_up_to, reason),
         }
     }
 

@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::client::Client;
-use super::clock::{Clock, Moment};
+use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
 use super::limits::Limits;
 use super::lock;
-use super::names::RoomName;
 use super::room::Room;
+use crate::names::RoomName;
 
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -126,8 +126,7 @@ impl Hub {
 
     /// Entries with fewer milliseconds than this are too old to be retained.
     pub(crate) fn expired_before(&self) -> Option<u64> {
-        let age = self.limits.history_age?.as_millis();
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        let age = milliseconds(self.limits.history_age?);
         Some(self.clock.unix_ms().saturating_sub(age))
     }
 
@@ -167,7 +166,7 @@ impl Hub {
         self.lock().closed
     }
 
-    /// Ends all streams for good: each client gets what is retained, and then the end.
+    /// Ends all streams: each client gets what is retained, and then the end.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;

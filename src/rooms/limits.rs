@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::names::RoomName;
+use crate::names::RoomName;
 
 /// Names in one event that carries a roster or its changes, at most. A crowd then costs each client
 /// a few kilobytes instead of hundreds; the true count is always beside them.

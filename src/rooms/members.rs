@@ -17,7 +17,7 @@ use super::author::Author;
 use super::clock::Moment;
 use super::frame::{Census, Frame};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
-use super::names::{FoldedName, MemberName};
+use crate::names::{FoldedName, MemberName};
 
 /// A name together with the author whose session claims it.
 #[derive(Clone)]
@@ -112,28 +112,44 @@ impl Members {
                 if member.free_at.take().is_some() {
                     self.in_grace -= 1;
                 }
-                if member.name != *name {
-                    let old = std::mem::replace(&mut member.name, name.clone());
-                    self.note_change(old);
-                    self.note_change(name.clone());
-                }
+                self.respell(&folded, name, *author);
             }
-            None => {
-                let member = Member {
-                    name: name.clone(),
-                    author: *author,
-                    streams: 1,
-                    elsewhere: 0,
-                    join: self.joins,
-                    free_at: None,
-                };
-                self.by_name.insert(folded.clone(), member);
-                let names = self.by_author.entry(*author).or_default();
-                names.push(folded.clone());
-                self.note_change(name.clone());
-            }
+            None => self.insert(folded.clone(), name, *author, (1, 0)),
         }
         self.give_up_old_names(*author, &folded);
+    }
+
+    /// A member is spelt like this now.
+    pub(super) fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
+        let member = self.by_name.get_mut(folded);
+        if let Some(member) = member.filter(|member| member.author == author)
+            && member.name != *name
+        {
+            let old = std::mem::replace(&mut member.name, name.clone());
+            self.note_change(old);
+            self.note_change(name.clone());
+        }
+    }
+
+    /// Adds a member with its streams here, and the number of other servers at which it is one.
+    fn insert(
+        &mut self,
+        folded: FoldedName,
+        name: &MemberName,
+        author: Author,
+        (streams, elsewhere): (usize, u32),
+    ) {
+        let member = Member {
+            name: name.clone(),
+            author,
+            streams,
+            elsewhere,
+            join: self.joins,
+            free_at: None,
+        };
+        self.by_name.insert(folded.clone(), member);
+        self.by_author.entry(author).or_default().push(folded);
+        self.note_change(name.clone());
     }
 
     /// Removes one stream. The name of the last one stays reserved for [`NAME_GRACE`], unless its

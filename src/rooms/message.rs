@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::author::Author;
 use super::frame::Frame;
 use super::id::EventId;
-use super::names::{IdempotencyKey, MemberName, MessageText, RoomName};
+use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 
 /// A message, with its place among all events.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,8 +1,8 @@
 //! The rooms: who is in them, what was said, and the frames that say it.
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
-//! checked types ([`id`], [`names`], [`author`]); what is said ([`message`]) and how it is encoded
-//! ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is
+//! positions of events ([`id`]) and the authors of messages ([`author`]); what is said ([`message`])
+//! and how it is encoded ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is
 //! known of a [`client`]; the registry of all rooms under one lock ([`hub`]); and what is done under
 //! that lock: publishing and reading ([`entries`]), names ([`presence`]), and one client's stream,
 //! from its [`start`] on ([`stream`]).
@@ -12,8 +12,6 @@
 pub(crate) mod author;
 pub(crate) mod clock;
 pub(crate) mod id;
-pub(crate) mod names;
-mod unicode;
 
 pub(crate) mod frame;
 pub(crate) mod message;

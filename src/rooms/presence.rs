@@ -1,12 +1,11 @@
 //! Who is in the rooms: the part of the hub that names and sessions are about.
 
-use std::net::IpAddr;
-
 use super::author::Author;
 use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
-use super::names::{MemberName, RoomName};
+use super::members::Claim;
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 
 /// A room in numbers.
@@ -98,19 +97,18 @@ impl Hub {
         summaries
     }
 
-    /// Ends the named streams that `concerns` picks, and frees their names at once.
-    pub(crate) fn expel(&self, concerns: impl Fn(Author, Option<IpAddr>) -> bool) {
+    /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees
+    /// their names in those rooms at once.
+    pub(crate) fn expel(&self, concerns: impl Fn(&Claim, &RoomName) -> bool) {
         let state = &mut *self.lock();
         for client in state.clients.iter() {
             let Some(claim) = client.claim() else {
                 continue;
             };
-            if concerns(claim.author, claim.address) {
+            for name in client.rooms().filter(|room| concerns(claim, room)) {
                 client.end();
-                for room in client.rooms() {
-                    if let Some(room) = state.rooms.get_mut(room) {
-                        room.members.evict(claim);
-                    }
+                if let Some(room) = state.rooms.get_mut(name) {
+                    room.members.evict(claim);
                 }
             }
         }

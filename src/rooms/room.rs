@@ -13,9 +13,9 @@ use super::id::EventId;
 use super::limits::Limits;
 use super::members::{Changes, Members};
 use super::message::Entry;
-use super::names::RoomName;
 use super::queue::Queue;
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::slab::Slab;
 
 /// A room.

@@ -4,8 +4,8 @@ use super::client::Backlog;
 use super::frame::MissedReason;
 use super::hub::{Hub, State};
 use super::id::EventId;
-use super::names::RoomName;
 use crate::counters::count;
+use crate::names::RoomName;
 
 /// Where a stream asks to begin.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ impl Hub {
     /// Finds where a stream begins in each of its rooms.
     pub(super) fn backlog(&self, state: &mut State, rooms: &[RoomName], start: Start) -> Backlog {
         let now = self.clock().now();
-        let newest = state.newest;
+        let (newest, epoch) = (state.newest, state.epoch);
         let Start {
             after,
             history: messages,
@@ -44,11 +44,7 @@ impl Hub {
                 starts.push((from, None));
                 continue;
             }
-            let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
-            let from = match (reason, known) {
-                (None, Some(known)) => known,
-                _ => history.evicted_up_to(),
-            };
+            let (from, reason) = history.resume(known, epoch);
             position = Some(position.map_or(from, |position: EventId| position.min(from)));
             starts.push((from, reason));
         }
@@ -59,7 +55,8 @@ impl Hub {
         let position = position.unwrap_or_else(|| begin_before(oldest, &starts, newest));
         Backlog {
             starts,
-            position,
+            // Nothing below the epoch is a position that could be resumed.
+            position: position.max(epoch),
             keeps_position: after.is_some() && !new.is_empty(),
             after,
             ..Backlog::default()

@@ -18,11 +18,11 @@ use super::frame::{Frame, Greeting, MissedReason};
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::members::Claim;
-use super::names::RoomName;
 use super::queue::{Next, Queue};
 use super::room::Room;
 use super::start::Start;
 use crate::counters::count;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 
 type Rooms = HashMap<RoomName, Room>;
@@ -30,14 +30,8 @@ type Rooms = HashMap<RoomName, Room>;
 /// Resolves when the hub has what the store has up to a position.
 pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
-/// What a stream joins once the hub has reached its position.
-struct Waiting {
-    reached: Reached,
-    rooms: Vec<RoomName>,
-    claim: Option<Claim>,
-    author: Option<Author>,
-    start: Start,
-}
+/// Joins what a stream has asked for.
+type Join = Box<dyn FnOnce(&Arc<Hub>) -> Result<Stream, Refusal> + Send + Sync>;
 
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
@@ -46,12 +40,13 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
-    waiting: Option<Box<Waiting>>,
+    /// What to join once the hub has reached the position asked for.
+    waiting: Option<Box<(Reached, Join)>>,
 }
 
 impl Hub {
-    /// Joins rooms, under a name or as a listener, in one step. `author` is who is told so in the
-    /// greeting.
+    /// Joins rooms, under a name or as a listener, in one step. The greeting names the
+    /// `author`.
     ///
     /// # Errors
     /// The name is taken in one of the rooms, there are too many rooms, or the chat is closed.
@@ -134,18 +129,13 @@ impl Hub {
         if state.closed {
             queue.interrupt();
         }
+        let join: Join = Box::new(move |hub| hub.subscribe(&rooms, claim, author, start));
         Stream {
             hub: self.clone(),
             client,
             queue,
             position: EventId::ZERO,
-            waiting: Some(Box::new(Waiting {
-                reached,
-                rooms,
-                claim,
-                author,
-                start,
-            })),
+            waiting: Some(Box::new((reached, join))),
         }
     }
 
@@ -167,6 +157,7 @@ impl Hub {
         if client.queue.take_lost_entries() {
             backlog.lost_up_to = Some(state.newest);
         }
+        (backlog.epoch, backlog.newest) = (state.epoch, state.newest);
         backlog.is_checked = false;
         let (memberships, claim) = (&client.memberships, client.claim.as_deref());
         let mut given = 0_u64;
@@ -218,18 +209,26 @@ impl Hub {
             if let Some(entry) = next.min_by_key(|entry| entry.id) {
                 *position = entry.id;
                 let bare = backlog.keeps_position && entry.id <= backlog.position;
-                return Some(if bare {
+                return Some(if bare || entry.id < backlog.epoch {
                     Arc::new(entry.frame.without_id_line())
                 } else {
                     entry.frame.clone()
                 });
             }
-            if !std::mem::take(&mut backlog.lost_roster) {
+            let mut rosters = memberships
+                .iter()
+                .filter_map(|Membership { room: name, .. }| {
+                    rooms.get_mut(name).map(|room| room.whole_roster(name))
+                });
+            if std::mem::take(&mut backlog.lost_roster) {
+                backlog.pending.extend(rosters.map(Arc::new));
+            } else if backlog.position <= backlog.epoch && *position < backlog.epoch {
+                // It has everything, and no position that could be resumed: this event gives it one.
+                *position = backlog.newest;
+                let roster = rosters.next()?.with_id_line(backlog.newest);
+                return Some(Arc::new(roster));
+            } else {
                 return None;
-            }
-            for Membership { room: name, .. } in memberships {
-                let roster = rooms.get_mut(name).map(|room| room.whole_roster(name));
-                backlog.pending.extend(roster.map(Arc::new));
             }
         }
     }
@@ -299,7 +298,7 @@ impl Hub {
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
         // What the store lost is behind a client that has all the rest.
         let first = lost_up_to.filter(|_| !has_more).or(first);
-        backlog.position = first.unwrap_or(position);
+        backlog.position = first.unwrap_or(position).max(backlog.epoch);
         for (name, reason, oldest) in gaps {
             let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);
@@ -343,17 +342,10 @@ impl Stream {
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         if let Some(waiting) = &mut self.waiting
             && let mut cx = Context::from_waker(cx.waker())
-            && waiting.reached.as_mut().poll(&mut cx).is_ready()
-            && let Some(waiting) = self.waiting.take()
+            && waiting.0.as_mut().poll(&mut cx).is_ready()
+            && let Some((_, join)) = self.waiting.take().map(|waiting| *waiting)
         {
-            let Waiting {
-                rooms,
-                claim,
-                author,
-                start,
-                ..
-            } = *waiting;
-            match self.hub.subscribe(&rooms, claim, author, start) {
+            match join(&self.hub) {
                 Ok(stream) => *self = stream,
                 Err(_) => return Poll::Ready(None),
             }

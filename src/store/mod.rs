@@ -2,8 +2,8 @@
 //! hands it to the hub in commit order.
 //!
 //! Each kind says when an entry counts as stored: memory at once, the [`journal`] when it is in the
-//! file (and synced, where that is asked for). Only then does anybody see it, so nobody ever sees a
-//! message that was then refused.
+//! file (and synced, where that is asked for), Redis when the entry has come back from there. Only
+//! then does anybody see it, so nobody ever sees a message that was then refused.
 
 pub(crate) mod bans;
 pub(crate) mod journal;
@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::entries::Committed;
@@ -29,7 +30,6 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
 use crate::rooms::stream::Reached;
 use journal::{Fsync, Journal};
 use standing::{Change, Standing};
@@ -39,7 +39,11 @@ pub(crate) enum Store {
     Memory(Arc<Hub>),
     Journal(Journal),
     #[cfg(feature = "redis")]
-    Redis(redis::Redis),
+    Redis {
+        redis: Arc<redis::Redis>,
+        /// They end with the store.
+        _tasks: tokio::task::JoinSet<()>,
+    },
 }
 
 impl Store {
@@ -70,14 +74,17 @@ impl Store {
             Store::Memory(hub) => hub.commit(room, draft),
             Store::Journal(journal) => journal.append(room, draft).await,
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.append(room, draft).await,
+            Store::Redis { redis, .. } => redis.append(room, draft).await,
         }
     }
 
     /// Notes that less is retained than is stored: evicted entries must leave the store too.
     pub(crate) fn shorten(&self) {
-        if let Store::Journal(journal) = self {
-            journal.shorten();
+        match self {
+            Store::Memory(_) => {}
+            Store::Journal(journal) => journal.shorten(),
+            #[cfg(feature = "redis")]
+            Store::Redis { redis, .. } => redis.shorten(),
         }
     }
 
@@ -87,7 +94,7 @@ impl Store {
             Store::Memory(_) => {}
             Store::Journal(journal) => journal.close().await,
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.close().await,
+            Store::Redis { redis, .. } => redis.close().await,
         }
     }
 
@@ -107,7 +114,7 @@ impl Store {
     pub(crate) fn is_up(&self) -> bool {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.is_up(),
+            Store::Redis { redis, .. } => redis.is_up(),
             _ => !self.has_failed(),
         }
     }
@@ -116,7 +123,7 @@ impl Store {
     pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(redis) => redis.claim(rooms, claim).await,
+            Store::Redis { redis, .. } => redis.claim(rooms, claim).await,
             _ => {
                 // The hub knows all names.
                 let _ = (rooms, claim);
@@ -130,14 +137,14 @@ impl Store {
     pub(crate) fn behind(&self, position: Option<EventId>) -> Option<Reached> {
         match (self, position) {
             #[cfg(feature = "redis")]
-            (Store::Redis(redis), Some(position)) if redis.is_ahead(position) => {
+            (Store::Redis { redis, .. }, Some(position)) if redis.is_ahead(position) => {
                 Some(redis.reach(position))
             }
             _ => None,
         }
     }
 
-    /// Carries out a change of who may do what, at other servers too.
+    /// Carries out a change of bans or moderators, at other servers too.
     pub(crate) async fn change(
         &self,
         standing: &Arc<Standing>,
@@ -145,7 +152,7 @@ impl Store {
         unix_ms: u64,
     ) -> Result<(), Refusal> {
         #[cfg(feature = "redis")]
-        if let Store::Redis(redis) = self {
+        if let Store::Redis { redis, .. } = self {
             return redis.change(&change).await;
         }
         let standing = standing.clone();
@@ -158,7 +165,7 @@ impl Store {
     pub(crate) fn moderator_ms(&self) -> u64 {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis(_) => redis::MODERATOR_MS,
+            Store::Redis { .. } => redis::MODERATOR_MS,
             // Until the server stops.
             _ => u64::MAX,
         }

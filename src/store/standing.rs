@@ -18,7 +18,7 @@ const MAX_MODERATORS: usize = 1_000;
 /// Moderators and bans.
 pub(crate) struct Standing {
     pub(crate) bans: Mutex<Vec<Ban>>,
-    /// Held while the bans are changed, which takes as long as their file: whoever posts meanwhile is
+    /// Held while the bans are changed, which takes as long as their file: a post meanwhile is
     /// compared with the earlier ones and does not wait.
     changing: Mutex<()>,
     /// Moderators and until when they are, in milliseconds since the Unix epoch; oldest first.
@@ -29,7 +29,7 @@ pub(crate) struct Standing {
     folder: Option<PathBuf>,
 }
 
-/// A change of who may do what.
+/// A change of bans or moderators.
 pub(crate) enum Change {
     Ban(Ban),
     Lift(Author),

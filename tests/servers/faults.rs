@@ -13,6 +13,7 @@ mod ordeal;
 mod relay;
 
 mod names;
+mod positions;
 mod proxies;
 mod redis_dies;
 mod redis_stalls;

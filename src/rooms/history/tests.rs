@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::super::message::{Draft, RemovedBy};
-use super::super::names::{MemberName, MessageText, RoomName};
 use super::*;
+use crate::names::{MemberName, MessageText, RoomName};
 
 const START: EventId = EventId {
     milliseconds: 100,

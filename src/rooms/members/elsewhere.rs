@@ -1,6 +1,6 @@
 //! Members and listeners at other servers of the same chat.
 
-use super::{Author, FoldedName, Member, MemberName, Members};
+use super::{Author, FoldedName, MemberName, Members};
 
 impl Members {
     /// A member joined at another server.
@@ -15,33 +15,10 @@ impl Members {
                 if present.is_some() {
                     self.remove(&folded);
                 }
-                let member = Member {
-                    name: name.clone(),
-                    author,
-                    streams: 0,
-                    elsewhere: 1,
-                    join: self.joins,
-                    free_at: None,
-                };
-                self.by_name.insert(folded.clone(), member);
-                let names = self.by_author.entry(author).or_default();
-                names.push(folded.clone());
-                self.note_change(name.clone());
+                self.insert(folded.clone(), name, author, (0, 1));
             }
         }
         self.give_up_old_names(author, &folded);
-    }
-
-    /// A member is spelt like this, as the servers have agreed.
-    pub(in super::super) fn respell(&mut self, name: &MemberName, author: Author) {
-        let member = self.by_name.get_mut(&name.folded());
-        if let Some(member) = member.filter(|member| member.author == author)
-            && member.name != *name
-        {
-            let old = std::mem::replace(&mut member.name, name.clone());
-            self.note_change(old);
-            self.note_change(name.clone());
-        }
     }
 
     /// A member left another server.

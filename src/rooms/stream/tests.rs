@@ -7,8 +7,8 @@ use super::super::author::Author;
 use super::super::clock::{Clock, ManualClock};
 use super::super::limits::{Limits, QUEUE_FRAMES};
 use super::super::message::{Draft, RemovedBy};
-use super::super::names::{MemberName, MessageText};
 use super::*;
+use crate::names::{MemberName, MessageText};
 
 fn room(n: usize) -> RoomName {
     RoomName::parse(&format!("r{n}")).expect("a room")
@@ -309,3 +309,6 @@ proptest! {
         }
     }
 }
+
+#[cfg(feature = "redis")]
+mod epochs;

@@ -204,7 +204,7 @@ impl JournalFile {
         }
     }
 
-    /// Notes that the file cannot be relied on any more. Trying again would not tell.
+    /// Notes that the state of the file is unknown. Trying again would not tell.
     fn fail(&self, problem: fmt::Arguments<'_>) -> Refusal {
         if !self.status.failed.swap(true, Ordering::Relaxed) {
             self.report.error(format_args!(

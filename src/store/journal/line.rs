@@ -9,9 +9,9 @@
 use serde_json::Value;
 
 use super::super::sealed;
+use crate::names::{IdempotencyKey, RoomName};
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Entry, Message, RemovedBy};
-use crate::rooms::names::{IdempotencyKey, RoomName};
 
 /// What a line says.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ fn record(json: &Value) -> Option<Record> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rooms::names::{MemberName, MessageText};
+    use crate::names::{MemberName, MessageText};
 
     fn said() -> Message {
         Message {

@@ -131,8 +131,8 @@ mod tests {
 
     use super::super::super::test_folder::TestFolder;
     use super::*;
+    use crate::names::RoomName;
     use crate::rooms::message::{Entry, RemovedBy};
-    use crate::rooms::names::RoomName;
 
     #[test]
     fn entries_out_of_order_are_damage() {

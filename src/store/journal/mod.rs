@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::counters::Counters;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
 use file::JournalFile;
 use line::Record;
 use rewrite::Rewrite;
@@ -70,11 +70,7 @@ enum Request {
 }
 
 /// A draft on its way to its room.
-struct Post {
-    room: RoomName,
-    draft: Draft,
-    answer: Answer,
-}
+type Post = (RoomName, Draft, Answer);
 
 type Answer = oneshot::Sender<Result<Committed, Refusal>>;
 
@@ -132,13 +128,8 @@ impl Journal {
     /// Commits a draft. When this returns, the entry counts as stored.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let room = room.clone();
-        let post = Request::Append(Post {
-            room,
-            draft,
-            answer,
-        });
-        // An error means that there is no writer any more.
+        let post = Request::Append((room.clone(), draft, answer));
+        // An error means that the writer has ended.
         if self.requests.send(post).await.is_ok()
             && let Ok(committed) = answered.await
         {

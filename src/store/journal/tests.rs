@@ -2,13 +2,13 @@ use std::fs;
 
 use super::super::test_folder::TestFolder;
 use super::*;
+use crate::names::{IdempotencyKey, MemberName, MessageText};
 use crate::report::LogLevel;
 use crate::rooms::clock::Clock;
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::Limits;
 use crate::rooms::message::{Message, RemovedBy};
-use crate::rooms::names::{IdempotencyKey, MemberName, MessageText};
 
 fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
     let counters = Arc::new(Counters::default());

@@ -18,11 +18,11 @@ use tokio::time::timeout_at;
 use super::file::JournalFile;
 use super::rewrite::Rewrite;
 use super::{Answer, Post, QUEUED_POSTS, Request, Status, line};
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::{Draft, Entry};
-use crate::rooms::names::RoomName;
 
 /// The writer, but for the file, which is with the thread that writes to it.
 pub(super) struct Writer {
@@ -99,35 +99,33 @@ impl Writer {
         let mut newest = HashMap::new();
         let mut keys = HashSet::new();
         let mut removals = HashSet::new();
-        for post in posts {
-            match self.hub.duplicate_of(&post.room, &post.draft) {
+        for (room, draft, answer) in posts {
+            match self.hub.duplicate_of(&room, &draft) {
                 Ok(None) => {}
                 settled => {
                     let settled = settled.map(|first| first.map(Committed::Duplicate));
                     // If the client left, nobody waits for the answer.
-                    let _ = settled.transpose().map(|settled| post.answer.send(settled));
+                    let _ = settled.transpose().map(|settled| answer.send(settled));
                     continue;
                 }
             }
-            let is_first = match &post.draft {
+            let is_first = match &draft {
                 Draft::Message { key: None, .. } => true,
-                Draft::Message { key: Some(key), .. } => {
-                    keys.insert((post.room.clone(), key.clone()))
-                }
+                Draft::Message { key: Some(key), .. } => keys.insert((room.clone(), key.clone())),
                 Draft::Removal { removed, .. } => removals.insert(*removed),
             };
             if !is_first {
-                self.deferred.push(post);
+                self.deferred.push((room, draft, answer));
                 continue;
             }
             let sent_at = self.hub.clock().unix_ms();
             last = last.next(sent_at);
-            let entry = post.draft.into_entry(&post.room, last, sent_at);
+            let entry = draft.into_entry(&room, last, sent_at);
             let after = newest
-                .insert(post.room.clone(), last)
-                .unwrap_or_else(|| self.hub.newest_in(&post.room));
+                .insert(room.clone(), last)
+                .unwrap_or_else(|| self.hub.newest_in(&room));
             line::entry(&mut lines, &entry, after);
-            batch.push((post.room, entry, post.answer));
+            batch.push((room, entry, answer));
         }
         (lines, batch)
     }

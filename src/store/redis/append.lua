@@ -3,15 +3,19 @@
 -- A script runs alone, so nothing comes between the checks and the append, and the order of the
 -- feed is the order of the ids.
 --
--- KEYS  feed, stream of the room, low-water marks of all rooms, idempotency keys of the room,
---       owner of the name, token of this attempt, epoch
+-- KEYS  feed, stream of the room, low-water marks of all rooms, idempotency keys of the room, epoch,
+--       token of this attempt, and of a message: owner of the name
 -- ARGV  epoch, room, entries retained (0: all), milliseconds that an idle room is kept (0: for
 --       good), id before which entries are too old (or ""), entries of the feed, kind, and
 --         message: name, author or "", member (0 or 1), text, idempotency key or ""
 --         removal: id of the removed message, by
--- Returns {"new", id, member}, {"old", id, fields}, {"taken"}, {"none"} or {"epoch"}.
+-- Returns "new", "old", "taken", "none" or "epoch"; the entry's id; and of a new message whether its
+-- sender is a member, of an old entry its fields.
+--
+-- The mark of a room is its last evicted id and its newest id. The mark under the name "" is the
+-- newest id of all rooms that have no mark any more.
 
-local feed, room, marks, keys, owner, token, epoch = unpack(KEYS)
+local feed, room, marks, keys, epoch, token, owner = unpack(KEYS)
 local current, name, retained, ttl, oldest, feed_length, kind = unpack(ARGV)
 local TOKEN_MS = 60000
 
@@ -39,7 +43,7 @@ end
 
 local function add(key, ...)
     local mark = redis.call('HGET', marks, name)
-    local evicted = '0-0'
+    local evicted = redis.call('HGET', marks, '') or '0-0'
     if mark then
         local before, newest = string.match(mark, '^(%S+) (%S+)$')
         -- A room that was idle for too long is gone, and all that was in it.
@@ -64,7 +68,7 @@ local function add(key, ...)
 end
 
 -- A server that does not know of lost entries yet must not append after them.
-if redis.call('HGET', epoch, 'id') ~= current then return {'epoch'} end
+if redis.call('HGET', epoch, 'id') ~= current then return {'epoch', '', {}} end
 
 if kind == 'message' then
     local speaker, author, member, text, key = unpack(ARGV, 8)
@@ -72,20 +76,20 @@ if kind == 'message' then
     local done = redis.call('GET', token)
     if done then
         local id, was_member = string.match(done, '^(%S+) (%S+)$')
-        return {'new', id, was_member}
+        return {'new', id, {'member', was_member}}
     end
     local first = key ~= '' and redis.call('HGET', keys, key)
     local entry = first and redis.call('XRANGE', room, first, first)[1]
     if entry then return {'old', first, entry[2]} end
     local holder = member == '0' and redis.call('GET', owner)
     if holder then
-        if author == '' or string.sub(holder, 1, #author) ~= author then return {'taken'} end
+        if author == '' or string.sub(holder, 1, #author) ~= author then return {'taken', '', {}} end
         member = '1'
     end
     local id = add(key, 'kind', kind, 'room', name, 'name', speaker, 'author', author,
         'member', member, 'text', text, 'key', key)
     redis.call('SET', token, id .. ' ' .. member, 'PX', TOKEN_MS)
-    return {'new', id, member}
+    return {'new', id, {'member', member}}
 end
 
 local removed, by = unpack(ARGV, 8)
@@ -94,9 +98,9 @@ if not message or field(message[2], 'kind') ~= 'message' then
     for _, later in ipairs(redis.call('XRANGE', room, removed, '+')) do
         if field(later[2], 'removed') == removed then return {'old', later[1], later[2]} end
     end
-    return {'none'}
+    return {'none', '', {}}
 end
 local key = field(message[2], 'key')
 redis.call('XDEL', room, removed)
 redis.call('XDEL', feed, removed)
-return {'new', add(key, 'kind', kind, 'room', name, 'removed', removed, 'by', by, 'key', key), '0'}
+return {'new', add(key, 'kind', kind, 'room', name, 'removed', removed, 'by', by, 'key', key), {}}

@@ -2,68 +2,52 @@
 
 use std::collections::HashMap;
 
-use redis::{FromRedisValue, Value};
+use redis::{FromRedisValue, Pipeline, Value};
 
-use crate::rooms::elsewhere::Retained;
+use super::{FEED_ENTRIES, key};
+use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::rooms::id::EventId;
-use crate::rooms::message::{Entry, Message, RemovedBy};
-use crate::rooms::names::{IdempotencyKey, MemberName, MessageText, RoomName};
+use crate::rooms::message::{Draft, Entry, RemovedBy};
 
 pub(super) type Fields = HashMap<String, String>;
 
-/// One entry of a stream, as Redis answers with it. Entries that are not ours do not spoil the rest.
-pub(super) struct Raw {
-    pub(super) id: EventId,
-    pub(super) fields: Fields,
-}
+/// Entries of a stream, as Redis answers with them. Those that are not ours do not spoil the rest.
+pub(super) type Entries = Vec<(String, Value)>;
 
 /// Reads entries of a stream. What cannot be read keeps its id, and has no fields.
-pub(super) fn raw(entries: Vec<(String, Value)>) -> impl DoubleEndedIterator<Item = Raw> {
+pub(super) fn read(entries: Entries) -> impl DoubleEndedIterator<Item = (EventId, Fields)> {
     entries.into_iter().filter_map(|(id, fields)| {
-        Some(Raw {
-            id: id.parse().ok()?,
-            fields: Fields::from_redis_value(fields).unwrap_or_default(),
-        })
+        let fields = Fields::from_redis_value(fields).unwrap_or_default();
+        Some((id.parse().ok()?, fields))
     })
 }
 
-/// The message or removal that an entry is; `None` if it is of another kind.
-pub(super) fn decode(raw: &Raw) -> Option<(RoomName, Entry)> {
-    let Raw { id, fields } = raw;
+/// The message or removal that an entry is, and its room; `None` if it is of another kind.
+pub(super) fn decode(id: EventId, fields: &Fields) -> Option<(RoomName, Entry)> {
     let text = |field: &str| fields.get(field).map(String::as_str);
     let room = RoomName::stored(text("room")?).ok()?;
-    let key = text("key").and_then(|key| IdempotencyKey::parse(key).ok());
-    let entry = match text("kind")? {
-        "message" => {
-            let message = Message {
-                id: *id,
-                room: room.clone(),
-                name: MemberName::stored(text("name")?).ok()?,
-                author: text("author").and_then(|author| author.parse().ok()),
-                member: text("member") == Some("1"),
-                text: MessageText::parse(text("text")?, usize::MAX).ok()?,
-                sent_at: id.milliseconds,
-            };
-            Entry::message(&message, key)
-        }
-        "removal" => {
-            let removed = text("removed")?.parse().ok()?;
-            let by = RemovedBy::parse(text("by")?)?;
-            let removal = Entry::removal(&room, *id, removed, by, id.milliseconds);
-            Entry { key, ..removal }
-        }
+    let draft = match text("kind")? {
+        "message" => Draft::Message {
+            name: MemberName::stored(text("name")?).ok()?,
+            author: text("author").and_then(|author| author.parse().ok()),
+            member: text("member") == Some("1"),
+            text: MessageText::parse(text("text")?, usize::MAX).ok()?,
+            key: None,
+        },
+        "removal" => Draft::Removal {
+            removed: text("removed")?.parse().ok()?,
+            by: RemovedBy::parse(text("by")?)?,
+        },
         _ => return None,
     };
-    Some((room, entry))
+    // A removal has the key of the message that it removes.
+    let key = text("key").and_then(|key| IdempotencyKey::parse(key).ok());
+    let entry = draft.into_entry(&room, id, id.milliseconds);
+    Some((room, Entry { key, ..entry }))
 }
 
-/// What a room retains: `newest_first` are its entries, of which those up to `evicted_up_to` do not
-/// count.
-pub(super) fn retained(newest_first: Vec<(String, Value)>, evicted_up_to: EventId) -> Retained {
-    let entries = raw(newest_first).rev();
-    let entries = entries.filter(|raw| raw.id > evicted_up_to);
-    Retained {
-        evicted_up_to,
-        entries: entries.filter_map(|raw| Some(decode(&raw)?.1)).collect(),
-    }
+/// Appends an entry that is of no room to the feed.
+pub(super) fn add_to_feed(to: &mut Pipeline, fields: &[(&str, &str)]) {
+    let command = to.cmd("XADD").arg(key("feed"));
+    command.arg(("MAXLEN", FEED_ENTRIES, "*")).arg(fields);
 }

@@ -4,6 +4,9 @@
 -- ARGV  run id of Redis, 1 if a restart of it loses nothing, newest id of the feed that this server
 --       knows, entries of the feed
 -- Returns {id at which the epoch began, last id of the feed}.
+--
+-- No entry has the id at which an epoch began, and every entry of the epoch has a greater one: this
+-- id is the position of a client that has yet to get what was retained then.
 
 local epoch, feed = unpack(KEYS)
 local run, durable, known, feed_length = unpack(ARGV)
@@ -39,7 +42,7 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local begin = math.max(now, parts(last) + 1, parts(known) + 1)
-local id = string.format('%.0f-0', begin)
-redis.call('XADD', feed, 'MAXLEN', feed_length, id, 'kind', 'epoch')
+local id, first = string.format('%.0f-0', begin), string.format('%.0f-1', begin)
+redis.call('XADD', feed, 'MAXLEN', feed_length, first, 'kind', 'epoch')
 redis.call('HSET', epoch, 'id', id, 'run', run)
-return {id, id}
+return {id, first}

@@ -1,38 +1,40 @@
 //! Following the feed: loading what Redis has, and publishing what comes.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{ErrorKind, InfoDict, RedisError, RedisResult, Value};
+use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult, Script};
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::entry::{self, Raw};
+use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
-use super::{FEED_ENTRIES, Shared, key, room_key};
+use super::{BATCH, FEED_ENTRIES, Redis, key, room_key};
+use crate::names::RoomName;
 use crate::rooms::elsewhere::Retained;
 use crate::rooms::id::EventId;
 use crate::rooms::lock;
-use crate::rooms::names::RoomName;
+use crate::rooms::stream::Reached;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
 const BLOCK: Duration = Duration::from_millis(500);
 /// Entries of one read, at most: they are in memory twice for a moment.
-const BATCH: usize = 64;
+const READ_ENTRIES: usize = 64;
 /// Entries of one room to load, at most, where the history has no limit in entries.
 const MOST_LOADED: usize = 10_000;
 
-/// Entries of a stream, as `XRANGE` and `XREAD` answer with them.
-type Entries = Vec<(String, Value)>;
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));
 
-impl Shared {
+impl Redis {
     /// Loads what Redis has for the first time. Returns the authors' secret, which is `proposed` if
     /// there is none.
     pub(super) async fn load_first(&self, proposed: [u8; 16]) -> [u8; 16] {
         let mut backoff = Backoff::default();
-        let mut told = false;
         loop {
             let loaded = async {
                 let mut connection = self.link.dedicated().await?;
@@ -42,59 +44,57 @@ impl Shared {
             };
             match loaded.await {
                 Ok(secret) => return secret,
-                Err(error) if !told => {
-                    told = true;
-                    self.report
-                        .error(format_args!("waiting for Redis: {error}"));
-                }
+                Err(error) if backoff.is_fresh() => self
+                    .report
+                    .error(format_args!("waiting for Redis: {error}")),
                 Err(_) => {}
             }
             sleep(backoff.next()).await;
         }
     }
 
-    /// Follows the feed for good.
+    /// Follows the feed, through every outage. It never returns.
     pub(super) async fn follow(&self) {
         let mut backoff = Backoff::default();
-        let mut told = false;
         loop {
-            let failed = self.follow_once(&mut backoff, &mut told).await;
+            let Err(error) = self.follow_once(&mut backoff).await;
             self.is_following.store(false, Ordering::Relaxed);
-            if let Err(error) = failed
-                && !std::mem::replace(&mut told, true)
-            {
+            if backoff.is_fresh() {
                 self.report.error(format_args!("Redis is away: {error}"));
             }
             sleep(backoff.next()).await;
         }
     }
 
-    async fn follow_once(&self, backoff: &mut Backoff, told: &mut bool) -> RedisResult<()> {
+    async fn follow_once(&self, backoff: &mut Backoff) -> RedisResult<Infallible> {
         let mut connection = self.link.dedicated().await?;
         self.meet(&mut connection, false).await?;
-        backoff.reset();
         self.is_following.store(true, Ordering::Relaxed);
-        if std::mem::take(told) {
+        if !backoff.is_fresh() {
+            backoff.reset();
             self.report.info(format_args!("Redis is back"));
         }
         loop {
             if self.is_outdated.swap(false, Ordering::Relaxed) {
                 self.meet(&mut connection, false).await?;
             }
+            if self.has_forgotten.swap(false, Ordering::Relaxed) {
+                forget_rooms(&mut connection).await?;
+            }
             let entries = self.read(&mut connection).await?;
             let Some((last, _)) = entries.last() else {
                 continue;
             };
             let last = last.parse().map_err(|_| unexpected("an id"))?;
-            if entries.len() >= BATCH && self.is_trimmed(&mut connection).await? {
+            if entries.len() >= READ_ENTRIES && self.is_trimmed(&mut connection).await? {
                 self.report
                     .info(format_args!("fell behind the feed: loading the rooms anew"));
                 self.meet(&mut connection, true).await?;
                 continue;
             }
             let mut standing_changed = false;
-            for raw in entry::raw(entries) {
-                standing_changed |= self.apply(&raw);
+            for (id, fields) in entry::read(entries) {
+                standing_changed |= self.apply(id, &fields);
             }
             if standing_changed {
                 self.load_standing(&mut connection).await?;
@@ -104,11 +104,10 @@ impl Shared {
     }
 
     async fn read(&self, connection: &mut MultiplexedConnection) -> RedisResult<Entries> {
+        let position = self.position.borrow().to_string();
         let mut command = redis::cmd("XREAD");
-        command.arg("COUNT").arg(BATCH);
-        command.arg("BLOCK").arg(BLOCK.as_millis() as u64);
-        command.arg("STREAMS").arg(key("feed"));
-        command.arg(self.position.borrow().to_string());
+        command.arg(("COUNT", READ_ENTRIES, "BLOCK", BLOCK.as_millis() as u64));
+        command.arg(("STREAMS", key("feed"), position));
         let streams: Option<Vec<(String, Entries)>> = command.query_async(connection).await?;
         let entries = streams.into_iter().flatten().map(|(_, entries)| entries);
         Ok(entries.flatten().collect())
@@ -117,24 +116,21 @@ impl Shared {
     /// Whether the feed no longer has what follows this server's position: `XREAD` passes over it.
     async fn is_trimmed(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
         let mut command = redis::cmd("XRANGE");
-        command.arg(key("feed")).arg("-").arg("+");
-        command.arg("COUNT").arg(1);
+        command.arg((key("feed"), "-", "+", "COUNT", 1));
         let oldest: Entries = command.query_async(connection).await?;
-        let oldest = entry::raw(oldest).next().map(|raw| raw.id);
-        Ok(oldest.is_none_or(|oldest| oldest > *self.position.borrow()))
+        let oldest = entry::read(oldest).next();
+        Ok(oldest.is_none_or(|(oldest, _)| oldest > *self.position.borrow()))
     }
 
     /// Publishes an entry. Says whether moderators or bans have changed.
-    fn apply(&self, raw: &Raw) -> bool {
-        match raw.fields.get("kind").map(String::as_str) {
-            Some("epoch") if raw.id != self.epoch() => {
-                self.is_outdated.store(true, Ordering::Relaxed);
-            }
-            Some("presence") => self.hear(&raw.fields),
+    fn apply(&self, id: EventId, fields: &Fields) -> bool {
+        match fields.get("kind").map(String::as_str) {
+            Some("epoch") => self.is_outdated.store(true, Ordering::Relaxed),
+            Some("presence") => self.hear(fields),
             Some("standing") => return true,
             // Of a kind that a later version may have added, nothing is decoded.
             _ => {
-                if let Some((room, entry)) = entry::decode(raw) {
+                if let Some((room, entry)) = entry::decode(id, fields) {
                     self.hub.publish_once(&room, entry);
                 }
             }
@@ -151,18 +147,16 @@ impl Shared {
     ) -> RedisResult<()> {
         let (run, durable) = identify(connection).await?;
         let mut command = redis::cmd("EVAL");
-        command.arg(include_str!("epoch.lua"));
-        command.arg(2).arg(key("epoch")).arg(key("feed"));
-        command.arg(run).arg(u8::from(durable));
-        command.arg(self.position.borrow().to_string());
-        command.arg(FEED_ENTRIES);
-        let (epoch, last): (String, String) = command.query_async(connection).await?;
+        command.arg((include_str!("epoch.lua"), 2, key("epoch"), key("feed")));
+        command.arg((run, u8::from(durable), self.position.borrow().to_string()));
+        let (epoch, last): (String, String) =
+            command.arg(FEED_ENTRIES).query_async(connection).await?;
         let epoch: EventId = epoch.parse().map_err(|_| unexpected("an epoch"))?;
         let last: EventId = last.parse().map_err(|_| unexpected("an id"))?;
         let before = self.epoch();
         if epoch != before || must_load {
-            let (forgotten_up_to, rooms) =
-                load_rooms(connection, last, self.hub.limits().history.min(MOST_LOADED)).await?;
+            let most = self.hub.limits().history.min(MOST_LOADED);
+            let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
             self.load_rosters(connection).await?;
             self.hub.reload(epoch, forgotten_up_to, rooms);
@@ -177,98 +171,135 @@ impl Shared {
                 ));
             }
         }
-        // Nobody could be heard, and what was announced may have expired.
-        self.presence.hear_all();
-        self.presence.forget_announced();
+        // Nobody could be heard meanwhile, and what was announced may have expired.
+        self.trust_others();
+        *lock(&self.announced) = None;
         Ok(())
+    }
+
+    /// Waits until an entry of the feed is published here.
+    pub(super) async fn published(&self, id: EventId) {
+        let mut position = self.position.subscribe();
+        // The sender lives as long as `self`.
+        let _ = position.wait_for(|position| *position >= id).await;
+    }
+
+    /// Whether this server has yet to read up to a position, as far as it knows.
+    pub(crate) fn is_ahead(&self, position: EventId) -> bool {
+        position > self.hub.newest()
+    }
+
+    /// Waits until this server has published what the feed has up to a position; at once if the feed
+    /// does not have it. While Redis is away, it waits for it.
+    pub(crate) fn reach(self: &Arc<Redis>, position: EventId) -> Reached {
+        let redis = self.clone();
+        // A task of its own, which ends when the wait is dropped.
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut newest = redis::pipe();
+            newest.cmd("XREVRANGE");
+            newest.arg((key("feed"), "+", "-", "COUNT", 1));
+            let newest = loop {
+                if let Ok((entries,)) = redis.link.pipeline::<(Entries,)>(&newest).await {
+                    break entry::read(entries).next();
+                }
+            };
+            if newest.is_some_and(|(newest, _)| position <= newest) {
+                redis.published(position).await;
+            }
+        });
+        Box::pin(async move { task.join_next().await.map_or((), drop) })
     }
 }
 
 /// The run id of Redis, and whether a restart of it loses nothing.
 async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String, bool)> {
     let info: InfoDict = redis::cmd("INFO").query_async(connection).await?;
-    if info
-        .get::<String>("role")
-        .is_some_and(|role| role != "master")
-    {
+    let role: Option<String> = info.get("role");
+    if role.is_some_and(|role| role != "master") {
         return Err((ErrorKind::Client, "this is a replica, not the master").into());
     }
     let run = info.get("run_id").ok_or_else(|| unexpected("a run_id"))?;
     // A replica that was promoted may lack what its master had acknowledged.
-    let was_replica = info
-        .get::<i64>("second_repl_offset")
-        .is_some_and(|offset| offset >= 0);
-    let mut settings = HashMap::new();
-    for name in ["appendonly", "appendfsync"] {
+    let replicated: Option<i64> = info.get("second_repl_offset");
+    let mut durable = replicated.is_none_or(|offset| offset < 0);
+    for (name, value) in [("appendonly", "yes"), ("appendfsync", "always")] {
         let mut command = redis::cmd("CONFIG");
-        command.arg("GET").arg(name);
+        command.arg(("GET", name));
         // A managed service may forbid the question, and then makes no promise.
-        let answer: RedisResult<HashMap<String, String>> = command.query_async(connection).await;
-        settings.extend(answer.unwrap_or_default());
+        let set: RedisResult<HashMap<String, String>> = command.query_async(connection).await;
+        durable &= set.is_ok_and(|set| set.get(name).is_some_and(|set| set == value));
     }
-    let is = |name: &str, value: &str| settings.get(name).is_some_and(|set| set == value);
-    let durable = is("appendonly", "yes") && is("appendfsync", "always") && !was_replica;
     Ok((run, durable))
 }
 
 /// The authors' secret.
-async fn secret(
-    connection: &mut MultiplexedConnection,
-    proposed: [u8; 16],
-) -> RedisResult<[u8; 16]> {
-    let mut command = redis::cmd("SETNX");
-    command.arg(key("secret"));
-    command.arg(format!("{:032x}", u128::from_be_bytes(proposed)));
-    let () = command.query_async(connection).await?;
-    let mut command = redis::cmd("GET");
-    command.arg(key("secret"));
-    let secret: String = command.query_async(connection).await?;
+async fn secret(redis: &mut MultiplexedConnection, proposed: [u8; 16]) -> RedisResult<[u8; 16]> {
+    let proposed = format!("{:032x}", u128::from_be_bytes(proposed));
+    let () = redis.set_nx(key("secret"), proposed).await?;
+    let secret: String = redis.get(key("secret")).await?;
     let secret = u128::from_str_radix(&secret, 16);
-    secret
-        .map(u128::to_be_bytes)
-        .map_err(|_| unexpected("a secret"))
+    let secret = secret.map(u128::to_be_bytes);
+    secret.map_err(|_| unexpected("a secret"))
 }
 
-/// What the rooms have up to an id, and up to where those that are gone had something.
+/// What the rooms retain up to an id, and the newest id of rooms that were forgotten.
 async fn load_rooms(
     connection: &mut MultiplexedConnection,
     last: EventId,
     most: usize,
-) -> RedisResult<(EventId, Vec<(RoomName, Retained)>)> {
-    let mut command = redis::cmd("HGETALL");
-    command.arg(key("rooms"));
-    let names: HashMap<String, String> = command.query_async(connection).await?;
+) -> RedisResult<(EventId, Vec<Retained>)> {
+    forget_rooms(connection).await?;
+    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
+    let id = |mark: &str| mark.parse::<EventId>().map_err(|_| unexpected("a mark"));
     let mut forgotten_up_to = EventId::ZERO;
     let mut rooms = Vec::new();
-    for name in names.into_keys() {
+    for name in names {
         let Ok(room) = RoomName::stored(&name) else {
             continue;
         };
         // At once, so that the mark fits the entries.
-        let mut both = redis::pipe();
-        both.atomic();
-        both.cmd("XREVRANGE").arg(room_key(&room));
-        both.arg(last.to_string()).arg("-").arg("COUNT").arg(most);
-        both.cmd("HGET").arg(key("rooms")).arg(&name);
-        both.cmd("EXISTS").arg(room_key(&room));
-        let (entries, mark, exists): (Entries, String, bool) = both.query_async(connection).await?;
+        let mut all = redis::pipe();
+        all.atomic();
+        all.cmd("XREVRANGE");
+        all.arg((room_key(&room), last.to_string(), "-", "COUNT", most));
+        all.hget(key("rooms"), &name).exists(room_key(&room));
+        let (newest_first, mark, exists): (Entries, Option<String>, bool) =
+            all.query_async(connection).await?;
+        // Without a mark, another server has just forgotten the room.
+        let Some(mark) = mark else { continue };
         let (evicted, newest) = mark.split_once(' ').ok_or_else(|| unexpected("a mark"))?;
-        let mark = if exists { evicted } else { newest };
-        let mark: EventId = mark.parse().map_err(|_| unexpected("a mark"))?;
         if exists {
-            rooms.push((room, entry::retained(entries, mark)));
+            let evicted_up_to = id(evicted)?;
+            let entries = entry::read(newest_first).rev();
+            let entries = entries.filter(|(id, _)| *id > evicted_up_to);
+            let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));
+            rooms.push((room, evicted_up_to, entries.collect()));
         } else {
-            forgotten_up_to = forgotten_up_to.max(mark);
+            forgotten_up_to = forgotten_up_to.max(id(newest)?);
         }
+    }
+    let forgotten: Option<String> = connection.hget(key("rooms"), "").await?;
+    if let Some(forgotten) = forgotten {
+        forgotten_up_to = forgotten_up_to.max(id(&forgotten)?);
     }
     Ok((forgotten_up_to, rooms))
 }
 
+/// Removes the marks of rooms whose entries have expired.
+async fn forget_rooms(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
+    for names in names.chunks(BATCH) {
+        let mut call = FORGET.key(key("rooms"));
+        for name in names {
+            call.key(key(&format!("room:{name}"))).arg(name);
+        }
+        let () = call.invoke_async(connection).await?;
+    }
+    Ok(())
+}
+
 pub(super) fn unexpected(what: &'static str) -> RedisError {
-    (
-        ErrorKind::UnexpectedReturnType,
-        "not written by this program: expected",
-        what.to_owned(),
-    )
-        .into()
+    let detail = "not written by this program: expected";
+    (ErrorKind::UnexpectedReturnType, detail, what.to_owned()).into()
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::report::Reporter;
 
 /// A connection that answers nothing this long is replaced.
-pub(super) const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(5);
 /// How long a command may take: less than a post may, so that it can be tried again.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long connecting may take.
@@ -24,16 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// The scripts, each in a file of its own.
-#[derive(Clone, Copy)]
-pub(super) enum Script {
-    Append,
-    Names,
-}
-
-const SCRIPTS: [&str; 2] = [include_str!("append.lua"), include_str!("names.lua")];
-
-/// Connects for good: a connection that fails is replaced by the next command.
+/// The connection, or how to get one: a connection that fails is replaced by the next command.
 pub(super) struct Link {
     client: Client,
     report: Reporter,
@@ -42,16 +33,10 @@ pub(super) struct Link {
 }
 
 struct State {
-    current: Option<Arc<Commands>>,
+    current: Option<Arc<MultiplexedConnection>>,
     /// When to connect again.
     not_before: Instant,
     backoff: Backoff,
-}
-
-struct Commands {
-    connection: MultiplexedConnection,
-    /// The hashes of the scripts, by which they are called.
-    hashes: [String; SCRIPTS.len()],
 }
 
 /// The pauses between attempts.
@@ -59,6 +44,11 @@ struct Commands {
 pub(super) struct Backoff(Duration);
 
 impl Backoff {
+    /// Whether nothing has failed since the last success.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.0.is_zero()
+    }
+
     pub(super) fn next(&mut self) -> Duration {
         let pause = (self.0 * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         self.0 = pause;
@@ -91,64 +81,56 @@ impl Link {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    /// A connection for the one who reads the feed.
+    /// A connection for the reader of the feed.
     pub(super) async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
-        connect(&self.client, SILENCE).await
+        self.connect(SILENCE).await
     }
 
     /// Runs a script.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
-        script: Script,
-        keys: &[String],
-        arguments: &[String],
+        call: &redis::ScriptInvocation<'_>,
     ) -> RedisResult<T> {
-        let commands = self.commands().await?;
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(&commands.hashes[script as usize]);
-        command.arg(keys.len()).arg(keys).arg(arguments);
-        let mut connection = commands.connection.clone();
-        let result = command.query_async(&mut connection).await;
-        self.note(&commands, result).await
+        let connection = self.connection().await?;
+        let result = call.invoke_async(&mut (*connection).clone()).await;
+        self.note(&connection, result).await
     }
 
     /// Runs several commands at once.
     pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<T> {
-        let commands = self.commands().await?;
-        let mut connection = commands.connection.clone();
-        let result = pipeline.query_async(&mut connection).await;
-        self.note(&commands, result).await
+        let connection = self.connection().await?;
+        let result = pipeline.query_async(&mut (*connection).clone()).await;
+        self.note(&connection, result).await
     }
 
-    async fn commands(&self) -> RedisResult<Arc<Commands>> {
+    async fn connection(&self) -> RedisResult<Arc<MultiplexedConnection>> {
         let state = &mut *self.state.lock().await;
         if let Some(current) = &state.current {
             return Ok(current.clone());
         }
         sleep_until(state.not_before).await;
-        match self.load().await {
-            Ok(commands) => Ok(state.current.insert(Arc::new(commands)).clone()),
-            Err(error) => {
-                self.fail(state, &error);
-                Err(error)
-            }
-        }
+        let connected = self.connect(COMMAND_TIMEOUT).await;
+        let connected = connected.inspect_err(|error| self.fail(state, error))?;
+        Ok(state.current.insert(Arc::new(connected)).clone())
     }
 
-    async fn load(&self) -> RedisResult<Commands> {
-        let mut connection = connect(&self.client, COMMAND_TIMEOUT).await?;
-        let mut hashes = [const { String::new() }; SCRIPTS.len()];
-        for (hash, text) in hashes.iter_mut().zip(SCRIPTS) {
-            let mut command = redis::cmd("SCRIPT");
-            command.arg("LOAD").arg(text);
-            *hash = command.query_async(&mut connection).await?;
-        }
-        Ok(Commands { connection, hashes })
+    async fn connect(&self, response_timeout: Duration) -> RedisResult<MultiplexedConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(response_timeout));
+        let client = &self.client;
+        client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
     }
 
     /// Drops a connection that failed, also where Redis answered but refused: the address may lead
     /// to another server by now.
-    async fn note<T>(&self, commands: &Arc<Commands>, result: RedisResult<T>) -> RedisResult<T> {
+    async fn note<T>(
+        &self,
+        connection: &Arc<MultiplexedConnection>,
+        result: RedisResult<T>,
+    ) -> RedisResult<T> {
         match &result {
             Ok(_) if self.is_up() => {}
             Ok(_) => {
@@ -159,7 +141,7 @@ impl Link {
             Err(error) => {
                 let state = &mut *self.state.lock().await;
                 let current = state.current.as_ref();
-                if current.is_some_and(|current| Arc::ptr_eq(current, commands)) {
+                if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
                     self.fail(state, error);
                 }
             }
@@ -175,18 +157,6 @@ impl Link {
                 .error(format_args!("Redis takes no messages: {error}"));
         }
     }
-}
-
-async fn connect(
-    client: &Client,
-    response_timeout: Duration,
-) -> RedisResult<MultiplexedConnection> {
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(response_timeout));
-    client
-        .get_multiplexed_async_connection_with_config(&config)
-        .await
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! The store that several servers share: a Redis or Valkey server, whose streams are the log.
 //!
-//! [`append.lua`](link) appends an entry to its room and to the *feed*. Every server follows the
-//! feed ([`feed`]) and publishes what comes back from it, its own posts included, so there is one
-//! order everywhere. Names are keys that expire unless they are renewed ([`presence`]).
+//! A script appends each entry to its room and to the *feed* ([`append`], [`entry`]). Every server
+//! follows the feed ([`feed`]) and publishes what comes back from it, its own posts included, so
+//! there is one order everywhere. Names are keys that expire unless they are renewed ([`names`]),
+//! and each server announces who is connected to it ([`roster`]).
 //!
 //! An *epoch* is a time in which Redis has lost nothing. When a new one begins, every server loads
 //! the rooms anew and tells its streams that entries were lost.
@@ -11,38 +12,32 @@ mod append;
 mod entry;
 mod feed;
 mod link;
-mod news;
-mod presence;
-mod rosters;
+mod names;
+mod roster;
 mod standing;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use redis::Value;
 use tokio::sync::{RwLock, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use super::bans::MOST_BANS;
-use super::standing::{Change, Standing};
+use super::standing::Standing;
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::lock;
-use crate::rooms::members::Claim;
-use crate::rooms::message::Draft;
-use crate::rooms::names::RoomName;
-use crate::rooms::stream::Reached;
 use link::Link;
-use presence::Presence;
+use names::Present;
+use roster::Server;
+pub(crate) use standing::MODERATOR_MS;
 
 /// How long a post, or a new name, may wait for Redis.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,34 +45,23 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const EPOCH_PAUSE: Duration = Duration::from_millis(50);
 /// Entries of the feed: what a server may miss without having to load the rooms anew.
 const FEED_ENTRIES: usize = 10_000;
-/// How long a session is a moderator, in milliseconds: its servers may stop one after the other.
-pub(crate) const MODERATOR_MS: u64 = 12 * 60 * 60 * 1_000;
+/// Names or rooms in one call of a script, and changes in one entry of the feed, at most: Redis
+/// serves nobody else meanwhile.
+const BATCH: usize = 500;
 /// How long a stopping server tries to tell the others.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// All keys have one hash tag, so that a cluster keeps them together.
-const PREFIX: &str = "{chatroom}:";
-
-/// A task that ends when nobody waits for it any more.
-struct Task(JoinHandle<()>);
 
 /// Where Redis is, as its owner gave it. It may hold a password, so it is never shown.
 #[derive(Clone)]
 pub(crate) struct Url(redis::ConnectionInfo);
 
-/// The store, as posts see it. Dropping it ends its tasks.
+/// The store, and what its two tasks share: one follows the feed, the other announces who is here.
 pub(crate) struct Redis {
-    shared: Arc<Shared>,
-    /// One follows the feed, the other announces who is here.
-    tasks: [Task; 2],
-}
-
-/// What the tasks share.
-struct Shared {
     hub: Arc<Hub>,
     link: Link,
     report: Reporter,
     standing: Arc<Standing>,
-    /// Who this server is to the others.
+    /// The name by which the others know this server, made at random.
     server: String,
     /// Attempts to append so far.
     attempts: AtomicU64,
@@ -88,9 +72,17 @@ struct Shared {
     is_outdated: AtomicBool,
     /// The feed is being read.
     is_following: AtomicBool,
-    presence: Presence,
+    /// Rooms were forgotten here, so Redis may have marks of such rooms.
+    has_forgotten: AtomicBool,
     /// Posts hold it for reading while they are under way.
     under_way: RwLock<()>,
+    /// The other servers, by their names.
+    others: Mutex<HashMap<String, Server>>,
+    /// What this server has announced; `None` if Redis may not have it.
+    announced: Mutex<Option<Present>>,
+    /// Claims since names were last renewed, whether or not a stream has followed.
+    claims: Mutex<Vec<names::Name>>,
+    announcer: OnceLock<AbortHandle>,
 }
 
 impl Url {
@@ -113,8 +105,8 @@ impl fmt::Debug for Url {
 }
 
 impl Redis {
-    /// Loads what Redis has, and returns it with the authors' secret. It waits for Redis as long as
-    /// that takes, blocking the thread.
+    /// Loads what Redis has, and returns the store with its tasks, which end when they are dropped,
+    /// and the authors' secret. It waits for Redis as long as that takes, blocking the thread.
     ///
     /// # Errors
     /// Threads or sockets cannot be made.
@@ -124,9 +116,9 @@ impl Redis {
         standing: Arc<Standing>,
         report: Reporter,
         random: impl Fn() -> [u8; 16] + Sync,
-    ) -> io::Result<(Redis, [u8; 16])> {
+    ) -> io::Result<(Arc<Redis>, JoinSet<()>, [u8; 16])> {
         let client = redis::Client::open(url.0).map_err(io::Error::other)?;
-        let shared = Arc::new(Shared {
+        let redis = Arc::new(Redis {
             hub,
             link: Link::new(client, report.clone()),
             report,
@@ -134,155 +126,66 @@ impl Redis {
             server: format!("{:032x}", u128::from_be_bytes(random())),
             attempts: AtomicU64::new(0),
             position: watch::Sender::new(EventId::ZERO),
-            epoch: Mutex::new(EventId::ZERO),
+            epoch: Mutex::default(),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
-            presence: Presence::default(),
-            under_way: RwLock::new(()),
+            has_forgotten: AtomicBool::new(false),
+            under_way: RwLock::default(),
+            others: Mutex::default(),
+            announced: Mutex::default(),
+            claims: Mutex::default(),
+            announcer: OnceLock::new(),
         });
         let secret = std::thread::scope(|scope| {
             // A runtime of its own: the caller's may have no other thread.
             let load = || {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.enable_all().build()?;
-                Ok(runtime.block_on(shared.load_first(random())))
+                Ok(runtime.block_on(redis.load_first(random())))
             };
             let loaded = scope.spawn(load).join();
             loaded.unwrap_or_else(|_| Err(io::Error::other("cannot load the rooms from Redis")))
         })?;
-        let (follower, announcer) = (shared.clone(), shared.clone());
-        let tasks = [
-            Task(tokio::spawn(async move { follower.follow().await })),
-            Task(tokio::spawn(async move { announcer.announce().await })),
-        ];
-        Ok((Redis { shared, tasks }, secret))
-    }
-
-    /// Appends a draft, and waits until it is published here.
-    ///
-    /// # Errors
-    /// `store-unreachable`: the draft may have been appended all the same.
-    pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
-        let shared = &self.shared;
-        if let Some(frame) = shared.hub.duplicate_of(room, &draft)? {
-            return Ok(Committed::Duplicate(frame));
-        }
-        let appended = async {
-            let _under_way = shared.under_way.read().await;
-            shared.append(room, draft).await
-        };
-        timeout(PATIENCE, appended)
-            .await
-            .unwrap_or(Err(Refusal::StoreUnreachable))
-    }
-
-    /// Claims a name for a session in all of these rooms, unless the session has it here.
-    ///
-    /// # Errors
-    /// `name-taken` or `store-unreachable`.
-    pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
-        if self.shared.hub.has_here(rooms, claim) {
-            return Ok(());
-        }
-        timeout(PATIENCE, self.shared.claim(rooms, claim))
-            .await
-            .unwrap_or(Err(Refusal::StoreUnreachable))
-    }
-
-    /// Waits until this server has published what the feed has up to a position; at once if the feed
-    /// does not have it. While Redis is away, it waits for it.
-    pub(crate) fn reach(&self, position: EventId) -> Reached {
-        let shared = self.shared.clone();
-        Box::pin(Task(tokio::spawn(
-            async move { shared.reach(position).await },
-        )))
-    }
-
-    /// Whether this server has yet to read up to a position, as far as it knows.
-    pub(crate) fn is_ahead(&self, position: EventId) -> bool {
-        position > self.shared.hub.newest()
+        let mut tasks = JoinSet::new();
+        let (follower, announcer) = (redis.clone(), redis.clone());
+        tasks.spawn(async move { follower.follow().await });
+        let announcer = tasks.spawn(async move { announcer.announce().await });
+        redis.announcer.get_or_init(|| announcer);
+        Ok((redis, tasks, secret))
     }
 
     /// Whether Redis takes messages and gives them.
     pub(crate) fn is_up(&self) -> bool {
-        self.shared.link.is_up() && self.shared.is_following.load(Ordering::Relaxed)
+        self.link.is_up() && self.is_following.load(Ordering::Relaxed)
+    }
+
+    /// Notes that this server has forgotten rooms.
+    pub(crate) fn shorten(&self) {
+        self.has_forgotten.store(true, Ordering::Relaxed);
     }
 
     /// Answers the posts under way, and leaves this server's names to their grace.
     pub(crate) async fn close(&self) {
-        // The task that announces must not take the members' departure for the end of their grace.
-        self.tasks[1].0.abort();
-        let under_way = self.shared.under_way.write();
-        drop(timeout(PATIENCE, under_way).await);
-        drop(timeout(FAREWELL_TIMEOUT, self.shared.say_farewell()).await);
+        // It must not take the members' departure for the end of their grace.
+        self.announcer.get().inspect(|announcer| announcer.abort());
+        drop(timeout(PATIENCE, self.under_way.write()).await);
+        drop(timeout(FAREWELL_TIMEOUT, self.say_farewell()).await);
     }
 
-    /// Carries out commands that change who may do what, and waits until the change is known here.
-    pub(crate) async fn change(&self, change: &Change) -> Result<(), Refusal> {
-        let now = self.shared.hub.clock().unix_ms();
-        let mut bans = lock(&self.shared.standing.bans).clone();
-        bans.retain(|ban| ban.until > now);
-        let is_banned = |author| bans.iter().any(|ban| ban.author == author);
-        match change {
-            Change::Lift(author) if !is_banned(*author) => return Err(Refusal::NotFound),
-            Change::Ban(ban) if bans.len() >= MOST_BANS && !is_banned(ban.author) => {
-                return Err(Refusal::TooManyBans);
-            }
-            _ => {}
-        }
-        timeout(PATIENCE, self.shared.change(change))
-            .await
-            .unwrap_or(Err(Refusal::StoreUnreachable))
-    }
-}
-
-impl Future for Task {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Task>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.0).poll(cx).map(drop)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Shared {
     fn epoch(&self) -> EventId {
         *lock(&self.epoch)
     }
-
-    /// Waits until an entry of the feed is published here.
-    async fn published(&self, id: EventId) {
-        let mut position = self.position.subscribe();
-        // The sender lives as long as `self`.
-        let _ = position.wait_for(|position| *position >= id).await;
-    }
-
-    async fn reach(&self, position: EventId) {
-        let last = loop {
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("XINFO").arg("STREAM").arg(key("feed"));
-            let info: Result<Vec<std::collections::HashMap<String, Value>>, _> =
-                self.link.pipeline(&pipeline).await;
-            if let Ok(info) = info {
-                let last = info.into_iter().next();
-                let last = last.and_then(|mut info| info.remove("last-generated-id"));
-                let last = last.and_then(|id| redis::from_redis_value::<String>(id).ok());
-                break last.and_then(|id| id.parse().ok()).unwrap_or(EventId::ZERO);
-            }
-        };
-        if position <= last {
-            self.published(position).await;
-        }
-    }
 }
 
+/// Waits for Redis no longer than a request may.
+async fn patiently<T>(asking: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let answered = timeout(PATIENCE, asking).await;
+    answered.unwrap_or(Err(Refusal::StoreUnreachable))
+}
+
+/// All keys have one hash tag, so that a cluster keeps them together.
 fn key(name: &str) -> String {
-    format!("{PREFIX}{name}")
+    format!("{{chatroom}}:{name}")
 }
 
 fn room_key(room: &RoomName) -> String {

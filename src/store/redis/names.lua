@@ -6,8 +6,7 @@
 -- ARGV  epoch, mode, server, milliseconds, and the author of each name
 --         claim: all of the names or none
 --         renew: each name that is nobody else's
---         shorten: lets the names expire sooner that this server renewed last
---         free: deletes the names that this server renewed last
+--         shorten: lets the names expire sooner that this server renewed last; at once after 0
 -- Returns {"ok" or "epoch", the places of names that are somebody else's}.
 
 local current, mode, server, milliseconds = unpack(ARGV)
@@ -26,11 +25,7 @@ for i = 2, #KEYS do
             mine[#mine + 1] = {KEYS[i], value}
         end
     elseif holder == value then
-        if mode == 'shorten' then
-            redis.call('PEXPIRE', KEYS[i], milliseconds)
-        else
-            redis.call('DEL', KEYS[i])
-        end
+        redis.call('PEXPIRE', KEYS[i], milliseconds)
     end
 end
 if mode == 'renew' or #result == 1 then

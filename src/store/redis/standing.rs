@@ -2,55 +2,58 @@
 
 use std::collections::HashMap;
 
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use redis::{Pipeline, RedisResult};
 
-use super::super::bans;
-use super::super::standing::Change;
-use super::{FEED_ENTRIES, Shared, key};
+use super::entry::add_to_feed;
+use super::{Redis, key, patiently};
 use crate::refusal::Refusal;
 use crate::rooms::author::Author;
+use crate::rooms::lock;
+use crate::store::bans::{self, MOST_BANS};
+use crate::store::standing::Change;
 
-impl Shared {
-    /// Writes a change, and waits until this server has read it back.
-    pub(super) async fn change(&self, change: &Change) -> Result<(), Refusal> {
+/// How long a session is a moderator, in milliseconds: its servers may stop one after the other.
+pub(crate) const MODERATOR_MS: u64 = 12 * 60 * 60 * 1_000;
+
+impl Redis {
+    /// Writes a change of bans or moderators, and waits until this server has read it back.
+    pub(crate) async fn change(&self, change: &Change) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        let mut current = lock(&self.standing.bans).clone();
+        current.retain(|ban| ban.until > now);
+        let is_banned = |author| current.iter().any(|ban| ban.author == author);
+        let (bans, moderators) = (key("bans"), key("moderators"));
         let mut all = redis::pipe();
         all.atomic();
-        let (bans, moderators) = (key("bans"), key("moderators"));
-        let _: &mut Pipeline = match change {
+        match change {
+            Change::Lift(author) if !is_banned(*author) => return Err(Refusal::NotFound),
+            Change::Ban(ban) if current.len() >= MOST_BANS && !is_banned(ban.author) => {
+                return Err(Refusal::TooManyBans);
+            }
             Change::Ban(ban) => {
-                let field = ban.author.to_string();
-                all.cmd("HSET")
-                    .arg(bans)
-                    .arg(field)
-                    .arg(bans::to_json(ban).to_string())
+                all.hset(bans, ban.author.to_string(), bans::to_json(ban).to_string())
             }
-            Change::Lift(author) => all.cmd("HDEL").arg(bans).arg(author.to_string()),
-            Change::LogIn(author, until) => all
-                .cmd("ZADD")
-                .arg(moderators)
-                .arg(until)
-                .arg(author.to_string()),
-            Change::LogOut(author) => all.cmd("ZREM").arg(moderators).arg(author.to_string()),
+            Change::Lift(author) => all.hdel(bans, author.to_string()),
+            Change::LogIn(author, until) => all.zadd(moderators, author.to_string(), until),
+            Change::LogOut(author) => all.zrem(moderators, author.to_string()),
         };
-        all.cmd("XADD")
-            .arg(key("feed"))
-            .arg("MAXLEN")
-            .arg(FEED_ENTRIES)
-            .arg("*");
-        all.arg("kind").arg("standing");
-        loop {
-            // To repeat a change changes nothing more; the link paces the attempts.
-            let answer: RedisResult<(u64, String)> = self.link.pipeline(&all).await;
-            if let Ok((changed, id)) = answer {
-                let id = id.parse().map_err(|_| Refusal::StoreUnreachable)?;
-                self.published(id).await;
-                if changed == 0 && matches!(change, Change::Lift(_)) {
-                    return Err(Refusal::NotFound);
+        add_to_feed(&mut all, &[("kind", "standing")]);
+        patiently(async {
+            loop {
+                // To repeat a change changes nothing more; the link paces the attempts.
+                let answer: RedisResult<(u64, String)> = self.link.pipeline(&all).await;
+                if let Ok((changed, id)) = answer {
+                    let id = id.parse().map_err(|_| Refusal::StoreUnreachable)?;
+                    self.published(id).await;
+                    if changed == 0 && matches!(change, Change::Lift(_)) {
+                        return Err(Refusal::NotFound);
+                    }
+                    return Ok(());
                 }
-                return Ok(());
             }
-        }
+        })
+        .await
     }
 
     /// Loads all bans and moderators.
@@ -59,21 +62,13 @@ impl Shared {
         connection: &mut MultiplexedConnection,
     ) -> RedisResult<()> {
         let now = self.hub.clock().unix_ms();
-        let mut both = redis::pipe();
-        both.atomic();
-        both.cmd("ZREMRANGEBYSCORE")
-            .arg(key("moderators"))
-            .arg("-inf")
-            .arg(now)
-            .ignore();
-        both.cmd("HGETALL").arg(key("bans"));
-        both.cmd("ZRANGE")
-            .arg(key("moderators"))
-            .arg(0)
-            .arg(-1)
-            .arg("WITHSCORES");
+        let mut all = redis::pipe();
+        all.atomic();
+        all.zrembyscore(key("moderators"), "-inf", now).ignore();
+        all.hgetall(key("bans"));
+        all.zrange_withscores(key("moderators"), 0, -1);
         let (bans, moderators): (HashMap<String, String>, Vec<(String, f64)>) =
-            both.query_async(connection).await?;
+            all.query_async(connection).await?;
         let bans = bans
             .values()
             .filter_map(|ban| bans::from_json(&serde_json::from_str(ban).ok()?));
