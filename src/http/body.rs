@@ -21,6 +21,9 @@ const STREAM_BATCH_BYTES: usize = 6 * 1024;
 /// Bytes of a whole answer given before hyper writes: few, since what was never touched of that buffer
 /// takes no memory, and a stream that follows on the connection may last for days.
 const WHOLE_BATCH_BYTES: usize = 1024;
+/// Bytes of the first batch of a whole answer that are left to its head, which goes into the same
+/// buffer: about what the page's head has, the longest.
+const HEAD_BYTES: usize = 512;
 
 /// The body of an answer: whole, or an event stream.
 pub struct Body {
@@ -67,18 +70,18 @@ impl Body {
         permit: Option<Permit>,
     ) -> Body {
         let (left, pieces) = (bytes as u64, Box::new(pieces));
-        Body::new(Content::Whole { pieces, left }, permit)
+        Body::new(Content::Whole { pieces, left }, HEAD_BYTES, permit)
     }
 
     pub(crate) fn stream(stream: Stream, permit: Permit) -> Body {
-        Body::new(Content::Stream(stream), Some(permit))
+        Body::new(Content::Stream(stream), 0, Some(permit))
     }
 
-    fn new(content: Content, permit: Option<Permit>) -> Body {
+    fn new(content: Content, given: usize, permit: Option<Permit>) -> Body {
         Body {
             content,
             rest: None,
-            given: 0,
+            given,
             gate: None,
             permit,
         }

@@ -128,6 +128,21 @@ mod tests {
         }
     }
 
+    /// A key of its own for each session would be the last one plus one: whoever knows one of them
+    /// then knows all.
+    #[test]
+    fn without_the_systems_generator_sessions_are_one_keyed_hash_of_a_counter() {
+        let source = Sessions {
+            random: None,
+            ..Sessions::new()
+        };
+        let half = |count: u64| u128::from(source.keyed.hash_one(count));
+        for session in 0..100 {
+            let expected = half(2 * session) << 64 | half(2 * session + 1);
+            assert!(source.issue() == SessionId(expected), "session {session}");
+        }
+    }
+
     #[test]
     fn a_cookie_belongs_to_the_path_of_the_chat() {
         let header = |prefix, secure| {

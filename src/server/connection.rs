@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::Request;
@@ -34,45 +34,46 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES: usize = 16 * 1024;
 
 /// Serves a connection in a task of its own.
+///
+/// The task is the connection and nothing else: an `async` block around it would keep room for its
+/// parts as well, as long as the client stays.
 pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registration) {
-    // The task sets everything up, so that the accept loop is back at its queue at once.
-    tokio::spawn(async move {
-        // Frames leave when they are written. If the client is gone already, reading will tell.
-        let _ = stream.set_nodelay(true);
-        let connections = registration.connections.clone();
-        let gate = WriteGate::default();
-        let socket = Socket {
-            io: TokioIo::new(stream),
-            gate: gate.clone(),
-            write_timeout: connections.limits.write_timeout,
-            blocked: None,
-            input: Input::Unknown,
-        };
-        let http = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_buf_size(HEAD_BYTES)
-            // A client may end its side behind a request. hyper would drop the request; where that
-            // means departure, the socket tells.
-            .half_close(true)
-            // Copying small frames together and writing once costs less than a vectored write.
-            .writev(false)
-            // During shutdown a connection serves one request.
-            .keep_alive(!registration.late)
-            .serve_connection(
-                socket,
-                PeerService {
-                    connections,
-                    peer,
-                    gate,
-                },
-            );
-        Connection {
-            http,
-            registration,
-            ending: false,
-        }
-        .await;
+    // Frames leave when they are written. If the client is gone already, reading will tell.
+    let _ = stream.set_nodelay(true);
+    let connections = registration.connections.clone();
+    let gate = WriteGate::default();
+    let socket = Socket {
+        io: TokioIo::new(stream),
+        gate: gate.clone(),
+        write_timeout: connections.limits.write_timeout,
+        blocked: None,
+        input: Input::Unasked,
+    };
+    let service = PeerService {
+        connections,
+        peer,
+        gate,
+    };
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES)
+        // A client may end its side behind a request. hyper would drop the request; where that
+        // means departure, the socket tells.
+        .half_close(true)
+        // Copying small frames together and writing once costs less than a vectored write.
+        .writev(false)
+        // During shutdown a connection serves one request.
+        .keep_alive(!registration.late)
+        .serve_connection(socket, service);
+    // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
+    // requests, most of it is memory that nothing has used, which costs nothing. A worker would make
+    // it where past requests have been, and those pages count as long as the client stays.
+    let _ = Pin::new(&mut http).poll(&mut Context::from_waker(Waker::noop()));
+    tokio::spawn(Connection {
+        http,
+        registration,
+        ending: false,
     });
 }
 
@@ -153,6 +154,8 @@ struct Socket {
 /// What is known of the bytes that a client sends while it is answered.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Input {
+    /// The connection is being set up: nothing is read yet.
+    Unasked,
     Unknown,
     /// There are none, and the task is woken when that changes.
     Awaited,
@@ -169,7 +172,7 @@ impl Socket {
             // The task has one waker for life. While the socket holds it, a glance is enough.
             Input::Awaited if !is_readable() => return Ok(()),
             Input::Pipelined => return Ok(()),
-            Input::Awaited | Input::Unknown => {}
+            Input::Awaited | Input::Unasked | Input::Unknown => {}
         }
         self.input = match socket.poll_peek(cx, &mut ReadBuf::new(&mut [0]))? {
             Poll::Ready(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -188,7 +191,10 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.input = Input::Unknown;
+        if std::mem::replace(&mut self.input, Input::Unknown) == Input::Unasked {
+            // The task reads at its first turn.
+            return Poll::Pending;
+        }
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }

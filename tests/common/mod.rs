@@ -30,7 +30,7 @@ pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, get};
 pub(crate) use process::{Folder, Process, under};
-pub(crate) use random::Random;
+pub(crate) use random::{Random, longer};
 
 /// How long a test waits for what must happen. Generous, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,5 +1,14 @@
 //! Reproducible random numbers: a failing test prints its seed.
 
+/// How many times as long tests of random behaviour are to run: `CHATROOM_CHAOS` in the environment,
+/// or once.
+pub(crate) fn longer() -> u64 {
+    let factor = std::env::var("CHATROOM_CHAOS");
+    factor.map_or(1, |factor| {
+        factor.parse().expect("CHATROOM_CHAOS is a number")
+    })
+}
+
 /// A pseudorandom number generator, Sebastiano Vigna's xorshift64*.
 #[derive(Clone, Debug)]
 pub(crate) struct Random(u64);

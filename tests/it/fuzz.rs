@@ -14,7 +14,7 @@ use proptest::test_runner::TestRunner;
 use tokio::io::AsyncWriteExt;
 
 use crate::common::{
-    Client, EventStream, Process, Random, Request, eventually, get, unlimited, within,
+    Client, EventStream, Process, Random, Request, eventually, get, longer, unlimited, within,
 };
 
 /// Attackers at once.
@@ -350,7 +350,7 @@ fn any_value_in_any_place_of_a_request_gets_an_answer() {
         (curious_chat(), locked.expect("a chat"))
     });
     let mut runner = TestRunner::new(ProptestConfig {
-        cases: 1_500,
+        cases: 1_500 * longer() as u32,
         failure_persistence: None,
         ..ProptestConfig::default()
     });

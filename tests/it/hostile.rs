@@ -255,3 +255,33 @@ async fn half_closed_and_pipelining_clients_leave_with_the_heartbeat_and_spin_no
     drop(kept);
     until_streams(address, 0).await;
 }
+
+/// Counting the files of a server that has thousands open takes a while, in which it serves others.
+#[test]
+fn figures_of_the_process_are_taken_beside_the_workers() {
+    // One thread that serves, and one for what would hold it up, which is busy.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .max_blocking_threads(1)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let server = Server::start().await;
+        let address = server.address();
+        let (finish, busy) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || busy.recv());
+        let mut asking = Client::connect(address).await;
+        asking.send(&Request::get("/metrics").to_bytes()).await;
+        let answer = tokio::spawn(async move { asking.response("GET").await });
+        for _ in 0..20 {
+            get(address, "/healthz").await.expect(200, "");
+        }
+        assert!(
+            !answer.is_finished(),
+            "it was counted by the one who serves"
+        );
+        drop(finish);
+        let answer = answer.await.expect("no panic").expect(200, "");
+        assert!(answer.text().contains("\nprocess_open_fds "));
+        assert!(occupied.await.is_ok());
+    });
+}

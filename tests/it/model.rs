@@ -12,7 +12,7 @@ use hyper::body::{Body as _, Bytes, Frame};
 use hyper::service::Service;
 use proptest::prelude::*;
 
-use crate::common::{Folder, unlimited};
+use crate::common::{Folder, longer, unlimited};
 
 /// What may happen.
 #[derive(Clone, Debug)]
@@ -248,7 +248,7 @@ async fn resume(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48 * longer() as u32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_client_has_a_piece_of_the_truth_without_a_hole_or_is_told(

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::common::{
     Client, EventStream, Follower, Progress, Random, Request, Seen, Server, figure, finished, get,
-    id_of, in_order, post_all, within,
+    id_of, in_order, longer, post_all, within,
 };
 
 const CLIENTS: u64 = 50;
@@ -40,14 +40,18 @@ async fn posters(address: SocketAddr) -> Vec<EventId> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_drop_and_resume_at_random_moments_have_everything_once_and_in_order() {
+    for round in 0..longer() {
+        drop_and_resume_all(round * CLIENTS).await;
+    }
+}
+
+async fn drop_and_resume_all(first_seed: u64) {
     let server = Server::with(|chat| chat.history(0).history_bytes(0)).await;
     let address = server.address();
     let mut clients = Vec::new();
-    for client in 0..CLIENTS {
+    for seed in first_seed..first_seed + CLIENTS {
         let (follower, seen) = Follower::join(address, "/chat?history=0").await;
-        clients.push(tokio::spawn(drop_and_resume(
-            address, client, follower, seen,
-        )));
+        clients.push(tokio::spawn(drop_and_resume(address, seed, follower, seen)));
     }
     let truth = posters(address).await;
     for client in clients {
@@ -92,10 +96,16 @@ async fn drop_and_resume(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_polling_clients_that_drop_answers_have_everything_once_and_in_order() {
+    for round in 0..longer() {
+        poll_all(round * CLIENTS).await;
+    }
+}
+
+async fn poll_all(first_seed: u64) {
     let server = Server::with(|chat| chat.history(0).history_bytes(0)).await;
     let address = server.address();
     let next = get(address, "/chat/lobby/messages").await.json()["next"].clone();
-    let clients: Vec<_> = (0..CLIENTS)
+    let clients: Vec<_> = (first_seed..first_seed + CLIENTS)
         .map(|seed| {
             tokio::spawn(poll(
                 address,

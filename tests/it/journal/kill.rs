@@ -11,12 +11,13 @@ use tokio::time::{sleep, timeout};
 
 use super::{held, lines};
 use crate::common::{
-    Client, Folder, Follower, Process, Progress, Random, Request, Seen, finished, id_of, within,
+    Client, Folder, Follower, Process, Progress, Random, Request, Seen, finished, id_of, longer,
+    within,
 };
 
 const POSTERS: u64 = 4;
 const FOLLOWERS: usize = 3;
-/// How often the server is killed, unless the environment says `CHATROOM_KILLS`.
+/// How often the server is killed.
 const KILLS: u64 = 6;
 /// A server answers so many posts at most before it is killed.
 const MOST_POSTS: usize = 120;
@@ -26,7 +27,7 @@ type Whereabouts = watch::Receiver<(u64, SocketAddr)>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answered_message_survives_kills_at_random_moments_once_and_in_order() {
-    let kills = std::env::var("CHATROOM_KILLS").map_or(KILLS, |n| n.parse().expect("a number"));
+    let kills = KILLS * longer();
     let folder = Folder::new();
     let arguments = [
         "--data",

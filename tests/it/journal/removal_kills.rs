@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::removal::{id, keyed, removal, session, until_gone};
 use super::{file, held};
-use crate::common::{Client, Folder, Process, Random, ask, get, id_of, under};
+use crate::common::{Client, Folder, Process, Random, ask, get, id_of, longer, under};
 
 /// A server answers so many posts at most before it is killed.
 const MOST_POSTS: usize = 5_000;
@@ -174,12 +174,12 @@ async fn a_kill_between_removal_rewrite_and_rename_brings_no_text_back() {
     assert_eq!(kills, steps.len());
 }
 
-/// How often the server is killed, unless the environment says `CHATROOM_KILLS`.
+/// How often the server is killed.
 const KILLS: u64 = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_at_random_moments_lose_no_message_and_bring_no_text_back() {
-    let kills = std::env::var("CHATROOM_KILLS").map_or(KILLS, |n| n.parse().expect("a number"));
+    let kills = KILLS * longer();
     let folder = Folder::new();
     let data = format!("--data={}", folder.as_str());
     let options = [&OPTIONS[..], &[&data]].concat();

@@ -9,7 +9,8 @@ use chatroom::{EventId, Fsync};
 
 use super::super::moderation::{BASIC, PASSWORD};
 use crate::common::{
-    Client, Event, EventStream, Folder, Random, Request, Server, ask, finished, id_of, post_all,
+    Client, Event, EventStream, Folder, Random, Request, Server, ask, finished, id_of, longer,
+    post_all,
 };
 
 const ROOMS: [&str; 4] = ["a", "b", "c", "d"];
@@ -370,7 +371,7 @@ async fn walk(seed: u64) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_each_client_has_all_of_its_rooms_in_one_order_or_is_told() {
     let mut gaps = 0;
-    for seed in 1..=8 {
+    for seed in 1..=8 * longer() {
         let walk = tokio::spawn(walk(seed));
         gaps += finished(&format!("the walk with seed {seed}"), walk).await;
     }
