@@ -29,7 +29,7 @@ pub(crate) use chat::{
 pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, get};
-pub(crate) use process::{Folder, Process, under};
+pub(crate) use process::{Folder, Process, Program, under};
 pub(crate) use random::Random;
 
 /// How long a test waits for what must happen. Generous, since the machine may be busy.

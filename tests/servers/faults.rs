@@ -12,7 +12,9 @@ mod common;
 mod ordeal;
 mod relay;
 
+mod failover;
 mod names;
 mod proxies;
+mod reaching;
 mod redis_dies;
 mod redis_stalls;
