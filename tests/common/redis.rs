@@ -15,9 +15,6 @@ use super::chat::{encode, figures, tell_pair};
 use super::http::get;
 use super::{Folder, Program, Running, Server, eventually, within};
 
-/// Whether the servers of this test program come in pairs.
-pub(crate) const PAIRS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"pairs");
-
 /// What the metrics of two servers that have the same agree on.
 const COMMON: [&str; 2] = ["chatroom_history_bytes", "chatroom_messages_accepted_total"];
 

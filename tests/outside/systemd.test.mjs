@@ -8,6 +8,7 @@ import { block } from './readme.mjs';
 
 const unit = block('ini', '[Unit]');
 const passwords = block('ini', 'LoadCredential');
+const redis = block('ini', 'EnvironmentFile');
 const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
 
 test('systemd understands it, and finds little exposed', async (t) => {
@@ -17,8 +18,10 @@ test('systemd understands it, and finds little exposed', async (t) => {
   const verify = () => run('systemd-analyze', ['verify', '--man=no', file]);
   assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
   mkdirSync(more);
-  writeFileSync(path.join(more, 'passwords.conf'), passwords);
-  assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
+  for (const [name, lines] of Object.entries({ passwords, redis })) {
+    writeFileSync(path.join(more, `${name}.conf`), lines.replace('/usr/local/bin/chatroom', binary));
+    assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
+  }
   const { stdout } = await run('systemd-analyze', ['security', '--offline=true', '--no-pager', file]);
   const exposure = Number(stdout.match(/Overall exposure level for chatroom\.service: ([\d.]+)/)[1]);
   assert.ok(exposure < 2, stdout);
