@@ -42,7 +42,7 @@ for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/g
         assert.equal(await within(program.ended, block), 0, `${block}${program.stderr}`);
         assert.doesNotMatch(program.stdout, /"error":/, block);
       }
-      await checks.find(([text]) => block.includes(text))?.[1]({ shell, start, stop });
+      await checks.find(([text]) => block.includes(text))?.[1]({ shell, port, start, stop });
     }
     assert.ok(tried >= least, `${tried} blocks`);
     assert.equal(await shell.run(`git -c safe.directory='*' -C ${checkout} status --porcelain`), '', 'what the commands create is in .gitignore');
@@ -58,13 +58,13 @@ const checks = [
   ['rm -rf /usr/local/bin/chatroom', ({ shell }) => shell.run('! ls -d /usr/local/bin/chatroom /etc/chatroom /etc/systemd/system/chatroom.service* 2>/dev/null')],
   ['tcp_retries2', async ({ shell }) => assert.equal(await shell.run('cat /proc/sys/net/ipv4/tcp_retries2'), '8\n')],
   ['--data restored', async ({ shell }) => assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/)],
-  ['systemctl reload caddy', async ({ shell }) => {
-    const caddy = launch(shell.command, [...shell.args, 'caddy', 'run', '--config', '/etc/caddy/Caddyfile'], { env: shell.env });
+  ['systemctl reload caddy', async ({ shell, start }) => {
+    const caddy = start('caddy run --config /etc/caddy/Caddyfile');
     const page = await until(() => shell.run(`curl -skS https://${host}/`), 'Caddy');
     assert.match(page, /<!doctype html>/i);
-    await caddy.kill('SIGKILL');
+    await endGroup(caddy);
   }],
-  ['--trusted-proxy', ({ shell }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8080/chat?name=bot'`)],
+  ['--trusted-proxy', ({ shell, port }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:${port}/chat?name=bot'`)],
   ['systemctl enable --now chatroom', async ({ shell, start, stop }) => {
     const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
     assert.equal(verified, '');
