@@ -1,7 +1,7 @@
 // The log of the room that is shown. Nothing else scrolls it.
 
-import { $, avatarOf, element, setText, syncList } from './browser.js';
-import { followNewest, LIMITS, markRead, moveView, rowsOf, setFollowing } from './state.js';
+import { $, avatarOf, element, setText, syncList } from './views.js';
+import { followNewest, lastOf, LIMITS, moveView, readUpTo, rowsOf, setFollowing, unreadOf } from './state.js';
 import { hueOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // As near counts as at the end.
@@ -52,7 +52,6 @@ export function openLog({ loadOlder, changed, current }) {
 		const { anchor } = state;
 		if (line && line.offsetTop < scroller.scrollHeight - scroller.clientHeight) {
 			setFollowing(state, false);
-			state.below = state.unread;
 			scroller.scrollTop = line.offsetTop;
 			state.anchor = anchorOf();
 		} else if (state.view.following) {
@@ -79,8 +78,9 @@ export function openLog({ loadOlder, changed, current }) {
 		$.inviteEmpty.hidden = !empty;
 		place(state);
 		$.jump.hidden = state.view.following;
-		setText($.jump, state.below ? say('newMessages', { n: state.below }) : say('newest'));
-		if (state.attended && state.view.following && !state.seeking) markRead(state);
+		const n = unreadOf(chat, state).length;
+		setText($.jump, say(n ? 'newMessages' : 'newest', { n }));
+		if (state.attended && state.view.following && !state.seeking) readUpTo(state, lastOf(state).eventId);
 	}
 
 	scroller.addEventListener('scroll', onScroll, { passive: true });

@@ -1,14 +1,15 @@
 // What happens when somebody acts or the stream tells something. The views then bring the document in line.
 
 import {
-	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo,
+	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, unreadOf,
 } from './state.js';
 import { backoffMillis, dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
-import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
 import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
-import { $, beep, copyText, notify, setText, translate } from './browser.js';
+import {
+	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
+	typesOnScreen,
+} from './views.js';
 import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
-import { closeSide, drawPanel, showSide } from './panel.js';
 import { wordsFor } from './words.js';
 import { onLogKey, openLog } from './log.js';
 
@@ -49,9 +50,9 @@ function openFragment() {
 function openRoom(room) {
 	toFollow = room;
 	if (chat.open === room) return;
-	const state = openIn(chat, room);
+	openIn(chat, room);
 	saveReads();
-	attend(state);
+	attend();
 	showDraft();
 	page.naming = false;
 	const { code, name } = page.nameError ?? {};
@@ -64,7 +65,7 @@ function showDraft() {
 	$.text.value = local.get(`draft ${chat.open}`) ?? '';
 }
 
-const attend = (state) => (document.hidden ? leave(state) : arrive(state));
+const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
 
 function setName(name) {
 	page.nameError = null;
@@ -85,8 +86,7 @@ function goNameless(problem) {
 function takeName() {
 	const name = $.name.value.trim();
 	if (!name) return;
-	tab.set('name', name);
-	local.set('name', name);
+	for (const storage of [tab, local]) storage.set('name', name);
 	moveFollowed([chat.name, page.nameError?.name], name);
 	setName(name);
 	toFollow = chat.open;
@@ -158,25 +158,39 @@ function noteMessages(told, fresh) {
 		const seen = message.room === chat.open && !document.hidden;
 		if (seen) log.speak(message);
 		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
-		if (wanted && !seen && feed.notifies(message.room)) ring(message);
+		if (wanted && !seen && feed.notifies(message.room)) notify(message);
 	}
 }
 
-function ring({ room, name, text, eventId }) {
+function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
-	// Under one tag it is shown once, even if each tab has its own stream.
-	notify(`${name} · #${room}`, text.slice(0, NOTIFIED_CHARACTERS), eventId, () => {
-		window.focus();
-		location.hash = fragmentOf(room);
-	});
+	if (globalThis.Notification?.permission !== 'granted') return;
+	try {
+		// Under one tag it is shown once, even if each tab has its own stream.
+		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
+			window.focus();
+			location.hash = fragmentOf(room);
+		});
+	} catch {
+		// Browsers on Android refuse the constructor.
+	}
+}
+
+function beep() {
+	const context = new AudioContext();
+	const tone = context.createOscillator();
+	tone.connect(context.destination);
+	tone.onended = () => context.close();
+	tone.start();
+	tone.stop(context.currentTime + 0.1);
 }
 
 async function loadOlder(state) {
 	const oldest = state.entries.find((entry) => !entry.gap);
 	if (loading || state.oldestReached || !oldest) return;
 	loading = true;
-	const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
-	if (answer.kind === 'done') addOlder(state, answer.body.messages, LIMITS.page);
+	const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+	if (body) addOlder(state, body.messages, LIMITS.page);
 	else await new Promise((resolve) => setTimeout(resolve, 2000));
 	loading = false;
 	changed();
@@ -185,7 +199,7 @@ async function loadOlder(state) {
 async function askRooms() {
 	if (document.hidden) return;
 	const { body } = await request('rooms');
-	if (body) page.listed = body.rooms;
+	page.listed = body?.rooms ?? page.listed;
 	changed();
 }
 
@@ -202,11 +216,15 @@ function send() {
 	if ($.send.disabled) return;
 	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $.text.value.trimEnd()));
 	$.text.value = '';
-	local.set(`draft ${chat.open}`, '');
+	saveDraft();
 	followNewest(current());
 	Object.assign(current(), { marker: '', seeking: false });
 	outbox.flush();
 	changed();
+}
+
+function saveDraft() {
+	local.set(`draft ${chat.open}`, $.text.value);
 }
 
 /** Who spoke last comes first. */
@@ -276,12 +294,9 @@ function changed() {
 }
 
 function update() {
-	const state = current();
-	drawComposer(page);
-	log.draw(page, state);
-	drawPanel(page, state);
+	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou]) draw(page, current());
 	setText($.roomTitle, chat.open);
-	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
 	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
 	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
@@ -295,10 +310,7 @@ function listenToControls() {
 	});
 	listenToText(send, likelyNames);
 	on('composer', 'submit', send);
-	on('text', 'input', () => {
-		local.set(`draft ${chat.open}`, $.text.value);
-		drawComposer(page);
-	});
+	on('text', 'input', () => (saveDraft(), drawComposer(page)));
 	on('join', 'submit', takeName);
 	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
 	on('join-cancel', 'click', () => askName(false));
@@ -324,7 +336,7 @@ function listenToControls() {
 
 function listenToBrowser() {
 	const wake = ({ type }) => {
-		attend(current());
+		attend();
 		feed.moved();
 		if (document.hidden) {
 			drawing = false; // A hidden page gets no frame to draw in.
@@ -347,7 +359,7 @@ function listenToBrowser() {
 	});
 	addEventListener('storage', ({ key }) => {
 		if (key !== `${prefix}followed`) return;
-		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
+		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
 		feed.moved();
 		changed();
 	});
@@ -362,7 +374,7 @@ function listenToBrowser() {
 
 translate(say);
 restorePending(chat, tab.get('pending') ?? []);
-attend(current());
+attend();
 showDraft();
 listenToControls();
 listenToBrowser();

@@ -1,6 +1,6 @@
 // The menu of a message, and the dialogs of moderators.
 
-import { $, copyText, element } from './browser.js';
+import { $, copyText, element } from './views.js';
 import { request, roomPath } from './network.js';
 import { isOwn } from './state.js';
 import { moveFocus } from './log.js';

@@ -1,12 +1,14 @@
-// Requests and their answers, the event stream, and messages on their way.
+// Requests and their answers, the event stream and the tabs that share it, and messages on their way.
 
-import { compareIds } from './state.js';
+import { compareIds, knownOf, LIMITS, snapshotOf } from './state.js';
 
 export const PENDING_MOST = 50; // Messages that may wait to be sent.
 const ANSWER_MILLIS = 15_000;
+const LEADER_MILLIS = 5000; // A leading tab that does not answer by then is frozen.
 const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with: in all its rooms, in each.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
+const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
 
 /** Random, so that a server that comes back is not overrun. */
 export const backoffMillis = (attempt, random = Math.random()) => Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
@@ -44,7 +46,7 @@ export async function request(url, { method = 'GET', headers, json } = /** @type
 }
 
 /** EventSource hides the status of a refusal. */
-export const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
+const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
 
 // ---- The stream
 
@@ -58,10 +60,10 @@ export function streamUrl({ name, asked, settled, position }) {
 }
 
 /** A stream silent for longer has died. */
-export const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
+const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
 /** Reconnects, since EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
-export function openStream({ chat, quiet, deliver, report, refuse }) {
+function openStream(chat, quiet, share, refuse) {
 	/** @type {any} */
 	let source = null;
 	let timer;
@@ -75,7 +77,7 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 		source?.close();
 		heardAt = Date.now();
 		patience = ANSWER_MILLIS;
-		if (!quiet || attempt) report({ phase: attempt ? 'waiting' : 'connecting' });
+		if (!quiet || attempt) share({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
 		const current = new EventSource(streamUrl(chat));
 		source = current;
 		for (const event of EVENTS) {
@@ -83,7 +85,7 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 				if (current !== source) return;
 				heardAt = Date.now();
 				attempt = 0;
-				deliver({ event, id: lastEventId, data: JSON.parse(data) });
+				share({ event, id: lastEventId, data: JSON.parse(data) });
 				patience = silenceMillis(chat);
 			});
 		}
@@ -99,7 +101,7 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 		if (why.kind === 'failed' || (why.code === 'too-many-rooms' && chat.asked.length > 1)) return refuse(why);
 		const millis = why.millis ?? backoffMillis(attempt);
 		attempt += 1;
-		report({ phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why });
+		share({ connection: { phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why } });
 		timer = setTimeout(connect, millis);
 	}
 
@@ -111,6 +113,154 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 			closed = true;
 			clearTimeout(timer);
 			source?.close();
+		},
+	};
+}
+
+/**
+ * One stream for all tabs under one name. The tab that holds the lock leads: it has the stream and relays its events. The others ask
+ * it for what they lack. When it goes, the next leader resumes from its own position.
+ */
+export function openFeed(chat, key, wanted, apply) {
+	const self = randomKey();
+	const others = new Map(); // What other tabs show.
+	const channel = navigator.locks && globalThis.BroadcastChannel ? new BroadcastChannel(key) : null;
+	const abort = new AbortController();
+	const { signal } = abort;
+	/** @type {any} */
+	let stream = null;
+	let leading = false;
+	let synced = false; // Events count only after the snapshot that they continue.
+	let askedAt = 0;
+	let heardAt = Date.now();
+	let release = () => {};
+
+	const send = (kind, message = {}) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
+	const tell = (kind) => send(kind, { room: chat.open, visible: !document.hidden });
+	const share = (what) => {
+		if (signal.aborted) return;
+		send('relay', { what });
+		apply(what);
+	};
+	const drop = () => {
+		stream?.close();
+		stream = null;
+	};
+
+	function reopen() {
+		if (!leading || signal.aborted) return;
+		const rooms = wanted([chat.open, ...[...others.values()].map(({ room }) => room)]).slice(0, LIMITS.rooms);
+		if (stream && String(rooms.toSorted()) === String(chat.asked.toSorted())) return;
+		const quiet = chat.connection.phase === 'connected';
+		drop();
+		share({ opened: rooms });
+		if (rooms.length) stream = openStream(chat, quiet, share, refuse);
+	}
+
+	/** A room that is refused is left out, so that the others are heard. */
+	async function refuse(problem) {
+		stream = null;
+		const { code } = problem;
+		if (code === 'bad-name' || code === 'banned') return share({ nameless: problem });
+		let room = '';
+		if (ROOM_PROBLEMS.includes(code)) room = problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]);
+		if (!room) return share({ connection: { phase: 'refused', problem } });
+		share({ refused: { room, problem } });
+		reopen();
+	}
+
+	async function findRefused() {
+		for (const room of chat.asked) {
+			const { code = '' } = await askStatus(`${roomPath(room)}?history=0`);
+			if (ROOM_PROBLEMS.includes(code)) return room;
+		}
+	}
+
+	function retry(room) {
+		if (chat.refused.has(room)) share({ refused: { room } });
+		else stream?.wake(true);
+		reopen();
+	}
+
+	const hold = () => new Promise((resolve) => {
+		release = () => resolve(0);
+		if (signal.aborted) return release();
+		leading = true;
+		askedAt = 0;
+		tell('leader');
+		reopen();
+	});
+	function queue(options) {
+		navigator.locks.request(key, options, hold).catch(() => {
+			if (signal.aborted) return;
+			leading = false; // The lock was stolen: see `tick`.
+			drop();
+			queue({ signal });
+			ask();
+		});
+	}
+	function ask() {
+		synced = false;
+		askedAt ||= Date.now();
+		send('ask', { known: knownOf(chat) });
+	}
+
+	function listen({ kind, from, to, what, known, snapshot, room, visible }) {
+		if (kind === 'bye') others.delete(from);
+		if (room !== undefined && kind !== 'retry') others.set(from, { room, visible });
+		if (kind === 'hello') tell('here');
+		if (leading) {
+			if (kind === 'ask') send('snapshot', { to: from, snapshot: snapshotOf(chat, known) });
+			else if (kind === 'retry') retry(room);
+			else reopen();
+			return;
+		}
+		if (['relay', 'snapshot', 'leader'].includes(kind)) heardAt = Date.now();
+		if (kind === 'leader') ask();
+		if (kind === 'relay' && synced) apply(what);
+		if (kind !== 'snapshot' || to !== self) return;
+		synced = true;
+		askedAt = 0;
+		apply({ snapshot });
+	}
+
+	if (channel) {
+		channel.addEventListener('message', ({ data }) => signal.aborted || listen(data));
+		tell('hello');
+		queue({ signal });
+		ask();
+	} else {
+		queueMicrotask(hold);
+	}
+	return {
+		moved() {
+			tell('here');
+			reopen();
+		},
+		retry: (room) => (leading ? retry(room) : send('retry', { room })),
+		isAlone: () => !others.size,
+		/** One tab notifies, if none has the room in sight. */
+		notifies: (room) => leading && ![...others.values()].some((other) => other.visible && other.room === room),
+		/** A hidden tab may be frozen while it holds the lock: a visible one steals it. */
+		tick() {
+			stream?.tick();
+			if (leading || !channel || document.hidden) return;
+			if (!askedAt && Date.now() - heardAt > silenceMillis(chat)) ask();
+			if (!askedAt || Date.now() - askedAt < LEADER_MILLIS) return;
+			askedAt = 0;
+			queue({ steal: true });
+		},
+		wake(anyway) {
+			stream?.wake(anyway);
+			if (!leading && channel) ask();
+		},
+		goodbye: () => send('bye'),
+		close() {
+			send('bye');
+			abort.abort();
+			release();
+			drop();
+			channel?.close();
 		},
 	};
 }

@@ -25,7 +25,6 @@ export const newRoom = (room, read = '') => ({
 	view: { from: 0, to: 0, following: true }, anchor: null,
 	members: new Map(), memberCount: 0, listenerCount: 0,
 	known: Boolean(read), read, marker: read, attended: false, seeking: Boolean(read),
-	unread: 0, mentioned: 0, below: 0,
 });
 
 /** @returns {RoomState} */
@@ -98,28 +97,17 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 
 function addMessages(chat, state, messages, backlog) {
 	const { eventId: last } = lastOf(state);
+	let allRead = !unreadOf(chat, state).length;
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
-	for (const entry of fresh) noteMessage(chat, state, entry, backlog, last);
-	return backlog ? [] : fresh;
-}
-
-function noteMessage(chat, state, entry, backlog, last) {
-	const reading = state.attended && state.view.following && !state.seeking;
-	if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-	if (isOwn(chat, entry) || (backlog && !state.known)) {
-		if (!state.unread) state.read = entry.eventId;
-		return;
+	for (const entry of fresh) {
+		const reading = state.attended && state.view.following && !state.seeking;
+		if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
+		const news = !isOwn(chat, entry) && (!backlog || state.known) && isAfter(entry.eventId, state.read);
+		if (news && !reading) allRead = false;
+		if (allRead || reading) readUpTo(state, entry.eventId);
 	}
-	if (!state.view.following) state.below += 1;
-	if (!isAfter(entry.eventId, state.read)) return;
-	if (reading) state.read = entry.eventId;
-	else countUnread(chat, state, entry);
-}
-
-function countUnread(chat, state, entry) {
-	state.unread += 1;
-	if (mentions(entry.text, chat.name)) state.mentioned += 1;
+	return backlog ? [] : fresh;
 }
 
 // ---- Entries
@@ -194,7 +182,7 @@ export function moveView({ view, entries }, rows) {
 
 export function followNewest(state) {
 	const to = state.entries.length;
-	Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, below: 0, anchor: null });
+	Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, anchor: null });
 }
 
 export function setFollowing(state, following) {
@@ -204,26 +192,21 @@ export function setFollowing(state, following) {
 
 // ---- Reading
 
-export function markRead(state) {
-	state.read = lastOf(state).eventId || state.read;
-	state.unread = state.mentioned = 0;
-}
+export const readUpTo = (state, position) => {
+	if (position && isAfter(position, state.read)) state.read = position;
+};
 
-/** Another tab has read up to `position`. */
-export function readUpTo(chat, state, position) {
-	if (!position || !isAfter(position, state.read)) return;
-	state.read = position;
-	state.unread = state.mentioned = 0;
-	for (const entry of state.entries) {
-		if (!entry.gap && !entry.removed && !isOwn(chat, entry) && isAfter(entry.eventId, position)) countUnread(chat, state, entry);
-	}
+/** What others said since. */
+export function unreadOf(chat, { entries, read }) {
+	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
+	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
 }
 
 /** The reader comes to the room or back to the tab. */
-export function arrive(state) {
+export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
-	if (state.unread) state.seeking = state.view.following;
+	if (unreadOf(chat, state).length) state.seeking = state.view.following;
 	else if (state.greeted) state.marker = '';
 }
 
