@@ -42,7 +42,7 @@ macro_rules! part {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 16] = [
+static PARTS: [Part; 15] = [
     part!("", "index.html", "text/html; charset=utf-8"),
     part!("chat.css", "text/css; charset=utf-8"),
     part!("favicon.svg", "image/svg+xml"),
@@ -51,7 +51,6 @@ static PARTS: [Part; 16] = [
     part!("manifest.webmanifest", "application/manifest+json"),
     part!("js/log.js", SCRIPT),
     part!("js/main.js", SCRIPT),
-    part!("js/menu.js", SCRIPT),
     part!("js/network.js", SCRIPT),
     part!("js/start.js", SCRIPT),
     part!("js/state.js", SCRIPT),

@@ -1,9 +1,9 @@
-// What happens when somebody acts or the stream tells something. The views then bring the document in line.
+// What people do and the stream tells. The views then bring the document in line.
 
 import {
 	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, unreadOf,
 } from './state.js';
-import { backoffMillis, dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
+import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
 import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
 import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
@@ -11,23 +11,19 @@ import {
 } from './views.js';
 import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
 import { wordsFor } from './words.js';
-import { onLogKey, openLog } from './log.js';
+import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
-const MENU_MILLIS = 1000; // The first messages come before the menu.
 const SAVE_MILLIS = 500; // Until it is stored how far one has read.
+const RETRY_MILLIS = 2000; // After older messages could not be had.
 
 const say = await wordsFor(navigator.languages);
 /** @type {any} */
 const page = {
-	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
+	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {},
 	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
-	moderate: async () => (await menu()).askPassword(say, askModeration), showBans: async () => (await menu()).showBans(say),
-	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
 };
-let menuLoaded;
-const menu = () => (menuLoaded ??= loadMenu());
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
@@ -55,20 +51,19 @@ function openRoom(room) {
 	attend();
 	showDraft();
 	page.naming = false;
-	const { code, name } = page.nameError ?? {};
+	const { code, name } = page.nameError;
 	if (code === 'name-taken') setName(name); // It may be free here.
 	else if (chat.refused.has(room)) feed.retry(room);
 	feed.moved();
 }
 
-function showDraft() {
-	$.text.value = local.get(`draft ${chat.open}`) ?? '';
-}
+const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
+const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 
 const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
 
 function setName(name) {
-	page.nameError = null;
+	page.nameError = {};
 	joinAs(name);
 }
 
@@ -86,8 +81,9 @@ function goNameless(problem) {
 function takeName() {
 	const name = $.name.value.trim();
 	if (!name) return;
-	for (const storage of [tab, local]) storage.set('name', name);
-	moveFollowed([chat.name, page.nameError?.name], name);
+	tab.set('name', name);
+	local.set('name', name);
+	moveFollowed([chat.name, page.nameError.name], name);
 	setName(name);
 	toFollow = chat.open;
 	askName(false);
@@ -123,7 +119,7 @@ function apply(what) {
 	const { event, data, snapshot, opened, nameless, refused, connection } = what;
 	const { phase } = chat.connection;
 	if (nameless) return goNameless(nameless);
-	if (event) noteMessages(event === 'new-message' ? [data] : [], applyEvent(chat, what));
+	if (event) noteMessages([data], applyEvent(chat, what));
 	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
 	else if (opened) applyOpened(chat, opened);
 	else if (refused) applyRefused(refused);
@@ -142,16 +138,17 @@ function apply(what) {
 }
 
 function applyRefused({ room, problem }) {
-	if (problem) chat.refused.set(room, problem);
-	else chat.refused.delete(room);
-	if (['room-not-offered', 'bad-room'].includes(problem?.code) && follows()[room]) setFollowed(room, null);
-	if (room !== chat.open || !problem) return;
-	if (problem.code === 'name-taken') goNameless(problem);
-	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
+	if (!problem) return chat.refused.delete(room);
+	chat.refused.set(room, problem);
+	const { code } = problem;
+	if (['room-not-offered', 'bad-room'].includes(code) && follows()[room]) setFollowed(room, null);
+	if (room !== chat.open) return;
+	if (code === 'name-taken') goNameless(problem);
+	else if (code === 'room-not-offered' && !location.hash) openFirstRoom();
 }
 
 function noteMessages(told, fresh) {
-	for (const entry of told) if (!entry.gap) settlePending(chat, entry);
+	for (const entry of told) if (entry.text !== undefined) settlePending(chat, entry);
 	const mode = local.get('notify');
 	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
@@ -191,21 +188,19 @@ async function loadOlder(state) {
 	loading = true;
 	const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
 	if (body) addOlder(state, body.messages, LIMITS.page);
-	else await new Promise((resolve) => setTimeout(resolve, 2000));
+	else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
 	loading = false;
 	changed();
 }
 
 async function askRooms() {
 	if (document.hidden) return;
-	const { body } = await request('rooms');
-	page.listed = body?.rooms ?? page.listed;
+	page.listed = (await request('rooms')).body?.rooms ?? page.listed;
 	changed();
 }
 
 async function askModeration() {
-	const { body } = await request('moderator');
-	page.moderation = body ?? {};
+	page.moderation = (await request('moderator')).body ?? {};
 	changed();
 }
 
@@ -221,10 +216,6 @@ function send() {
 	Object.assign(current(), { marker: '', seeking: false });
 	outbox.flush();
 	changed();
-}
-
-function saveDraft() {
-	local.set(`draft ${chat.open}`, $.text.value);
 }
 
 /** Who spoke last comes first. */
@@ -261,26 +252,16 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-/** The browser remembers that a module failed to load: another try needs another URL. */
-async function loadMenu(attempt = 0) {
-	try {
-		return await import(`./menu.js${attempt ? `?${attempt}` : ''}`);
-	} catch {
-		await new Promise((resolve) => setTimeout(resolve, backoffMillis(attempt)));
-		return loadMenu(attempt + 1);
-	}
-}
-
-async function onLogClick({ target }) {
+function onLogClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) (await menu()).openMenu(page, target, entry);
+	if (target.className === 'more' && entry) openMenu(page, target, entry);
 }
 
 // ---- The document
 
-/** Updates the document once for all changes of a frame. */
+/** The document is updated once in a frame. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -321,6 +302,9 @@ function listenToControls() {
 		changed();
 	});
 	on('sound', 'change', () => (local.set('sound', $.sound.checked), $.sound.checked && beep()));
+	on('moderate', 'click', () => askPassword(say, askModeration));
+	on('bans', 'click', () => showBans(say));
+	on('log-out', 'click', () => request('moderator', { method: 'DELETE' }).then(askModeration));
 	on('room-form', 'submit', goToRoom);
 	on('room-input', 'input', () => $.roomInput.setCustomValidity(''));
 	on('try-again', 'click', () => feed.retry(chat.open));
@@ -383,4 +367,3 @@ handlers.apply = apply;
 waiting.forEach(apply);
 openFragment();
 outbox.flush();
-setTimeout(menu, MENU_MILLIS);

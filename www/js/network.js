@@ -1,6 +1,6 @@
-// Requests and their answers, the event stream and the tabs that share it, and messages on their way.
+// Requests, the event stream and the tabs that share it, and messages on their way.
 
-import { compareIds, knownOf, LIMITS, snapshotOf } from './state.js';
+import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 
 export const PENDING_MOST = 50; // Messages that may wait to be sent.
 const ANSWER_MILLIS = 15_000;
@@ -22,19 +22,20 @@ export function judgeAnswer(status, body = null, retryAfter = '') {
 }
 
 // A page over plain HTTP has no `crypto.randomUUID`.
-export const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+export const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<Answer>} */
-export async function request(url, { method = 'GET', headers, json } = /** @type {any} */ ({})) {
+export async function request(url, options) {
+	const { method, headers, json } = { ...options };
 	const abort = new AbortController();
 	const timer = setTimeout(() => abort.abort(), ANSWER_MILLIS);
 	try {
-		const content = json && { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json) };
-		const answer = await fetch(url, { method, headers, signal: abort.signal, ...content });
+		const type = json && { 'Content-Type': 'application/json' };
+		const answer = await fetch(url, { method, headers: { ...type, ...headers }, body: JSON.stringify(json), signal: abort.signal });
 		// The body of an event stream does not end.
-		const body = answer.status !== 204 && /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
+		const body = /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
 		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
 		return { ...meaning, until: Date.now() + (meaning.millis ?? 0) };
 	} catch {
@@ -50,7 +51,7 @@ const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream'
 
 // ---- The stream
 
-/** Rooms that are not `settled` begin with their history, the others at `position`. */
+/** Rooms that are not `settled` begin with their history. */
 export function streamUrl({ name, asked, settled, position }) {
 	const history = Math.max(HISTORY.least, Math.min(HISTORY.most, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
@@ -62,15 +63,13 @@ export function streamUrl({ name, asked, settled, position }) {
 /** A stream silent for longer has died. */
 const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
-/** Reconnects, since EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
+/** EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
 function openStream(chat, quiet, share, refuse) {
-	/** @type {any} */
-	let source = null;
+	let source;
 	let timer;
 	let attempt = 0;
 	let heardAt = 0;
-	let patience = ANSWER_MILLIS;
-	let closed = false;
+	let patience = 0;
 
 	function connect() {
 		clearTimeout(timer);
@@ -96,8 +95,8 @@ function openStream(chat, quiet, share, refuse) {
 		const current = source;
 		current?.close();
 		const why = refused ? await askStatus(streamUrl(chat)) : judgeAnswer(0);
-		if (source !== current || closed) return;
-		source = null;
+		if (source !== current) return;
+		source = undefined;
 		if (why.kind === 'failed' || (why.code === 'too-many-rooms' && chat.asked.length > 1)) return refuse(why);
 		const millis = why.millis ?? backoffMillis(attempt);
 		attempt += 1;
@@ -110,9 +109,9 @@ function openStream(chat, quiet, share, refuse) {
 		tick: () => source && Date.now() - heardAt > patience && lose(false),
 		wake: (anyway) => (anyway || !source || Date.now() - heardAt > silenceMillis(chat) / 2) && connect(),
 		close() {
-			closed = true;
 			clearTimeout(timer);
 			source?.close();
+			source = undefined;
 		},
 	};
 }
@@ -123,12 +122,11 @@ function openStream(chat, quiet, share, refuse) {
  */
 export function openFeed(chat, key, wanted, apply) {
 	const self = randomKey();
-	const others = new Map(); // What other tabs show.
+	const others = new Map(); // What other tabs show, by their keys.
 	const channel = navigator.locks && globalThis.BroadcastChannel ? new BroadcastChannel(key) : null;
-	const abort = new AbortController();
-	const { signal } = abort;
-	/** @type {any} */
-	let stream = null;
+	const end = new AbortController();
+	const { signal } = end;
+	let stream;
 	let leading = false;
 	let synced = false; // Events count only after the snapshot that they continue.
 	let askedAt = 0;
@@ -144,7 +142,7 @@ export function openFeed(chat, key, wanted, apply) {
 	};
 	const drop = () => {
 		stream?.close();
-		stream = null;
+		stream = undefined;
 	};
 
 	function reopen() {
@@ -153,13 +151,14 @@ export function openFeed(chat, key, wanted, apply) {
 		if (stream && String(rooms.toSorted()) === String(chat.asked.toSorted())) return;
 		const quiet = chat.connection.phase === 'connected';
 		drop();
+		applyOpened(chat, rooms); // What follows asks for them.
 		share({ opened: rooms });
 		if (rooms.length) stream = openStream(chat, quiet, share, refuse);
 	}
 
 	/** A room that is refused is left out, so that the others are heard. */
 	async function refuse(problem) {
-		stream = null;
+		stream = undefined;
 		const { code } = problem;
 		if (code === 'bad-name' || code === 'banned') return share({ nameless: problem });
 		let room = '';
@@ -217,11 +216,12 @@ export function openFeed(chat, key, wanted, apply) {
 		}
 		if (['relay', 'snapshot', 'leader'].includes(kind)) heardAt = Date.now();
 		if (kind === 'leader') ask();
-		if (kind === 'relay' && synced) apply(what);
-		if (kind !== 'snapshot' || to !== self) return;
-		synced = true;
-		askedAt = 0;
-		apply({ snapshot });
+		else if (kind === 'relay' && synced) apply(what);
+		else if (to === self) {
+			synced = true;
+			askedAt = 0;
+			apply({ snapshot });
+		}
 	}
 
 	if (channel) {
@@ -257,7 +257,7 @@ export function openFeed(chat, key, wanted, apply) {
 		goodbye: () => send('bye'),
 		close() {
 			send('bye');
-			abort.abort();
+			end.abort();
 			release();
 			drop();
 			channel?.close();
@@ -282,7 +282,7 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 	if (kind === 'failed' || problem.status) delete item.seenAs;
 	if (kind === 'done') {
 		Object.assign(item, { status: 'stored', eventId });
-		if (chat.position && compareIds(eventId, chat.position) <= 0) dropPending(chat, item);
+		if (!isAfter(eventId, chat.position)) dropPending(chat, item);
 	} else if (kind === 'later') {
 		const retryAt = now + (millis ?? backoffMillis(item.tries));
 		Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt, error: problem.status ? problem : undefined });
@@ -293,14 +293,14 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 	}
 }
 
-/** If the stream tells of a message before its answer comes, the pending one is hidden. */
+/** If the stream tells of it before its answer comes, a pending message is hidden. */
 export function settlePending(chat, { eventId, room, name, text }) {
-	chat.pending = chat.pending.filter((item) => !item.eventId || compareIds(item.eventId, eventId) > 0);
+	chat.pending = chat.pending.filter((item) => !item.eventId || isAfter(item.eventId, eventId));
 	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs && item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
 	if (twin) twin.seenAs = eventId;
 }
 
-/** Sends one message after the other, each until an answer comes, so that they keep their order. */
+/** Sends one message after the other, so that they keep their order. */
 export function openOutbox(chat, changed) {
 	let busy = false;
 	let timer;

@@ -1,6 +1,6 @@
 // What runs first: it opens the stream, while the views still load.
 
-import { applyOpened, isAfter, newChat, openIn } from './state.js';
+import { isAfter, newChat, openIn } from './state.js';
 import { isRoomName, roomOfFragment } from './text.js';
 import { openFeed } from './network.js';
 
@@ -18,7 +18,6 @@ export const chat = newChat(tab.get('name') || local.get('name') || '', (room) =
 export const waiting = [];
 export const handlers = {
 	apply(what) {
-		if (what.opened) applyOpened(chat, what.opened);
 		waiting.push(what);
 	},
 };
@@ -34,7 +33,7 @@ export function joinAs(name) {
 	feed = openFeed(chat, prefix + name, wanted, (what) => handlers.apply(what));
 }
 
-/** The rooms that the stream is to have: what the tabs show, then what is followed. */
+/** The rooms of the stream: what the tabs show, then what is followed. */
 const wanted = (shown) => [...new Set([...shown, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
 export function setFollowed(room, entry) {
@@ -45,32 +44,36 @@ export function setFollowed(room, entry) {
 
 /** Other tabs keep their name, and its rooms. */
 export function moveFollowed(names, name) {
+	if (!feed.isAlone()) return;
 	const rooms = follows();
-	if (feed.isAlone()) for (const each of Object.values(rooms)) if (names.includes(each.name)) each.name = name;
+	for (const each of Object.values(rooms)) if (names.includes(each.name)) each.name = name;
 	local.set('followed', rooms);
 }
 
 export function saveReads() {
 	const rooms = follows();
-	const stale = [...chat.rooms.values()].filter(({ room, read }) => read && rooms[room] && isAfter(read, rooms[room].read));
-	for (const { room, read } of stale) rooms[room].read = read;
-	if (stale.length) local.set('followed', rooms);
+	const moved = [...chat.rooms.values()].filter(({ room, read }) => read && rooms[room] && isAfter(read, rooms[room].read));
+	for (const { room, read } of moved) rooms[room].read = read;
+	if (moved.length) local.set('followed', rooms);
 }
 
 /** Where the browser refuses storage, it lasts as long as the page is open. */
 function openStorage(area) {
 	const memory = new Map();
-	const attempt = (action) => {
-		try {
-			return action(globalThis[area]);
-		} catch {
-			return undefined;
-		}
-	};
 	return {
-		get: (key) => attempt((storage) => JSON.parse(storage.getItem(prefix + key))) ?? memory.get(key),
+		get(key) {
+			try {
+				return JSON.parse(globalThis[area].getItem(prefix + key)) ?? memory.get(key);
+			} catch {
+				return memory.get(key);
+			}
+		},
 		set(key, value) {
-			if (!attempt((storage) => storage.setItem(prefix + key, JSON.stringify(value)) ?? true)) memory.set(key, value);
+			try {
+				globalThis[area].setItem(prefix + key, JSON.stringify(value));
+			} catch {
+				memory.set(key, value);
+			}
 		},
 	};
 }

@@ -1,12 +1,12 @@
-// What the page knows of its rooms, and how events and people change it.
+// What is known of the rooms, and how events and people change it.
 
 import { mentions, sameName } from './text.js';
 
 export const LIMITS = {
 	held: 5000, // Messages of the room that is shown: 5 MB at 1 KB each.
 	heldElsewhere: 500, // Of each other room.
-	rendered: 300, // Rows in the document: cheap to lay out.
-	page: 100, // Messages fetched at once, and rows by which the rendered part moves.
+	rendered: 300, // Rows: cheap to lay out.
+	page: 100, // Messages fetched, and rows by which the rendered part moves.
 	rooms: 32, // In one stream, as the server has it.
 	groupMillis: 300_000, // Messages closer than this share a heading.
 	backlogMillis: 1000, // What comes so soon after a room was joined is its history.
@@ -28,16 +28,13 @@ export const newRoom = (room, read = '') => ({
 });
 
 /** @returns {RoomState} */
-export function getRoom(chat, room) {
-	if (!chat.rooms.has(room)) chat.rooms.set(room, newRoom(room, chat.readOf(room)));
-	return chat.rooms.get(room);
+export function getRoom({ rooms, readOf }, room) {
+	if (!rooms.has(room)) rooms.set(room, newRoom(room, readOf(room)));
+	return rooms.get(room);
 }
 
-// Event ids are `<milliseconds>-<sequence>`.
-export function compareIds(a, b) {
-	const [[millis, sequence], [otherMillis, otherSequence]] = [a, b].map((id) => id.split('-').map(Number));
-	return millis - otherMillis || sequence - otherSequence;
-}
+// Event ids are `<milliseconds>-<sequence>`, compared as numbers.
+export const compareIds = new Intl.Collator('en', { numeric: true }).compare;
 
 export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
 
@@ -48,42 +45,33 @@ export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(a
 // ---- Events
 
 /** Rooms that are not in the new stream would grow stale. */
-export function applyOpened(chat, rooms) {
-	chat.asked = rooms;
-	chat.settled = new Set(rooms.filter((room) => chat.settled.has(room)));
-	for (const room of chat.rooms.keys()) if (!rooms.includes(room) && room !== chat.open) chat.rooms.delete(room);
+export function applyOpened(chat, asked) {
+	const settled = new Set(asked.filter((room) => chat.settled.has(room)));
+	Object.assign(chat, { asked, settled });
+	for (const room of chat.rooms.keys()) if (!asked.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
-/** Returns the messages that are new. An event without an `id` is history of a room that joined the stream. */
+/** Returns the new messages. An event without an `id` is history of a room that joined the stream. */
 export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
 	if (id) {
 		chat.position = id;
 		chat.settled = new Set(chat.asked);
 	}
-	if (!chat.asked.includes(data.room) && !chat.rooms.has(data.room)) return [];
-	const state = getRoom(chat, data.room);
-	switch (event) {
-		case 'chat-room-connected':
-			if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
-			state.greeted = true;
-			chat.heartbeatSeconds = data.heartbeatSeconds;
-			if (data.author) chat.authors.add(data.author);
-			applyRoster(state, data);
-			break;
-		case 'members-changed':
-			applyRoster(state, data);
-			break;
-		case 'messages-missed':
-			if (data.reason === 'unknown') state.authors.clear();
-			addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason: data.reason }]);
-			break;
-		case 'message-removed':
-			removeEntry(state, data.removed);
-			break;
-		case 'new-message':
-			return addMessages(chat, state, [data], now < state.backlogUntil);
+	const { room, author, reason, removed } = data;
+	if (!chat.asked.includes(room) && !chat.rooms.has(room)) return [];
+	const state = getRoom(chat, room);
+	if (event === 'new-message') return addMessages(chat, state, [data], now < state.backlogUntil);
+	if (event === 'chat-room-connected') {
+		if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
+		state.greeted = true;
+		chat.heartbeatSeconds = data.heartbeatSeconds;
+		if (author) chat.authors.add(author);
 	}
+	if (data.memberCount !== undefined) applyRoster(state, data);
+	if (removed) removeEntry(state, removed);
+	if (reason === 'unknown') state.authors.clear();
+	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason }]);
 	return [];
 }
 
@@ -101,7 +89,7 @@ function addMessages(chat, state, messages, backlog) {
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
 	for (const entry of fresh) {
-		const reading = state.attended && state.view.following && !state.seeking;
+		const reading = isReading(state);
 		if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
 		const news = !isOwn(chat, entry) && (!backlog || state.known) && isAfter(entry.eventId, state.read);
 		if (news && !reading) allRead = false;
@@ -120,11 +108,7 @@ function addEntries(state, entries) {
 	return fresh;
 }
 
-function takeFresh({ ids }, entries) {
-	const fresh = entries.filter(({ eventId }) => !ids.has(eventId));
-	for (const { eventId } of fresh) ids.add(eventId);
-	return fresh;
-}
+const takeFresh = ({ ids }, entries) => entries.filter(({ eventId }) => !ids.has(eventId) && ids.add(eventId));
 
 export function addOlder(state, messages, asked) {
 	const fresh = takeFresh(state, messages);
@@ -151,11 +135,10 @@ const blank = (entry) => Object.assign(entry, { removed: true, text: '' });
 
 function removeEntry(state, id) {
 	state.removed.add(id);
-	const entry = state.entries.find(({ eventId }) => eventId === id);
-	if (entry) blank(entry);
+	for (const entry of state.entries) if (entry.eventId === id) blank(entry);
 }
 
-/** Drops the oldest, but not what is rendered, unless too many came below it. */
+/** Drops the oldest, but not what is rendered unless too many came below it. */
 function trimEntries(state, held) {
 	if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
 	const excess = Math.min(state.entries.length - held, state.view.from);
@@ -191,6 +174,8 @@ export function setFollowing(state, following) {
 }
 
 // ---- Reading
+
+export const isReading = ({ attended, view, seeking }) => attended && view.following && !seeking;
 
 export const readUpTo = (state, position) => {
 	if (position && isAfter(position, state.read)) state.read = position;
@@ -228,37 +213,33 @@ const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greet
 export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
 
 export function snapshotOf(chat, known) {
-	const { position, asked, settled, connection, heartbeatSeconds, authors, refused } = chat;
+	const { name, readOf, open, rooms: _, pending, ...shared } = chat;
 	const rooms = greeted(chat).map(({ room, entries, removed, members, memberCount, listenerCount }) => {
 		const lacking = entries.slice(entries.findIndex((entry) => entry.eventId === known[room]) + 1);
-		return { room, entries: lacking, removed, rest: { members, memberCount, listenerCount } };
+		return { room, entries: lacking, removed, members, memberCount, listenerCount };
 	});
-	return { rest: { position, asked, settled, connection, heartbeatSeconds, authors, refused }, rooms };
+	return { shared, rooms };
 }
 
-/** Returns the messages that are new. */
-export function adoptSnapshot(chat, { rest, rooms }) {
-	Object.assign(chat, rest, { position: rest.position || chat.position });
-	applyOpened(chat, rest.asked);
-	return rooms.flatMap(({ room, entries, removed, rest }) => {
+export function adoptSnapshot(chat, { shared, rooms }) {
+	Object.assign(chat, shared, { position: shared.position || chat.position });
+	applyOpened(chat, shared.asked);
+	return rooms.flatMap(({ room, entries, removed, ...roster }) => {
 		const state = getRoom(chat, room);
 		const backlog = !state.greeted;
 		for (const id of removed) removeEntry(state, id);
-		Object.assign(state, rest, { greeted: true });
+		Object.assign(state, roster, { greeted: true });
 		return addMessages(chat, state, entries, backlog);
 	});
 }
 
 // ---- Rows
 
-const minuteOf = ({ sentAt }) => Math.floor(sentAt / 60_000);
-
 export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
-	/** @type {any} */
-	let before = null;
+	let before; // The message above, if it is of the same block.
 	let day = '';
 	// There is no line to draw if reading stopped above what is rendered.
 	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
@@ -267,11 +248,11 @@ export function rowsOf(chat, state) {
 		if (!entry.gap && !marked && isAfter(entry.eventId, marker)) {
 			line('new', entry);
 			marked = true;
-			before = null;
+			before = undefined;
 		}
 		const today = entry.gap ? day : new Date(entry.sentAt).toDateString();
 		if (today !== day) line('day', entry);
-		if (today !== day || entry.gap || entry.removed) before = null;
+		if (today !== day || entry.gap || entry.removed) before = undefined;
 		day = today;
 		if (entry.gap) line('gap', entry);
 		else if (!entry.removed) {
@@ -288,6 +269,7 @@ function messageRow(chat, entry, before) {
 	const head = !same || entry.sentAt - before.sentAt > LIMITS.groupMillis;
 	const own = isOwn(chat, entry);
 	const mention = !own && !sameName(entry.name, chat.name) && mentions(entry.text, chat.name);
-	const timed = head || minuteOf(entry) !== minuteOf(before);
+	const [minute, last] = [entry, before ?? entry].map(({ sentAt }) => Math.floor(sentAt / 60_000));
+	const timed = head || minute > last;
 	return { kind: 'message', key: [entry.eventId, head, own, mention, timed, entry.changed].join(' '), entry, head, own, mention, timed };
 }

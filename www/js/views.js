@@ -14,9 +14,10 @@ export const $ = new Proxy({}, {
 });
 
 /** Makes an element of a `tag.class`. @returns {any} */
-export function element(what, { dataset, ...properties } = /** @type {any} */ ({}), ...children) {
+export function element(what, properties, ...children) {
 	const [tag, ...classes] = what.split('.');
-	const node = Object.assign(document.createElement(tag), tag === 'button' && { type: 'button' }, properties);
+	const { dataset, ...others } = { ...properties };
+	const node = Object.assign(document.createElement(tag), tag === 'button' && { type: 'button' }, others);
 	node.classList.add(...classes);
 	Object.assign(node.dataset, dataset);
 	node.append(...children);
@@ -28,13 +29,13 @@ export function setText(node, text) {
 	if (node.textContent !== String(text)) node.textContent = text;
 }
 
-/** Makes the children of `parent` stand for `items`, and keeps those that did before. */
-export function syncList(parent, items, keyOf, build, refresh = (..._) => {}) {
+/** Makes the children of `parent` stand for `items`, each known by its `key`, and keeps those that did before. */
+export function syncList(parent, items, build, refresh = (..._) => {}) {
 	/** @type {any} */
 	const focused = document.activeElement;
 	const kept = new Map([...parent.children].map((node) => [node.syncKey, node]));
 	const nodes = items.map((item) => {
-		const syncKey = keyOf(item);
+		const syncKey = item.key ?? item;
 		const node = kept.get(syncKey) ?? Object.assign(build(item), { syncKey });
 		kept.delete(syncKey);
 		refresh(node, item);
@@ -45,14 +46,13 @@ export function syncList(parent, items, keyOf, build, refresh = (..._) => {}) {
 	if (parent.contains(focused)) focused.focus({ preventScroll: true }); // A node that moves loses it.
 }
 
-/** The letter is generated content, so that it is not copied with a message. */
-export function paint(avatar, name, hue) {
-	avatar.dataset.letter = [...name][0]?.toUpperCase() ?? '';
-	avatar.style.setProperty('--hue', hue);
-	return avatar;
-}
+/** Gives what stands for a person its colour. */
+export const paint = (node, key) => node.style.setProperty('--hue', hueOf(key));
 
-export const avatarOf = (name, hue) => paint(element('span.avatar', { ariaHidden: 'true' }), name, hue);
+const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
+
+/** The letter is generated content, so that it is not copied with a message. */
+export const avatarOf = (name) => element('span.avatar', { ariaHidden: 'true', dataset: { letter: letterOf(name) } });
 
 export function translate(say) {
 	document.documentElement.lang = say.language;
@@ -91,10 +91,10 @@ export function closeSide() {
 }
 
 export function drawConnection({ chat, say, naming }, { greeted, memberCount }) {
-	const { connection, open } = chat;
+	const { connection, open, refused } = chat;
 	const bad = !isRoomName(open);
-	const problem = bad ? { message: say('badRoom') } : chat.refused.get(open) ?? connection.problem;
-	const phase = bad || chat.refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
+	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem;
+	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
 	const wait = Math.ceil((connection.until - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));
@@ -114,15 +114,15 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 		const state = chat.rooms.get(room);
 		const unread = state ? unreadOf(chat, state) : [];
 		const mentioned = unread.filter(({ text }) => mentions(text, chat.name)).length;
-		return { room, memberCount, unread: unread.length, mentioned, at: (state && lastOf(state).sentAt) || lastMessageAt || 0 };
+		return { key: room, memberCount, unread: unread.length, mentioned, at: (state && lastOf(state).sentAt) || lastMessageAt || 0 };
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
-	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => b.at - a.at || a.room.localeCompare(b.room)), ({ room }) => room, ({ room }) => {
+	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => b.at - a.at || a.key.localeCompare(b.key)), ({ key: room }) => {
 		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
 		const button = element('button.leave', { ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);
-	}, ({ children: [link, badge, button] }, { room, memberCount, unread, mentioned }) => {
+	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })];
 		link.ariaCurrent = room === chat.open ? 'page' : null;
 		link.ariaLabel = unread ? words.filter(Boolean).join(', ') : null;
@@ -137,30 +137,29 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 }
 
 export function drawPeople({ chat, say }, { members, authors, memberCount, listenerCount }) {
-	const hue = (name) => hueOf(authors.get(name.toLowerCase()) ?? name);
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
-	syncList($.people, names, (name) => name, (name) => {
+	syncList($.people, names, (name) => {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-		return element('li', {}, avatarOf(name, 0), person);
+		return element('li', {}, avatarOf(name), person);
 	}, (item, name) => {
 		item.classList.toggle('self', sameName(name, chat.name));
-		paint(item.firstChild, name, hue(name));
+		paint(item, authors.get(name.toLowerCase()) ?? name);
 	});
 	setText($.memberCount, memberCount || '');
 	const rest = Object.entries({ andMore: memberCount - names.length, listening: listenerCount });
 	setText($.listeners, rest.filter(([, n]) => n > 0).map(([key, n]) => say(key, { n })).join(' · '));
 }
 
-export function drawYou({ chat, say, local, moderation: { available, moderator }, moderate, stopModerating, showBans }) {
+export function drawYou({ chat, local, moderation: { available, moderator } }) {
 	$.own.hidden = !chat.name;
 	setText($.ownName, chat.name);
-	paint($.ownAvatar, chat.name, hueOf([...chat.authors].at(-1) ?? chat.name));
+	$.ownAvatar.dataset.letter = letterOf(chat.name);
+	paint($.own, [...chat.authors].at(-1) ?? chat.name);
 	$.notify.value = local.get('notify') ?? 'off';
 	$.sound.checked = Boolean(local.get('sound'));
-	const actions = moderator ? [['bans', showBans], ['logOut', stopModerating]] : [['moderate', moderate]];
 	$.moderation.hidden = !available;
-	$.moderator.hidden = !moderator;
-	syncList($.moderationActions, actions, ([key]) => key, ([key, act]) => element('button.plain', { onclick: act }, say(key)));
+	$.moderator.hidden = $.bans.hidden = $.logOut.hidden = !moderator;
+	$.moderate.hidden = moderator;
 }
 
 // ---- The message field, and the form in which one chooses a name
@@ -177,9 +176,10 @@ export function drawComposer({ chat, say, naming, nameError }) {
 	$.join.hidden = !usable || !(naming || !chat.name);
 	$.composer.hidden = !usable || !(chat.name || text.value || document.activeElement === text);
 	$.joinCancel.hidden = !chat.name;
-	setText($.nameHelp, nameError ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
-	$.nameHelp.classList.toggle('problem', Boolean(nameError));
-	$.name.ariaInvalid = nameError ? 'true' : null;
+	const { code } = nameError;
+	setText($.nameHelp, code ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
+	$.nameHelp.classList.toggle('problem', Boolean(code));
+	$.name.ariaInvalid = code ? 'true' : null;
 	text.placeholder = say('messageTo', { room: chat.open });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
 	$.grow.dataset.text = `${text.value}\u200b`; // Gives the field its height.
@@ -203,8 +203,7 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 /** `names` gives what Tab completes, the likeliest first. */
 export function listenToText(send, names) {
 	const field = $.text;
-	/** @type {any} */
-	let last = null; // The completion that another Tab replaces.
+	let last; // The completion that another Tab replaces.
 
 	function complete() {
 		const again = last?.value === field.value && last.end === field.selectionStart;
