@@ -51,6 +51,9 @@ test('in forced colours bubbles, the status, the jump button and the current roo
   await write(ada, 'own');
   await post(server.url, 'forced', 'bot', 'other');
   for (let n = 0; n < 60; n += 1) await post(server.url, 'forced', 'bot', `m${n}`);
+  await post(server.url, 'forced-b', 'bot', 'elsewhere');
+  await ada.reload();
+  await ada.locator('#other-rooms a').first().waitFor();
   await ada.locator('#log .text', { hasText: 'm59' }).waitFor();
   await ada.locator('#scroller').evaluate((node) => { node.scrollTop = 100; });
   await ada.locator('#jump').waitFor();
@@ -60,9 +63,10 @@ test('in forced colours bubbles, the status, the jump button and the current roo
       return style[`${property}-width`] !== '0px' && style[`${property}-style`] !== 'none' && style[`${property}-color`] !== style.backgroundColor;
     };
     const dot = getComputedStyle(document.querySelector('.dot')).backgroundColor;
-    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), dot !== getComputedStyle(document.querySelector('#bar')).backgroundColor];
+    const others = ['#other-rooms a', '#other-rooms li'].map((selector) => edge(selector) || edge(selector, 'outline'));
+    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), ...others, dot !== getComputedStyle(document.querySelector('#bar')).backgroundColor];
   });
-  assert.deepEqual(seen, [true, true, true, true]);
+  assert.deepEqual(seen, [true, true, true, false, false, true]);
   await clean(ada);
 });
 

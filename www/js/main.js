@@ -302,9 +302,11 @@ function listenToControls() {
 		changed();
 	});
 	on('sound', 'change', () => (local.set('sound', $.sound.checked), $.sound.checked && beep()));
-	on('moderate', 'click', () => askPassword(say, askModeration));
+	on('moderate', 'click', () => {
+		if (page.moderation.moderator) request('moderator', { method: 'DELETE' }).then(askModeration);
+		else askPassword(say, askModeration);
+	});
 	on('bans', 'click', () => showBans(say));
-	on('log-out', 'click', () => request('moderator', { method: 'DELETE' }).then(askModeration));
 	on('room-form', 'submit', goToRoom);
 	on('room-input', 'input', () => $.roomInput.setCustomValidity(''));
 	on('try-again', 'click', () => feed.retry(chat.open));

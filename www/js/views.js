@@ -33,6 +33,7 @@ export function setText(node, text) {
 export function syncList(parent, items, build, refresh = (..._) => {}) {
 	/** @type {any} */
 	const focused = document.activeElement;
+	const inside = parent.contains(focused);
 	const kept = new Map([...parent.children].map((node) => [node.syncKey, node]));
 	const nodes = items.map((item) => {
 		const syncKey = item.key ?? item;
@@ -43,7 +44,8 @@ export function syncList(parent, items, build, refresh = (..._) => {}) {
 	});
 	for (const node of kept.values()) node.remove();
 	for (const [at, node] of nodes.entries()) if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at]);
-	if (parent.contains(focused)) focused.focus({ preventScroll: true }); // A node that moves loses it.
+	// A node that moves loses it, and one that goes would leave it nowhere.
+	if (inside) (focused.isConnected ? focused : $.scroller).focus({ preventScroll: true });
 }
 
 /** Gives what stands for a person its colour. */
@@ -150,7 +152,7 @@ export function drawPeople({ chat, say }, { members, authors, memberCount, liste
 	setText($.listeners, rest.filter(([, n]) => n > 0).map(([key, n]) => say(key, { n })).join(' · '));
 }
 
-export function drawYou({ chat, local, moderation: { available, moderator } }) {
+export function drawYou({ chat, say, local, moderation: { available, moderator } }) {
 	$.own.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
@@ -158,8 +160,8 @@ export function drawYou({ chat, local, moderation: { available, moderator } }) {
 	$.notify.value = local.get('notify') ?? 'off';
 	$.sound.checked = Boolean(local.get('sound'));
 	$.moderation.hidden = !available;
-	$.moderator.hidden = $.bans.hidden = $.logOut.hidden = !moderator;
-	$.moderate.hidden = moderator;
+	$.moderator.hidden = $.bans.hidden = !moderator;
+	setText($.moderate, say(moderator ? 'logOut' : 'moderate'));
 }
 
 // ---- The message field, and the form in which one chooses a name
