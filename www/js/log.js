@@ -1,7 +1,7 @@
 // The log of the room that is shown, which nothing else scrolls; the menu of a message, and the dialogs of moderators.
 
 import { $, avatarOf, copyText, element, paint, setText, syncList } from './views.js';
-import { followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setFollowing, unreadOf } from './state.js';
+import { endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf } from './state.js';
 import { request, roomPath } from './network.js';
 import { tokensOf } from './text.js';
 
@@ -23,11 +23,11 @@ export function openLog({ loadOlder, changed, current }) {
 		const following = atEnd || (state.view.following && scrollTop >= lastTop);
 		lastTop = scrollTop;
 		if (following !== state.view.following) {
-			state.seeking = false;
+			endSeeking(state);
 			setFollowing(state, following);
 			changed();
 		}
-		if (!following) state.anchor = anchorOf();
+		if (!following) setAnchor(state, anchorOf());
 		fill(state);
 	}
 
@@ -55,14 +55,14 @@ export function openLog({ loadOlder, changed, current }) {
 		if (line && line.offsetTop < scroller.scrollHeight - scroller.clientHeight) {
 			setFollowing(state, false);
 			scroller.scrollTop = line.offsetTop;
-			state.anchor = anchorOf();
+			setAnchor(state, anchorOf());
 		} else if (state.view.following) {
 			scroller.scrollTop = scroller.scrollHeight;
 		} else if (anchor) {
 			const node = log.querySelector(`[data-id="${anchor.id}"]`);
 			if (node && Math.abs(node.offsetTop - scroller.scrollTop - anchor.offset) >= 1) scroller.scrollTop = node.offsetTop - anchor.offset;
 		}
-		if (state.greeted && Date.now() > state.backlogUntil) state.seeking = false;
+		if (state.greeted && Date.now() > state.backlogUntil) endSeeking(state);
 		lastTop = scroller.scrollTop;
 	}
 
@@ -97,7 +97,7 @@ export function openLog({ loadOlder, changed, current }) {
 		},
 		jump(state) {
 			followNewest(state);
-			state.seeking = false;
+			endSeeking(state);
 		},
 	};
 }

@@ -1,9 +1,9 @@
 // What people do and the stream tells. The views then bring the document in line.
 
 import {
-	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, unreadOf,
+	addOlder, adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
-import { dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
+import { addPending, dropPending, openOutbox, request, restorePending, roomPath, settlePending } from './network.js';
 import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
 import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
@@ -123,13 +123,13 @@ function apply(what) {
 	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
 	else if (opened) applyOpened(chat, opened);
 	else if (refused) applyRefused(refused);
-	else chat.connection = connection;
+	else setConnection(chat, connection);
 	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
 		askModeration();
 	}
 	if (toFollow && current().greeted) {
-		current().read ||= chat.position; // A room that was empty so far.
+		if (!current().read) readUpTo(current(), chat.position); // It was empty so far.
 		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there.
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
@@ -138,9 +138,8 @@ function apply(what) {
 }
 
 function applyRefused({ room, problem }) {
-	if (!problem) return chat.refused.delete(room);
-	chat.refused.set(room, problem);
-	const { code } = problem;
+	setRefused(chat, room, problem);
+	const { code } = problem ?? {};
 	if (['room-not-offered', 'bad-room'].includes(code) && follows()[room]) setFollowed(room, null);
 	if (room !== chat.open) return;
 	if (code === 'name-taken') goNameless(problem);
@@ -209,11 +208,10 @@ async function askModeration() {
 function send() {
 	drawComposer(page);
 	if ($.send.disabled) return;
-	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $.text.value.trimEnd()));
+	addPending(chat, $.text.value.trimEnd());
 	$.text.value = '';
 	saveDraft();
-	followNewest(current());
-	Object.assign(current(), { marker: '', seeking: false });
+	answer(current());
 	outbox.flush();
 	changed();
 }
@@ -340,7 +338,7 @@ function listenToBrowser() {
 	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
 	addEventListener('offline', () => {
 		// The stream may still live, on a loopback address: its next event says so.
-		chat.connection = { phase: 'offline' };
+		setConnection(chat, { phase: 'offline' });
 		changed();
 	});
 	addEventListener('storage', ({ key }) => {

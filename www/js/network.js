@@ -22,7 +22,7 @@ export function judgeAnswer(status, body = null, retryAfter = '') {
 }
 
 // A page over plain HTTP has no `crypto.randomUUID`.
-export const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
+const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
@@ -269,6 +269,8 @@ export function openFeed(chat, key, wanted, apply) {
 
 /** @returns {Pending} */
 export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0 });
+
+export const addPending = (chat, text) => chat.pending.push(newPending(randomKey(), chat.open, chat.name, text));
 
 export function restorePending(chat, items) {
 	chat.pending = items.map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));

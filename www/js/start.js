@@ -1,6 +1,6 @@
 // What runs first: it opens the stream, while the views still load.
 
-import { isAfter, newChat, openIn } from './state.js';
+import { isAfter, newChat, openIn, rename } from './state.js';
 import { isRoomName, roomOfFragment } from './text.js';
 import { openFeed } from './network.js';
 
@@ -28,7 +28,7 @@ export const roomHere = () => roomOfFragment(location.hash) || 'lobby';
 export let feed;
 
 export function joinAs(name) {
-	Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
+	rename(chat, name);
 	feed?.close();
 	feed = openFeed(chat, prefix + name, wanted, (what) => handlers.apply(what));
 }

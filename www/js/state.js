@@ -42,6 +42,18 @@ export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?
 
 export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(author);
 
+// ---- The connection
+
+/** What was refused under the old name may be free under this one. */
+export const rename = (chat, name) => void Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
+
+export const setConnection = (chat, connection) => void Object.assign(chat, { connection });
+
+export function setRefused({ refused }, room, problem) {
+	if (problem) refused.set(room, problem);
+	else refused.delete(room);
+}
+
 // ---- Events
 
 /** Rooms that are not in the new stream would grow stale. */
@@ -173,6 +185,8 @@ export function setFollowing(state, following) {
 	state.view.following = following;
 }
 
+export const setAnchor = (state, anchor) => void Object.assign(state, { anchor });
+
 // ---- Reading
 
 export const isReading = ({ attended, view, seeking }) => attended && view.following && !seeking;
@@ -185,6 +199,14 @@ export const readUpTo = (state, position) => {
 export function unreadOf(chat, { entries, read }) {
 	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
 	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
+}
+
+export const endSeeking = (state) => void Object.assign(state, { seeking: false });
+
+/** Who answers has read what is new. */
+export function answer(state) {
+	followNewest(state);
+	Object.assign(state, { marker: '', seeking: false });
 }
 
 /** The reader comes to the room or back to the tab. */
