@@ -1,7 +1,7 @@
 // What is seen, read out and copied, on every kind of screen.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
+import { clean, goTo, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
 
 let browser;
 let server;
@@ -100,6 +100,12 @@ test('new messages are read out once; what scrolling or another room brings is n
   await ada.locator('#scroller').evaluate((node) => { node.scrollTop = 0; });
   await ada.locator('#log .text', { hasText: 'm120' }).waitFor({ state: 'attached' });
   const spoken = () => document.getElementById('spoken').textContent;
+  assert.equal(await ada.evaluate(spoken), '');
+  await post(server.url, 'aloud-b', 'bot', 'said before');
+  for (const [room, text] of [['aloud-b', 'said before'], ['aloud', 'm199']]) {
+    await goTo(ada, room);
+    await ada.locator('#log .text', { hasText: text }).waitFor({ state: 'attached' });
+  }
   assert.equal(await ada.evaluate(spoken), '');
   await until(ada, () => performance.now() > 2000, true); // What comes in the first second counts as history.
   await post(server.url, 'aloud', 'bot', 'news');

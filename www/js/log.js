@@ -1,9 +1,9 @@
-// The log of the room that is shown, which nothing else scrolls; the menu of a message, and the dialogs of moderators.
+// The log of the room that is shown, which nothing else scrolls; menus and dialogs about its messages.
 
-import { $, avatarOf, copyText, element, paint, setText, syncList } from './views.js';
+import { $, avatarOf, copyText, element, insert, paint, setText, syncList } from './views.js';
 import { endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf } from './state.js';
 import { request, roomPath } from './network.js';
-import { tokensOf } from './text.js';
+import { quoteOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // As near counts as at the end.
 const SPOKEN = 5; // Lines kept for screen readers.
@@ -19,7 +19,7 @@ export function openLog({ loadOlder, changed, current }) {
 		if (state !== drawn) return;
 		const { scrollTop, scrollHeight, clientHeight } = scroller;
 		const atEnd = scrollHeight - scrollTop - clientHeight < END_PIXELS && state.view.to === state.entries.length;
-		// Only a move upward is surely the reader's: rows that come and go also scroll.
+		// Only a move upward is surely the reader's.
 		const following = atEnd || (state.view.following && scrollTop >= lastTop);
 		lastTop = scrollTop;
 		if (following !== state.view.following) {
@@ -43,7 +43,7 @@ export function openLog({ loadOlder, changed, current }) {
 		changed();
 	}
 
-	// The first message in sight stays where it is while rows come and go above it.
+	// The first message in sight stays where it is.
 	function anchorOf() {
 		const node = [...log.children].find((row) => row.dataset.id && row.offsetTop + row.offsetHeight > scroller.scrollTop);
 		return node && { id: node.dataset.id, offset: node.offsetTop - scroller.scrollTop };
@@ -102,7 +102,7 @@ export function openLog({ loadOlder, changed, current }) {
 	};
 }
 
-/** Enter leads from the log to the messages: they are too many to be stops of the Tab key. */
+/** Enter leads from the log to its messages, which are too many for the Tab key. */
 export function onLogKey(event) {
 	const { key, target } = event;
 	const scroller = $.scroller;
@@ -193,10 +193,10 @@ function ask(say, /** @type {any} */ { title, content, submit, act }) {
 	(form.querySelector('input, select') ?? cancel).focus();
 }
 
-export function openMenu({ say, chat, moderation: { moderator }, reply }, button, entry) {
+export function openMenu({ say, chat, moderation: { moderator } }, button, entry) {
 	const own = isOwn(chat, entry);
 	const actions = [
-		chat.name && ['reply', () => reply(entry)], ['copy', () => copyText(entry.text)],
+		chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], ['copy', () => copyText(entry.text)],
 		(own || moderator) && ['remove', () => askToRemove(say, chat.open, entry)],
 		!own && moderator && entry.author && ['ban', () => askToBan(say, entry)],
 	];

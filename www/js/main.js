@@ -4,7 +4,7 @@ import {
 	addOlder, adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, roomPath, settlePending } from './network.js';
-import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
+import { fragmentOf, isRoomName, mentions } from './text.js';
 import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
 	typesOnScreen,
@@ -15,15 +15,13 @@ import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
 const NOTIFIED_CHARACTERS = 200; // Of a message.
+const HIDDEN_MILLIS = 100; // A hidden page gets no frame to draw in.
 const SAVE_MILLIS = 500; // Until it is stored how far one has read.
 const RETRY_MILLIS = 2000; // After older messages could not be had.
 
 const say = await wordsFor(navigator.languages);
 /** @type {any} */
-const page = {
-	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {},
-	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
-};
+const page = { say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {} };
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
@@ -268,7 +266,7 @@ function changed() {
 		update();
 		log.fill(current());
 	};
-	if (document.hidden) setTimeout(draw, 100);
+	if (document.hidden) setTimeout(draw, HIDDEN_MILLIS);
 	else requestAnimationFrame(draw);
 }
 
@@ -323,7 +321,7 @@ function listenToBrowser() {
 		attend();
 		feed.moved();
 		if (document.hidden) {
-			drawing = false; // A hidden page gets no frame to draw in.
+			drawing = false;
 			saveReads();
 			return changed();
 		}
@@ -337,7 +335,7 @@ function listenToBrowser() {
 	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
 	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
 	addEventListener('offline', () => {
-		// The stream may still live, on a loopback address: its next event says so.
+		// On a loopback address the stream may still live: its next event says so.
 		setConnection(chat, { phase: 'offline' });
 		changed();
 	});

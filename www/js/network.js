@@ -3,9 +3,9 @@
 import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 
 export const PENDING_MOST = 50; // Messages that may wait to be sent.
-const ANSWER_MILLIS = 15_000;
-const LEADER_MILLIS = 5000; // A leading tab that does not answer by then is frozen.
-const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with: in all its rooms, in each.
+const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
+const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
+const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
 const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
@@ -117,8 +117,8 @@ function openStream(chat, quiet, share, refuse) {
 }
 
 /**
- * One stream for all tabs under one name. The tab that holds the lock leads: it has the stream and relays its events. The others ask
- * it for what they lack. When it goes, the next leader resumes from its own position.
+ * One stream for all tabs under one name. The tab that holds the lock leads: it relays what the stream tells. The others ask it for
+ * what they lack. When it goes, the next leader resumes from its own position.
  */
 export function openFeed(chat, key, wanted, apply) {
 	const self = randomKey();
@@ -160,7 +160,7 @@ export function openFeed(chat, key, wanted, apply) {
 	async function refuse(problem) {
 		stream = undefined;
 		const { code } = problem;
-		if (code === 'bad-name' || code === 'banned') return share({ nameless: problem });
+		if (['bad-name', 'banned'].includes(code)) return share({ nameless: problem });
 		let room = '';
 		if (ROOM_PROBLEMS.includes(code)) room = problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]);
 		if (!room) return share({ connection: { phase: 'refused', problem } });
@@ -241,7 +241,7 @@ export function openFeed(chat, key, wanted, apply) {
 		isAlone: () => !others.size,
 		/** One tab notifies, if none has the room in sight. */
 		notifies: (room) => leading && ![...others.values()].some((other) => other.visible && other.room === room),
-		/** A hidden tab may be frozen while it holds the lock: a visible one steals it. */
+		/** A tab may be frozen while it holds the lock: a visible one steals it. */
 		tick() {
 			stream?.tick();
 			if (leading || !channel || document.hidden) return;

@@ -33,7 +33,6 @@ export function joinAs(name) {
 	feed = openFeed(chat, prefix + name, wanted, (what) => handlers.apply(what));
 }
 
-/** The rooms of the stream: what the tabs show, then what is followed. */
 const wanted = (shown) => [...new Set([...shown, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
 export function setFollowed(room, entry) {

@@ -1,4 +1,4 @@
-// What is known of the rooms, and how events and people change it.
+// What is known of the rooms, and all that changes it.
 
 import { mentions, sameName } from './text.js';
 
@@ -33,7 +33,7 @@ export function getRoom({ rooms, readOf }, room) {
 	return rooms.get(room);
 }
 
-// Event ids are `<milliseconds>-<sequence>`, compared as numbers.
+// Event ids are `<milliseconds>-<sequence>`.
 export const compareIds = new Intl.Collator('en', { numeric: true }).compare;
 
 export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
@@ -45,9 +45,9 @@ export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(a
 // ---- The connection
 
 /** What was refused under the old name may be free under this one. */
-export const rename = (chat, name) => void Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
+export const rename = (chat, name) => Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
 
-export const setConnection = (chat, connection) => void Object.assign(chat, { connection });
+export const setConnection = (chat, connection) => Object.assign(chat, { connection });
 
 export function setRefused({ refused }, room, problem) {
 	if (problem) refused.set(room, problem);
@@ -185,7 +185,7 @@ export function setFollowing(state, following) {
 	state.view.following = following;
 }
 
-export const setAnchor = (state, anchor) => void Object.assign(state, { anchor });
+export const setAnchor = (state, anchor) => Object.assign(state, { anchor });
 
 // ---- Reading
 
@@ -201,7 +201,7 @@ export function unreadOf(chat, { entries, read }) {
 	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
 }
 
-export const endSeeking = (state) => void Object.assign(state, { seeking: false });
+export const endSeeking = (state) => Object.assign(state, { seeking: false });
 
 /** Who answers has read what is new. */
 export function answer(state) {
@@ -263,7 +263,7 @@ export function rowsOf(chat, state) {
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
 	let before; // The message above, if it is of the same block.
 	let day = '';
-	// There is no line to draw if reading stopped above what is rendered.
+	// No line is drawn if reading stopped above what is rendered.
 	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {

@@ -2,13 +2,13 @@
 
 import { completionsAt, fragmentOf, hueOf, isRoomName, mentions, sameName } from './text.js';
 import { PENDING_MOST } from './network.js';
-import { lastOf, unreadOf } from './state.js';
+import { compareIds, lastOf, unreadOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
 const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
 const COUNTED_BYTES = 500; // Left, from which on they are shown.
 
-/** The elements with an id, as `$.ownName` for `own-name`. @type {Record<string, any>} */
+/** The element with an id: `$.ownName` is `own-name`. @type {Record<string, any>} */
 export const $ = new Proxy({}, {
 	get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
 });
@@ -24,7 +24,7 @@ export function element(what, properties, ...children) {
 	return node;
 }
 
-// Screen readers would read an equal text again.
+// An equal text would be read out again.
 export function setText(node, text) {
 	if (node.textContent !== String(text)) node.textContent = text;
 }
@@ -116,11 +116,11 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 		const state = chat.rooms.get(room);
 		const unread = state ? unreadOf(chat, state) : [];
 		const mentioned = unread.filter(({ text }) => mentions(text, chat.name)).length;
-		return { key: room, memberCount, unread: unread.length, mentioned, at: (state && lastOf(state).sentAt) || lastMessageAt || 0 };
+		return { key: room, memberCount, unread: unread.length, mentioned, at: (state && lastOf(state).eventId) || `${lastMessageAt ?? 0}-0` };
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
-	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => b.at - a.at || a.key.localeCompare(b.key)), ({ key: room }) => {
+	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key)), ({ key: room }) => {
 		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
 		const button = element('button.leave', { ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);

@@ -1,6 +1,6 @@
 // Words and dates in the reader's language.
 
-// To add a language, name it here and add a file. What it lacks is shown in English.
+// To add one, name it here and add a file. What it lacks is shown in English.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
