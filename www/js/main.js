@@ -9,17 +9,16 @@ import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
 	typesOnScreen,
 } from './views.js';
-import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
-import { wordsFor } from './words.js';
+import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting, words } from './start.js';
 import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
-const NOTIFIED_CHARACTERS = 200; // Of a message.
+const NOTIFIED_CHARACTERS = 200;
 const HIDDEN_MILLIS = 100; // A hidden page gets no frame to draw in.
 const SAVE_MILLIS = 500; // Until it is stored how far one has read.
 const RETRY_MILLIS = 2000; // After older messages could not be had.
 
-const say = await wordsFor(navigator.languages);
+const say = await words;
 /** @type {any} */
 const page = { say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {} };
 const current = () => getRoom(chat, chat.open);

@@ -133,7 +133,7 @@ export function openFeed(chat, key, wanted, apply) {
 	let heardAt = Date.now();
 	let release = () => {};
 
-	const send = (kind, message = {}) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
+	const send = (kind, message) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
 	const tell = (kind) => send(kind, { room: chat.open, visible: !document.hidden });
 	const share = (what) => {
 		if (signal.aborted) return;

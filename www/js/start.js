@@ -3,7 +3,9 @@
 import { isAfter, newChat, openIn, rename } from './state.js';
 import { isRoomName, roomOfFragment } from './text.js';
 import { openFeed } from './network.js';
+import { wordsFor } from './words.js';
 
+export const words = wordsFor(navigator.languages); // Others than English are fetched.
 export const prefix = `chatroom ${location.pathname} `; // This host may have other chats under other paths.
 export const local = openStorage('localStorage');
 export const tab = openStorage('sessionStorage');

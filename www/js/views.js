@@ -30,7 +30,7 @@ export function setText(node, text) {
 }
 
 /** Makes the children of `parent` stand for `items`, each known by its `key`, and keeps those that did before. */
-export function syncList(parent, items, build, refresh = (..._) => {}) {
+export function syncList(parent, items, build, refresh) {
 	/** @type {any} */
 	const focused = document.activeElement;
 	const inside = parent.contains(focused);
@@ -39,7 +39,7 @@ export function syncList(parent, items, build, refresh = (..._) => {}) {
 		const syncKey = item.key ?? item;
 		const node = kept.get(syncKey) ?? Object.assign(build(item), { syncKey });
 		kept.delete(syncKey);
-		refresh(node, item);
+		refresh?.(node, item);
 		return node;
 	});
 	for (const node of kept.values()) node.remove();
