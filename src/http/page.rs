@@ -42,23 +42,20 @@ macro_rules! part {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 18] = [
+static PARTS: [Part; 15] = [
     part!("", "index.html", "text/html; charset=utf-8"),
     part!("chat.css", "text/css; charset=utf-8"),
     part!("favicon.svg", "image/svg+xml"),
     part!("favicon-unread.svg", "image/svg+xml"),
     part!("icon.png", "image/png"),
     part!("manifest.webmanifest", "application/manifest+json"),
-    part!("js/browser.js", SCRIPT),
-    part!("js/composer.js", SCRIPT),
     part!("js/log.js", SCRIPT),
     part!("js/main.js", SCRIPT),
-    part!("js/menu.js", SCRIPT),
     part!("js/network.js", SCRIPT),
-    part!("js/panel.js", SCRIPT),
     part!("js/start.js", SCRIPT),
     part!("js/state.js", SCRIPT),
     part!("js/text.js", SCRIPT),
+    part!("js/views.js", SCRIPT),
     part!("js/words.js", SCRIPT),
     part!("js/words.zh-Hans.js", SCRIPT),
 ];

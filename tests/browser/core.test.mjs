@@ -2,8 +2,8 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import {
-  LIMITS, addOlder, adoptSnapshot, applyEvent, applyOpened, applyRoster, arrive, compareIds, followNewest, getRoom, knownOf, leave, markRead, moveView,
-  newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf,
+  LIMITS, addOlder, adoptSnapshot, applyEvent, applyOpened, applyRoster, arrive, compareIds, followNewest, getRoom, knownOf, lastOf, leave, moveView,
+  newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
 import { completionsAt, hueOf, isRoomName, mentions, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
@@ -155,9 +155,12 @@ test('a stream of more rooms resumes the ones it had and begins the new ones, un
 test('unread: what came after the position of reading, but neither one\'s own nor what is looked at', () => {
   const chat = newChat('ada', (room) => (room === 'dev' ? '1001-0' : ''));
   applyOpened(chat, ['lobby', 'dev', 'fresh']);
-  arrive(openIn(chat, 'lobby'));
+  arrive(chat, openIn(chat, 'lobby'));
   for (const room of ['lobby', 'dev', 'fresh']) connect(chat, { room }, 5000);
-  const counts = (room) => [getRoom(chat, room).unread, getRoom(chat, room).mentioned];
+  const counts = (room) => {
+    const unread = unreadOf(chat, getRoom(chat, room));
+    return [unread.length, unread.filter(({ text }) => mentions(text, 'ada')).length];
+  };
   for (const n of [1, 2, 3]) tell(chat, message(n, { room: 'dev', author: 'b2', name: 'bob', text: n === 3 ? 'hi ada' : 'hi' }), 5100);
   assert.deepEqual(counts('dev'), [2, 1]);
   tell(chat, message(4, { room: 'fresh', author: 'b2', name: 'bob' }), 5200);
@@ -165,26 +168,26 @@ test('unread: what came after the position of reading, but neither one\'s own no
   tell(chat, message(5, { room: 'dev' }), 9000);
   tell(chat, message(6, { author: 'b2', name: 'bob' }), 9000);
   assert.deepEqual([counts('dev'), counts('lobby')], [[2, 1], [0, 0]]);
-  readUpTo(chat, getRoom(chat, 'dev'), '1002-0');
+  readUpTo(getRoom(chat, 'dev'), '1002-0');
   assert.deepEqual(counts('dev'), [1, 1]);
 });
 
 test('the line "new since you left" stands where reading stopped, and not before what comes while one looks', () => {
   const [chat, state] = filled(2);
   const kinds = () => rowsOf(chat, state).map(({ kind, entry }) => (kind === 'new' ? `new ${entry.eventId}` : kind)).filter((kind) => kind.startsWith('new'));
-  arrive(state);
-  markRead(state);
+  arrive(chat, state);
+  readUpTo(state, lastOf(state).eventId);
   tell(chat, message(3, { author: 'b2' }), 9000);
   assert.deepEqual(kinds(), []);
   leave(state);
   tell(chat, message(4, { author: 'b2' }), 9000);
   tell(chat, message(5, { author: 'b2' }), 9000);
   assert.deepEqual(kinds(), ['new 1004-0']);
-  arrive(state);
+  arrive(chat, state);
   assert.deepEqual(kinds(), ['new 1004-0']);
-  markRead(state);
+  readUpTo(state, lastOf(state).eventId);
   leave(state);
-  arrive(state);
+  arrive(chat, state);
   tell(chat, message(6, { author: 'b2' }), 9000);
   assert.deepEqual(kinds(), []);
 });

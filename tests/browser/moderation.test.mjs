@@ -90,12 +90,33 @@ test('the menu by keyboard: Enter in the log, up and down, Escape leads back', a
   await clean(ada);
 });
 
-test('the menu comes late where the network is cut while the page is opened', async () => {
+test('the keyboard is never left nowhere: after a removal it is in the log, after logging in and out where it was', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'focus' });
+  await write(ada, 'one');
+  await shows(ada, ['one']);
+  const active = () => document.activeElement.id;
+  await openMenu(ada, 'one');
+  await ada.getByRole('menuitem', { name: 'Remove…' }).press('Enter');
+  await ada.getByRole('button', { name: 'Remove', exact: true }).press('Enter');
+  await until(ada, rows, ['A message was removed.']);
+  await until(ada, active, 'scroller');
+  await ada.getByRole('button', { name: 'Log in as moderator' }).press('Enter');
+  await ada.getByLabel('Moderator password').fill('open sesame');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#moderator').waitFor();
+  await until(ada, active, 'moderate');
+  await ada.keyboard.press('Enter');
+  await ada.locator('#moderator').waitFor({ state: 'hidden' });
+  assert.equal(await ada.evaluate(active), 'moderate');
+  await clean(ada);
+});
+
+test('the menu comes with the page: it opens where the network is cut from then on', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'menu-late' });
   await post(server.url, 'menu-late', 'bot', 'hello');
-  await ada.route('**/js/menu.js', (route) => route.abort());
   await ada.reload();
   await shows(ada, ['hello']);
+  await ada.route('**', (route) => route.abort());
   await openMenu(ada, 'hello');
   assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text']);
   await clean(ada);

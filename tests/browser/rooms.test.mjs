@@ -118,6 +118,21 @@ test('a room that was opened is followed until it is left; the list shows what i
   await clean(ada);
 });
 
+test('rooms that spoke in the same millisecond are sorted by which came first', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'same-a' });
+  await goTo(ada, 'same-b');
+  await connected(ada);
+  const greet = (room) => ['chat-room-connected', { eventId: '1000-0', room, name: 'ada', author: '0', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15 }];
+  const say = (room, eventId) => ['new-message', { eventId, room, name: 'bob', author: 'b', member: true, text: 'hello', sentAt: 1000 }];
+  const body = [greet('same-a'), greet('same-b'), say('same-a', '1000-9'), say('same-b', '1000-10')]
+    .map(([event, data]) => `event: ${event}\nid: ${data.eventId}\ndata: ${JSON.stringify(data)}\n\n`).join('');
+  await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body }));
+  await ada.reload();
+  await shows(ada, ['hello']);
+  await until(ada, rooms, ['same-b', 'same-a']);
+  await clean(ada);
+});
+
 test('what one tab has read is read in the others, and a room left in one is left in all', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'both-a' });
   await goTo(ada, 'both-b');
@@ -172,6 +187,12 @@ test('mentions notify in any followed room, all messages where wanted, and none 
   await until(ada, () => window.notified.at(-1), 'bot · #ring-b: anything');
   await ada.evaluate(() => window.notifications.at(-2).dispatchEvent(new Event('click')));
   await until(ada, () => document.getElementById('room-title').textContent, 'ring-a');
+  await ada.locator('#notify').selectOption('off');
+  await until(ada, () => document.getElementById('notify').value, 'off');
+  const before = await ada.evaluate(() => window.notified.length);
+  await post(server.url, 'ring-b', 'bot', 'ada, quietly');
+  await until(ada, () => [...document.querySelectorAll('#rooms .badge')].some((node) => node.textContent === '@1'), true);
+  assert.equal(await ada.evaluate(() => window.notified.length), before);
   await clean(ada);
 });
 

@@ -30,7 +30,6 @@ interface RoomState {
   known: boolean, read: string, marker: string,
   /** Whether the reader is there, and whether the marker has still to be shown. */
   attended: boolean, seeking: boolean,
-  unread: number, mentioned: number, below: number,
 }
 
 /** A message on its way. */

@@ -21,3 +21,13 @@ test('no script writes HTML, and each has less than 400 lines', async () => {
     assert.ok(source.split('\n').length <= 400, name);
   }
 });
+
+test('the state of the rooms is changed by functions of its own module alone', async () => {
+  const changes = /\b(?:state|chat|current\(\))(?:\.\w+)+ (?:[-+|&?]*=)(?!=)|\b(?:chat|state)\.\w+\.(?:push|set|add|delete|clear)\(|Object\.assign\((?:state|chat|current\(\))/;
+  // What is pending belongs to the network, which sends it.
+  const pending = /chat\.pending/;
+  for (const name of await readdir(scripts)) {
+    const lines = (await readFile(new URL(name, scripts), 'utf8')).split('\n');
+    if (name !== 'state.js') assert.deepEqual(lines.filter((line) => changes.test(line) && !(name === 'network.js' && pending.test(line))), [], name);
+  }
+});

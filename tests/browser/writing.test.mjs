@@ -183,3 +183,17 @@ test('an empty room offers to invite people; the link is copied, also without a 
     await clean(ada);
   }
 });
+
+test('on a phone the link of a room is shared as the phone does it', async () => {
+  const init = () => {
+    window.shared = [];
+    navigator.share = async (what) => window.shared.push(what);
+  };
+  const ada = await person(browser, server.url, 'ada', { room: 'shared', init, ...phone });
+  await ada.locator('#invite-empty').tap();
+  await ada.locator('#menu').tap();
+  await ada.locator('#invite').tap();
+  const what = { title: '#shared', url: `${server.url}/#shared` };
+  await until(ada, () => window.shared, [what, what]);
+  await clean(ada);
+});

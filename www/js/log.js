@@ -1,15 +1,17 @@
-// The log of the room that is shown. Nothing else scrolls it.
+// The log of the room that is shown, which nothing else scrolls; menus and dialogs about its messages.
 
-import { $, avatarOf, element, setText, syncList } from './browser.js';
-import { followNewest, LIMITS, markRead, moveView, rowsOf, setFollowing } from './state.js';
-import { hueOf, tokensOf } from './text.js';
+import { $, avatarOf, copyText, element, insert, paint, setText, syncList } from './views.js';
+import { endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf } from './state.js';
+import { request, roomPath } from './network.js';
+import { quoteOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // As near counts as at the end.
 const SPOKEN = 5; // Lines kept for screen readers.
+const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
 export function openLog({ loadOlder, changed, current }) {
 	const [scroller, log] = [$.scroller, $.log];
-	let drawn = null;
+	let drawn;
 	let lastTop = 0;
 
 	function onScroll() {
@@ -17,15 +19,15 @@ export function openLog({ loadOlder, changed, current }) {
 		if (state !== drawn) return;
 		const { scrollTop, scrollHeight, clientHeight } = scroller;
 		const atEnd = scrollHeight - scrollTop - clientHeight < END_PIXELS && state.view.to === state.entries.length;
-		// Only a move upward is surely the reader's: rows that come and go also scroll.
+		// Only a move upward is surely the reader's.
 		const following = atEnd || (state.view.following && scrollTop >= lastTop);
 		lastTop = scrollTop;
 		if (following !== state.view.following) {
-			state.seeking = false;
+			endSeeking(state);
 			setFollowing(state, following);
 			changed();
 		}
-		if (!following) state.anchor = anchorOf();
+		if (!following) setAnchor(state, anchorOf());
 		fill(state);
 	}
 
@@ -41,7 +43,7 @@ export function openLog({ loadOlder, changed, current }) {
 		changed();
 	}
 
-	// The first message in sight stays where it is while rows come and go above it.
+	// The first message in sight stays where it is.
 	function anchorOf() {
 		const node = [...log.children].find((row) => row.dataset.id && row.offsetTop + row.offsetHeight > scroller.scrollTop);
 		return node && { id: node.dataset.id, offset: node.offsetTop - scroller.scrollTop };
@@ -52,23 +54,22 @@ export function openLog({ loadOlder, changed, current }) {
 		const { anchor } = state;
 		if (line && line.offsetTop < scroller.scrollHeight - scroller.clientHeight) {
 			setFollowing(state, false);
-			state.below = state.unread;
 			scroller.scrollTop = line.offsetTop;
-			state.anchor = anchorOf();
+			setAnchor(state, anchorOf());
 		} else if (state.view.following) {
 			scroller.scrollTop = scroller.scrollHeight;
 		} else if (anchor) {
 			const node = log.querySelector(`[data-id="${anchor.id}"]`);
 			if (node && Math.abs(node.offsetTop - scroller.scrollTop - anchor.offset) >= 1) scroller.scrollTop = node.offsetTop - anchor.offset;
 		}
-		if (state.greeted && Date.now() > state.backlogUntil) state.seeking = false;
+		if (state.greeted && Date.now() > state.backlogUntil) endSeeking(state);
 		lastTop = scroller.scrollTop;
 	}
 
 	function draw({ chat, say }, state) {
 		if (drawn !== state) log.replaceChildren();
 		drawn = state;
-		syncList(log, rowsOf(chat, state), ({ key }) => key, (row) => rowElement(row, say), (node, { kind, entry, n }) => {
+		syncList(log, rowsOf(chat, state), (row) => rowElement(row, say), (node, { kind, entry, n }) => {
 			if (kind === 'day') setText(node.firstChild, say.day(entry.sentAt));
 			if (kind === 'removed') setText(node.firstChild, say('removed', { n }));
 		});
@@ -79,8 +80,9 @@ export function openLog({ loadOlder, changed, current }) {
 		$.inviteEmpty.hidden = !empty;
 		place(state);
 		$.jump.hidden = state.view.following;
-		setText($.jump, state.below ? say('newMessages', { n: state.below }) : say('newest'));
-		if (state.attended && state.view.following && !state.seeking) markRead(state);
+		const n = unreadOf(chat, state).length;
+		setText($.jump, say(n ? 'newMessages' : 'newest', { n }));
+		if (isReading(state)) readUpTo(state, lastOf(state).eventId);
 	}
 
 	scroller.addEventListener('scroll', onScroll, { passive: true });
@@ -95,12 +97,12 @@ export function openLog({ loadOlder, changed, current }) {
 		},
 		jump(state) {
 			followNewest(state);
-			state.seeking = false;
+			endSeeking(state);
 		},
 	};
 }
 
-/** Enter leads from the log to the messages: they are too many to be stops of the Tab key. */
+/** Enter leads from the log to its messages, which are too many for the Tab key. */
 export function onLogKey(event) {
 	const { key, target } = event;
 	const scroller = $.scroller;
@@ -112,7 +114,7 @@ export function onLogKey(event) {
 	event.preventDefault();
 }
 
-export function moveFocus(nodes, key) {
+function moveFocus(nodes, key) {
 	const step = { ArrowDown: 1, ArrowUp: -1 }[key];
 	if (step) nodes[nodes.indexOf(document.activeElement) + step]?.focus();
 	return Boolean(step);
@@ -127,17 +129,16 @@ function rowElement({ kind, entry, ...row }, say) {
 /** @param {any} row */
 function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, row, say) {
 	const { head, own, mention, timed } = row;
-	const hue = hueOf(author ?? name);
 	const time = element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt));
-	const tags = Object.entries({ viaApi: !member, differentPerson: head && changed }).filter(([, on]) => on).map(([key]) => element(`span.tag.${key}`, {}, say(key)));
+	const tags = [!member && 'viaApi', head && changed && 'differentPerson'].filter(Boolean).map((key) => element(`span.tag.${key}`, {}, say(key)));
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
 	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: say('actions') });
 	const line = element('div.line', {}, bubble, timed && !head ? time : '', more);
-	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name, hue) : element('span'), heading, line);
+	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
-	node.style.setProperty('--hue', hue);
+	paint(node, author ?? name);
 	return node;
 }
 
@@ -154,7 +155,7 @@ function tokenElement({ kind, text, tokens = [], language }) {
 function drawPending({ pending, open, connection }, say) {
 	const shown = pending.filter(({ room, seenAs }) => room === open && !seenAs);
 	$.pending.hidden = !shown.length;
-	syncList($.pending, shown, ({ key }) => key, ({ key, text }) => {
+	syncList($.pending, shown, ({ key, text }) => {
 		const buttons = ['retry', 'discard'].map((action) => element('button.plain', { dataset: { action, key } }, say(action)));
 		return element('li', {}, element('div.text', { dir: 'auto' }, text), element('p.foot', {}, element('span'), ...buttons));
 	}, (node, { status, error, retryAt }) => {
@@ -168,4 +169,89 @@ function drawPending({ pending, open, connection }, say) {
 		retry.hidden = !idle || limited;
 		discard.hidden = !idle;
 	});
+}
+
+// ---- The menu of a message, and dialogs
+
+/** The dialog closes unless what `act` asked for is refused. */
+function ask(say, /** @type {any} */ { title, content, submit, act }) {
+	const dialog = $.dialog;
+	const problem = element('p.problem', { role: 'alert' });
+	const cancel = element('button.plain', { onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
+	const accept = element('button.primary', { type: 'submit', hidden: !act }, submit ?? '');
+	const form = element('form', {}, element('h2', { id: 'dialog-title' }, title), ...content, problem, element('p.buttons', {}, cancel, accept));
+	form.addEventListener('submit', async (event) => {
+		event.preventDefault();
+		accept.disabled = true;
+		const answer = await act(form.elements);
+		accept.disabled = false;
+		if (answer.kind === 'done') dialog.close();
+		else problem.textContent = say.error(answer);
+	});
+	dialog.replaceChildren(form);
+	if (!dialog.open) dialog.showModal();
+	(form.querySelector('input, select') ?? cancel).focus();
+}
+
+export function openMenu({ say, chat, moderation: { moderator } }, button, entry) {
+	const own = isOwn(chat, entry);
+	const actions = [
+		chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], ['copy', () => copyText(entry.text)],
+		(own || moderator) && ['remove', () => askToRemove(say, chat.open, entry)],
+		!own && moderator && entry.author && ['ban', () => askToBan(say, entry)],
+	];
+	const menu = $.menuOfMessage;
+	const items = actions.filter(Boolean).map(([key, act]) => element('button.item', { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
+	menu.replaceChildren(element('p.quiet', {}, say.full(entry.sentAt)), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
+	menu.showPopover();
+	const { right, bottom, top } = button.getBoundingClientRect();
+	const { offsetWidth, offsetHeight } = menu;
+	menu.style.left = `${Math.max(8, right - offsetWidth)}px`;
+	menu.style.top = `${bottom + offsetHeight > innerHeight ? Math.max(8, top - offsetHeight) : bottom}px`;
+	menu.onkeydown = ({ key }) => void moveFocus(items, key);
+	items[0].focus();
+}
+
+function askToRemove(say, room, { eventId, name }) {
+	const act = () => request(`${roomPath(room)}/messages/${eventId}`, { method: 'DELETE' });
+	ask(say, { title: say('removeTitle'), content: [element('p', {}, say('removeBody', { name, room }))], submit: say('removeNow'), act });
+}
+
+function askToBan(say, { name, author }) {
+	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
+	const boxes = [['address', 'banAddress'], ['removeMessages', 'banMessages']].map(([name, key]) => element('label.check', {}, element('input', { type: 'checkbox', name }), say(key)));
+	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
+	ask(say, {
+		title: say('banTitle', { name }), submit: say('banNow'),
+		content: [element('p', {}, say('banBody', { name })), duration, ...boxes],
+		act: ({ minutes, address, removeMessages }) => request('bans', {
+			method: 'POST', json: { author, minutes: Number(minutes.value), address: address.checked, removeMessages: removeMessages.checked },
+		}),
+	});
+}
+
+export function askPassword(say, done) {
+	const field = element('input', { type: 'password', name: 'password', required: true, autocomplete: 'current-password' });
+	ask(say, {
+		title: say('moderate'), content: [element('label', {}, say('password'), field)], submit: say('logIn'),
+		act: async ({ password }) => {
+			const answer = await request('moderator', { method: 'POST', json: { password: password.value } });
+			await done();
+			return answer;
+		},
+	});
+}
+
+export async function showBans(say) {
+	const { body, ...answer } = await request('bans');
+	const items = (body?.bans ?? []).map(({ author, name, until, address }) => {
+		const lift = async () => {
+			await request(`bans/${author}`, { method: 'DELETE' });
+			showBans(say);
+		};
+		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
+		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, element('button.plain', { onclick: lift }, say('lift')));
+	});
+	const none = element('p', {}, body ? say('noBans') : say.error(answer));
+	ask(say, { title: say('bans'), content: [items.length ? element('ul', {}, ...items) : none] });
 }

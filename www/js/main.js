@@ -1,32 +1,26 @@
-// What happens when somebody acts or the stream tells something. The views then bring the document in line.
+// What people do and the stream tells. The views then bring the document in line.
 
 import {
-	addOlder, adoptSnapshot, applyEvent, applyOpened, arrive, followNewest, getRoom, isOwn, leave, LIMITS, openIn, readUpTo,
+	addOlder, adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
-import { backoffMillis, dropPending, newPending, openOutbox, randomKey, request, restorePending, roomPath, settlePending } from './network.js';
-import { drawComposer, focusWriting, insert, listenToText, typesOnScreen } from './composer.js';
-import { fragmentOf, isRoomName, mentions, quoteOf } from './text.js';
-import { $, beep, copyText, notify, setText, translate } from './browser.js';
-import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting } from './start.js';
-import { closeSide, drawPanel, showSide } from './panel.js';
-import { wordsFor } from './words.js';
-import { onLogKey, openLog } from './log.js';
+import { addPending, dropPending, openOutbox, request, restorePending, roomPath, settlePending } from './network.js';
+import { fragmentOf, isRoomName, mentions } from './text.js';
+import {
+	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
+	typesOnScreen,
+} from './views.js';
+import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting, words } from './start.js';
+import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
-const NOTIFIED_CHARACTERS = 200; // Of a message.
-const MENU_MILLIS = 1000; // The first messages come before the menu.
+const NOTIFIED_CHARACTERS = 200;
+const HIDDEN_MILLIS = 100; // A hidden page gets no frame to draw in.
 const SAVE_MILLIS = 500; // Until it is stored how far one has read.
+const RETRY_MILLIS = 2000; // After older messages could not be had.
 
-const say = await wordsFor(navigator.languages);
+const say = await words;
 /** @type {any} */
-const page = {
-	say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: null, moderation: {},
-	reply: ({ name, text }) => insert(quoteOf(name, text), { after: /\n$/ }),
-	moderate: async () => (await menu()).askPassword(say, askModeration), showBans: async () => (await menu()).showBans(say),
-	stopModerating: () => request('moderator', { method: 'DELETE' }).then(askModeration),
-};
-let menuLoaded;
-const menu = () => (menuLoaded ??= loadMenu());
+const page = { say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {} };
 const current = () => getRoom(chat, chat.open);
 const savePending = () => tab.set('pending', chat.pending);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
@@ -49,25 +43,24 @@ function openFragment() {
 function openRoom(room) {
 	toFollow = room;
 	if (chat.open === room) return;
-	const state = openIn(chat, room);
+	openIn(chat, room);
 	saveReads();
-	attend(state);
+	attend();
 	showDraft();
 	page.naming = false;
-	const { code, name } = page.nameError ?? {};
+	const { code, name } = page.nameError;
 	if (code === 'name-taken') setName(name); // It may be free here.
 	else if (chat.refused.has(room)) feed.retry(room);
 	feed.moved();
 }
 
-function showDraft() {
-	$.text.value = local.get(`draft ${chat.open}`) ?? '';
-}
+const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
+const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 
-const attend = (state) => (document.hidden ? leave(state) : arrive(state));
+const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
 
 function setName(name) {
-	page.nameError = null;
+	page.nameError = {};
 	joinAs(name);
 }
 
@@ -87,7 +80,7 @@ function takeName() {
 	if (!name) return;
 	tab.set('name', name);
 	local.set('name', name);
-	moveFollowed([chat.name, page.nameError?.name], name);
+	moveFollowed([chat.name, page.nameError.name], name);
 	setName(name);
 	toFollow = chat.open;
 	askName(false);
@@ -123,17 +116,17 @@ function apply(what) {
 	const { event, data, snapshot, opened, nameless, refused, connection } = what;
 	const { phase } = chat.connection;
 	if (nameless) return goNameless(nameless);
-	if (event) noteMessages(event === 'new-message' ? [data] : [], applyEvent(chat, what));
+	if (event) noteMessages([data], applyEvent(chat, what));
 	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
 	else if (opened) applyOpened(chat, opened);
 	else if (refused) applyRefused(refused);
-	else chat.connection = connection;
+	else setConnection(chat, connection);
 	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
 		askModeration();
 	}
 	if (toFollow && current().greeted) {
-		current().read ||= chat.position; // A room that was empty so far.
+		if (!current().read) readUpTo(current(), chat.position); // It was empty so far.
 		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there.
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
@@ -142,56 +135,68 @@ function apply(what) {
 }
 
 function applyRefused({ room, problem }) {
-	if (problem) chat.refused.set(room, problem);
-	else chat.refused.delete(room);
-	if (['room-not-offered', 'bad-room'].includes(problem?.code) && follows()[room]) setFollowed(room, null);
-	if (room !== chat.open || !problem) return;
-	if (problem.code === 'name-taken') goNameless(problem);
-	else if (problem.code === 'room-not-offered' && !location.hash) openFirstRoom();
+	setRefused(chat, room, problem);
+	const { code } = problem ?? {};
+	if (['room-not-offered', 'bad-room'].includes(code) && follows()[room]) setFollowed(room, null);
+	if (room !== chat.open) return;
+	if (code === 'name-taken') goNameless(problem);
+	else if (code === 'room-not-offered' && !location.hash) openFirstRoom();
 }
 
 function noteMessages(told, fresh) {
-	for (const entry of told) if (!entry.gap) settlePending(chat, entry);
+	for (const entry of told) if (entry.text !== undefined) settlePending(chat, entry);
 	const mode = local.get('notify');
 	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
 		const seen = message.room === chat.open && !document.hidden;
 		if (seen) log.speak(message);
 		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
-		if (wanted && !seen && feed.notifies(message.room)) ring(message);
+		if (wanted && !seen && feed.notifies(message.room)) notify(message);
 	}
 }
 
-function ring({ room, name, text, eventId }) {
+function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
-	// Under one tag it is shown once, even if each tab has its own stream.
-	notify(`${name} · #${room}`, text.slice(0, NOTIFIED_CHARACTERS), eventId, () => {
-		window.focus();
-		location.hash = fragmentOf(room);
-	});
+	if (globalThis.Notification?.permission !== 'granted') return;
+	try {
+		// Under one tag it is shown once, even if each tab has its own stream.
+		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
+			window.focus();
+			location.hash = fragmentOf(room);
+		});
+	} catch {
+		// Browsers on Android refuse the constructor.
+	}
+}
+
+function beep() {
+	const context = new AudioContext();
+	const tone = context.createOscillator();
+	tone.connect(context.destination);
+	tone.onended = () => context.close();
+	tone.start();
+	tone.stop(context.currentTime + 0.1);
 }
 
 async function loadOlder(state) {
 	const oldest = state.entries.find((entry) => !entry.gap);
 	if (loading || state.oldestReached || !oldest) return;
 	loading = true;
-	const answer = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
-	if (answer.kind === 'done') addOlder(state, answer.body.messages, LIMITS.page);
-	else await new Promise((resolve) => setTimeout(resolve, 2000));
+	const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+	if (body) addOlder(state, body.messages, LIMITS.page);
+	else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
 	loading = false;
 	changed();
 }
 
 async function askRooms() {
 	if (document.hidden) return;
-	const { body } = await request('rooms');
-	if (body) page.listed = body.rooms;
+	page.listed = (await request('rooms')).body?.rooms ?? page.listed;
 	changed();
 }
 
 async function askModeration() {
-	const { body } = await request('moderator');
-	page.moderation = body ?? {};
+	page.moderation = (await request('moderator')).body ?? {};
 	changed();
 }
 
@@ -200,11 +205,10 @@ async function askModeration() {
 function send() {
 	drawComposer(page);
 	if ($.send.disabled) return;
-	chat.pending.push(newPending(randomKey(), chat.open, chat.name, $.text.value.trimEnd()));
+	addPending(chat, $.text.value.trimEnd());
 	$.text.value = '';
-	local.set(`draft ${chat.open}`, '');
-	followNewest(current());
-	Object.assign(current(), { marker: '', seeking: false });
+	saveDraft();
+	answer(current());
 	outbox.flush();
 	changed();
 }
@@ -243,26 +247,16 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-/** The browser remembers that a module failed to load: another try needs another URL. */
-async function loadMenu(attempt = 0) {
-	try {
-		return await import(`./menu.js${attempt ? `?${attempt}` : ''}`);
-	} catch {
-		await new Promise((resolve) => setTimeout(resolve, backoffMillis(attempt)));
-		return loadMenu(attempt + 1);
-	}
-}
-
-async function onLogClick({ target }) {
+function onLogClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) (await menu()).openMenu(page, target, entry);
+	if (target.className === 'more' && entry) openMenu(page, target, entry);
 }
 
 // ---- The document
 
-/** Updates the document once for all changes of a frame. */
+/** The document is updated once in a frame. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -271,17 +265,14 @@ function changed() {
 		update();
 		log.fill(current());
 	};
-	if (document.hidden) setTimeout(draw, 100);
+	if (document.hidden) setTimeout(draw, HIDDEN_MILLIS);
 	else requestAnimationFrame(draw);
 }
 
 function update() {
-	const state = current();
-	drawComposer(page);
-	log.draw(page, state);
-	drawPanel(page, state);
+	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou]) draw(page, current());
 	setText($.roomTitle, chat.open);
-	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + room.unread, 0);
+	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
 	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
 	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
@@ -295,10 +286,7 @@ function listenToControls() {
 	});
 	listenToText(send, likelyNames);
 	on('composer', 'submit', send);
-	on('text', 'input', () => {
-		local.set(`draft ${chat.open}`, $.text.value);
-		drawComposer(page);
-	});
+	on('text', 'input', () => (saveDraft(), drawComposer(page)));
 	on('join', 'submit', takeName);
 	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
 	on('join-cancel', 'click', () => askName(false));
@@ -309,6 +297,11 @@ function listenToControls() {
 		changed();
 	});
 	on('sound', 'change', () => (local.set('sound', $.sound.checked), $.sound.checked && beep()));
+	on('moderate', 'click', () => {
+		if (page.moderation.moderator) request('moderator', { method: 'DELETE' }).then(askModeration);
+		else askPassword(say, askModeration);
+	});
+	on('bans', 'click', () => showBans(say));
 	on('room-form', 'submit', goToRoom);
 	on('room-input', 'input', () => $.roomInput.setCustomValidity(''));
 	on('try-again', 'click', () => feed.retry(chat.open));
@@ -324,10 +317,10 @@ function listenToControls() {
 
 function listenToBrowser() {
 	const wake = ({ type }) => {
-		attend(current());
+		attend();
 		feed.moved();
 		if (document.hidden) {
-			drawing = false; // A hidden page gets no frame to draw in.
+			drawing = false;
 			saveReads();
 			return changed();
 		}
@@ -341,13 +334,13 @@ function listenToBrowser() {
 	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
 	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
 	addEventListener('offline', () => {
-		// The stream may still live, on a loopback address: its next event says so.
-		chat.connection = { phase: 'offline' };
+		// On a loopback address the stream may still live: its next event says so.
+		setConnection(chat, { phase: 'offline' });
 		changed();
 	});
 	addEventListener('storage', ({ key }) => {
 		if (key !== `${prefix}followed`) return;
-		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(chat, getRoom(chat, room), read);
+		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
 		feed.moved();
 		changed();
 	});
@@ -362,7 +355,7 @@ function listenToBrowser() {
 
 translate(say);
 restorePending(chat, tab.get('pending') ?? []);
-attend(current());
+attend();
 showDraft();
 listenToControls();
 listenToBrowser();
@@ -371,4 +364,3 @@ handlers.apply = apply;
 waiting.forEach(apply);
 openFragment();
 outbox.flush();
-setTimeout(menu, MENU_MILLIS);

@@ -1,12 +1,14 @@
-// Requests and their answers, the event stream, and messages on their way.
+// Requests, the event stream and the tabs that share it, and messages on their way.
 
-import { compareIds } from './state.js';
+import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 
 export const PENDING_MOST = 50; // Messages that may wait to be sent.
-const ANSWER_MILLIS = 15_000;
-const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with: in all its rooms, in each.
+const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
+const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
+const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
+const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
 
 /** Random, so that a server that comes back is not overrun. */
 export const backoffMillis = (attempt, random = Math.random()) => Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
@@ -20,19 +22,20 @@ export function judgeAnswer(status, body = null, retryAfter = '') {
 }
 
 // A page over plain HTTP has no `crypto.randomUUID`.
-export const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<Answer>} */
-export async function request(url, { method = 'GET', headers, json } = /** @type {any} */ ({})) {
+export async function request(url, options) {
+	const { method, headers, json } = { ...options };
 	const abort = new AbortController();
 	const timer = setTimeout(() => abort.abort(), ANSWER_MILLIS);
 	try {
-		const content = json && { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json) };
-		const answer = await fetch(url, { method, headers, signal: abort.signal, ...content });
+		const type = json && { 'Content-Type': 'application/json' };
+		const answer = await fetch(url, { method, headers: { ...type, ...headers }, body: JSON.stringify(json), signal: abort.signal });
 		// The body of an event stream does not end.
-		const body = answer.status !== 204 && /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
+		const body = /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
 		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
 		return { ...meaning, until: Date.now() + (meaning.millis ?? 0) };
 	} catch {
@@ -44,11 +47,11 @@ export async function request(url, { method = 'GET', headers, json } = /** @type
 }
 
 /** EventSource hides the status of a refusal. */
-export const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
+const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
 
 // ---- The stream
 
-/** Rooms that are not `settled` begin with their history, the others at `position`. */
+/** Rooms that are not `settled` begin with their history. */
 export function streamUrl({ name, asked, settled, position }) {
 	const history = Math.max(HISTORY.least, Math.min(HISTORY.most, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
@@ -58,24 +61,22 @@ export function streamUrl({ name, asked, settled, position }) {
 }
 
 /** A stream silent for longer has died. */
-export const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
+const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
-/** Reconnects, since EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
-export function openStream({ chat, quiet, deliver, report, refuse }) {
-	/** @type {any} */
-	let source = null;
+/** EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
+function openStream(chat, quiet, share, refuse) {
+	let source;
 	let timer;
 	let attempt = 0;
 	let heardAt = 0;
-	let patience = ANSWER_MILLIS;
-	let closed = false;
+	let patience = 0;
 
 	function connect() {
 		clearTimeout(timer);
 		source?.close();
 		heardAt = Date.now();
 		patience = ANSWER_MILLIS;
-		if (!quiet || attempt) report({ phase: attempt ? 'waiting' : 'connecting' });
+		if (!quiet || attempt) share({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
 		const current = new EventSource(streamUrl(chat));
 		source = current;
 		for (const event of EVENTS) {
@@ -83,7 +84,7 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 				if (current !== source) return;
 				heardAt = Date.now();
 				attempt = 0;
-				deliver({ event, id: lastEventId, data: JSON.parse(data) });
+				share({ event, id: lastEventId, data: JSON.parse(data) });
 				patience = silenceMillis(chat);
 			});
 		}
@@ -94,12 +95,12 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 		const current = source;
 		current?.close();
 		const why = refused ? await askStatus(streamUrl(chat)) : judgeAnswer(0);
-		if (source !== current || closed) return;
-		source = null;
+		if (source !== current) return;
+		source = undefined;
 		if (why.kind === 'failed' || (why.code === 'too-many-rooms' && chat.asked.length > 1)) return refuse(why);
 		const millis = why.millis ?? backoffMillis(attempt);
 		attempt += 1;
-		report({ phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why });
+		share({ connection: { phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why } });
 		timer = setTimeout(connect, millis);
 	}
 
@@ -108,9 +109,158 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 		tick: () => source && Date.now() - heardAt > patience && lose(false),
 		wake: (anyway) => (anyway || !source || Date.now() - heardAt > silenceMillis(chat) / 2) && connect(),
 		close() {
-			closed = true;
 			clearTimeout(timer);
 			source?.close();
+			source = undefined;
+		},
+	};
+}
+
+/**
+ * One stream for all tabs under one name. The tab that holds the lock leads: it relays what the stream tells. The others ask it for
+ * what they lack. When it goes, the next leader resumes from its own position.
+ */
+export function openFeed(chat, key, wanted, apply) {
+	const self = randomKey();
+	const others = new Map(); // What other tabs show, by their keys.
+	const channel = navigator.locks && globalThis.BroadcastChannel ? new BroadcastChannel(key) : null;
+	const end = new AbortController();
+	const { signal } = end;
+	let stream;
+	let leading = false;
+	let synced = false; // Events count only after the snapshot that they continue.
+	let askedAt = 0;
+	let heardAt = Date.now();
+	let release = () => {};
+
+	const send = (kind, message) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
+	const tell = (kind) => send(kind, { room: chat.open, visible: !document.hidden });
+	const share = (what) => {
+		if (signal.aborted) return;
+		send('relay', { what });
+		apply(what);
+	};
+	const drop = () => {
+		stream?.close();
+		stream = undefined;
+	};
+
+	function reopen() {
+		if (!leading || signal.aborted) return;
+		const rooms = wanted([chat.open, ...[...others.values()].map(({ room }) => room)]).slice(0, LIMITS.rooms);
+		if (stream && String(rooms.toSorted()) === String(chat.asked.toSorted())) return;
+		const quiet = chat.connection.phase === 'connected';
+		drop();
+		applyOpened(chat, rooms); // What follows asks for them.
+		share({ opened: rooms });
+		if (rooms.length) stream = openStream(chat, quiet, share, refuse);
+	}
+
+	/** A room that is refused is left out, so that the others are heard. */
+	async function refuse(problem) {
+		stream = undefined;
+		const { code } = problem;
+		if (['bad-name', 'banned'].includes(code)) return share({ nameless: problem });
+		let room = '';
+		if (ROOM_PROBLEMS.includes(code)) room = problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]);
+		if (!room) return share({ connection: { phase: 'refused', problem } });
+		share({ refused: { room, problem } });
+		reopen();
+	}
+
+	async function findRefused() {
+		for (const room of chat.asked) {
+			const { code = '' } = await askStatus(`${roomPath(room)}?history=0`);
+			if (ROOM_PROBLEMS.includes(code)) return room;
+		}
+	}
+
+	function retry(room) {
+		if (chat.refused.has(room)) share({ refused: { room } });
+		else stream?.wake(true);
+		reopen();
+	}
+
+	const hold = () => new Promise((resolve) => {
+		release = () => resolve(0);
+		if (signal.aborted) return release();
+		leading = true;
+		askedAt = 0;
+		tell('leader');
+		reopen();
+	});
+	function queue(options) {
+		navigator.locks.request(key, options, hold).catch(() => {
+			if (signal.aborted) return;
+			leading = false; // The lock was stolen: see `tick`.
+			drop();
+			queue({ signal });
+			ask();
+		});
+	}
+	function ask() {
+		synced = false;
+		askedAt ||= Date.now();
+		send('ask', { known: knownOf(chat) });
+	}
+
+	function listen({ kind, from, to, what, known, snapshot, room, visible }) {
+		if (kind === 'bye') others.delete(from);
+		if (room !== undefined && kind !== 'retry') others.set(from, { room, visible });
+		if (kind === 'hello') tell('here');
+		if (leading) {
+			if (kind === 'ask') send('snapshot', { to: from, snapshot: snapshotOf(chat, known) });
+			else if (kind === 'retry') retry(room);
+			else reopen();
+			return;
+		}
+		if (['relay', 'snapshot', 'leader'].includes(kind)) heardAt = Date.now();
+		if (kind === 'leader') ask();
+		else if (kind === 'relay' && synced) apply(what);
+		else if (to === self) {
+			synced = true;
+			askedAt = 0;
+			apply({ snapshot });
+		}
+	}
+
+	if (channel) {
+		channel.addEventListener('message', ({ data }) => signal.aborted || listen(data));
+		tell('hello');
+		queue({ signal });
+		ask();
+	} else {
+		queueMicrotask(hold);
+	}
+	return {
+		moved() {
+			tell('here');
+			reopen();
+		},
+		retry: (room) => (leading ? retry(room) : send('retry', { room })),
+		isAlone: () => !others.size,
+		/** One tab notifies, if none has the room in sight. */
+		notifies: (room) => leading && ![...others.values()].some((other) => other.visible && other.room === room),
+		/** A tab may be frozen while it holds the lock: a visible one steals it. */
+		tick() {
+			stream?.tick();
+			if (leading || !channel || document.hidden) return;
+			if (!askedAt && Date.now() - heardAt > silenceMillis(chat)) ask();
+			if (!askedAt || Date.now() - askedAt < LEADER_MILLIS) return;
+			askedAt = 0;
+			queue({ steal: true });
+		},
+		wake(anyway) {
+			stream?.wake(anyway);
+			if (!leading && channel) ask();
+		},
+		goodbye: () => send('bye'),
+		close() {
+			send('bye');
+			end.abort();
+			release();
+			drop();
+			channel?.close();
 		},
 	};
 }
@@ -119,6 +269,8 @@ export function openStream({ chat, quiet, deliver, report, refuse }) {
 
 /** @returns {Pending} */
 export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0 });
+
+export const addPending = (chat, text) => chat.pending.push(newPending(randomKey(), chat.open, chat.name, text));
 
 export function restorePending(chat, items) {
 	chat.pending = items.map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));
@@ -132,7 +284,7 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 	if (kind === 'failed' || problem.status) delete item.seenAs;
 	if (kind === 'done') {
 		Object.assign(item, { status: 'stored', eventId });
-		if (chat.position && compareIds(eventId, chat.position) <= 0) dropPending(chat, item);
+		if (!isAfter(eventId, chat.position)) dropPending(chat, item);
 	} else if (kind === 'later') {
 		const retryAt = now + (millis ?? backoffMillis(item.tries));
 		Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt, error: problem.status ? problem : undefined });
@@ -143,14 +295,14 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 	}
 }
 
-/** If the stream tells of a message before its answer comes, the pending one is hidden. */
+/** If the stream tells of it before its answer comes, a pending message is hidden. */
 export function settlePending(chat, { eventId, room, name, text }) {
-	chat.pending = chat.pending.filter((item) => !item.eventId || compareIds(item.eventId, eventId) > 0);
+	chat.pending = chat.pending.filter((item) => !item.eventId || isAfter(item.eventId, eventId));
 	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs && item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
 	if (twin) twin.seenAs = eventId;
 }
 
-/** Sends one message after the other, each until an answer comes, so that they keep their order. */
+/** Sends one message after the other, so that they keep their order. */
 export function openOutbox(chat, changed) {
 	let busy = false;
 	let timer;

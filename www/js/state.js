@@ -1,12 +1,12 @@
-// What the page knows of its rooms, and how events and people change it.
+// What is known of the rooms, and all that changes it.
 
 import { mentions, sameName } from './text.js';
 
 export const LIMITS = {
 	held: 5000, // Messages of the room that is shown: 5 MB at 1 KB each.
 	heldElsewhere: 500, // Of each other room.
-	rendered: 300, // Rows in the document: cheap to lay out.
-	page: 100, // Messages fetched at once, and rows by which the rendered part moves.
+	rendered: 300, // Rows: cheap to lay out.
+	page: 100, // Messages fetched, and rows by which the rendered part moves.
 	rooms: 32, // In one stream, as the server has it.
 	groupMillis: 300_000, // Messages closer than this share a heading.
 	backlogMillis: 1000, // What comes so soon after a room was joined is its history.
@@ -25,20 +25,16 @@ export const newRoom = (room, read = '') => ({
 	view: { from: 0, to: 0, following: true }, anchor: null,
 	members: new Map(), memberCount: 0, listenerCount: 0,
 	known: Boolean(read), read, marker: read, attended: false, seeking: Boolean(read),
-	unread: 0, mentioned: 0, below: 0,
 });
 
 /** @returns {RoomState} */
-export function getRoom(chat, room) {
-	if (!chat.rooms.has(room)) chat.rooms.set(room, newRoom(room, chat.readOf(room)));
-	return chat.rooms.get(room);
+export function getRoom({ rooms, readOf }, room) {
+	if (!rooms.has(room)) rooms.set(room, newRoom(room, readOf(room)));
+	return rooms.get(room);
 }
 
 // Event ids are `<milliseconds>-<sequence>`.
-export function compareIds(a, b) {
-	const [[millis, sequence], [otherMillis, otherSequence]] = [a, b].map((id) => id.split('-').map(Number));
-	return millis - otherMillis || sequence - otherSequence;
-}
+export const compareIds = new Intl.Collator('en', { numeric: true }).compare;
 
 export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
 
@@ -46,45 +42,48 @@ export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?
 
 export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(author);
 
+// ---- The connection
+
+/** What was refused under the old name may be free under this one. */
+export const rename = (chat, name) => Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
+
+export const setConnection = (chat, connection) => Object.assign(chat, { connection });
+
+export function setRefused({ refused }, room, problem) {
+	if (problem) refused.set(room, problem);
+	else refused.delete(room);
+}
+
 // ---- Events
 
 /** Rooms that are not in the new stream would grow stale. */
-export function applyOpened(chat, rooms) {
-	chat.asked = rooms;
-	chat.settled = new Set(rooms.filter((room) => chat.settled.has(room)));
-	for (const room of chat.rooms.keys()) if (!rooms.includes(room) && room !== chat.open) chat.rooms.delete(room);
+export function applyOpened(chat, asked) {
+	const settled = new Set(asked.filter((room) => chat.settled.has(room)));
+	Object.assign(chat, { asked, settled });
+	for (const room of chat.rooms.keys()) if (!asked.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
-/** Returns the messages that are new. An event without an `id` is history of a room that joined the stream. */
+/** Returns the new messages. An event without an `id` is history of a room that joined the stream. */
 export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
 	if (id) {
 		chat.position = id;
 		chat.settled = new Set(chat.asked);
 	}
-	if (!chat.asked.includes(data.room) && !chat.rooms.has(data.room)) return [];
-	const state = getRoom(chat, data.room);
-	switch (event) {
-		case 'chat-room-connected':
-			if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
-			state.greeted = true;
-			chat.heartbeatSeconds = data.heartbeatSeconds;
-			if (data.author) chat.authors.add(data.author);
-			applyRoster(state, data);
-			break;
-		case 'members-changed':
-			applyRoster(state, data);
-			break;
-		case 'messages-missed':
-			if (data.reason === 'unknown') state.authors.clear();
-			addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason: data.reason }]);
-			break;
-		case 'message-removed':
-			removeEntry(state, data.removed);
-			break;
-		case 'new-message':
-			return addMessages(chat, state, [data], now < state.backlogUntil);
+	const { room, author, reason, removed } = data;
+	if (!chat.asked.includes(room) && !chat.rooms.has(room)) return [];
+	const state = getRoom(chat, room);
+	if (event === 'new-message') return addMessages(chat, state, [data], now < state.backlogUntil);
+	if (event === 'chat-room-connected') {
+		if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
+		state.greeted = true;
+		chat.heartbeatSeconds = data.heartbeatSeconds;
+		if (author) chat.authors.add(author);
 	}
+	if (data.memberCount !== undefined) applyRoster(state, data);
+	if (removed) removeEntry(state, removed);
+	if (reason === 'unknown') state.authors.clear();
+	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason }]);
 	return [];
 }
 
@@ -98,28 +97,17 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 
 function addMessages(chat, state, messages, backlog) {
 	const { eventId: last } = lastOf(state);
+	let allRead = !unreadOf(chat, state).length;
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
-	for (const entry of fresh) noteMessage(chat, state, entry, backlog, last);
-	return backlog ? [] : fresh;
-}
-
-function noteMessage(chat, state, entry, backlog, last) {
-	const reading = state.attended && state.view.following && !state.seeking;
-	if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-	if (isOwn(chat, entry) || (backlog && !state.known)) {
-		if (!state.unread) state.read = entry.eventId;
-		return;
+	for (const entry of fresh) {
+		const reading = isReading(state);
+		if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
+		const news = !isOwn(chat, entry) && (!backlog || state.known) && isAfter(entry.eventId, state.read);
+		if (news && !reading) allRead = false;
+		if (allRead || reading) readUpTo(state, entry.eventId);
 	}
-	if (!state.view.following) state.below += 1;
-	if (!isAfter(entry.eventId, state.read)) return;
-	if (reading) state.read = entry.eventId;
-	else countUnread(chat, state, entry);
-}
-
-function countUnread(chat, state, entry) {
-	state.unread += 1;
-	if (mentions(entry.text, chat.name)) state.mentioned += 1;
+	return backlog ? [] : fresh;
 }
 
 // ---- Entries
@@ -132,11 +120,7 @@ function addEntries(state, entries) {
 	return fresh;
 }
 
-function takeFresh({ ids }, entries) {
-	const fresh = entries.filter(({ eventId }) => !ids.has(eventId));
-	for (const { eventId } of fresh) ids.add(eventId);
-	return fresh;
-}
+const takeFresh = ({ ids }, entries) => entries.filter(({ eventId }) => !ids.has(eventId) && ids.add(eventId));
 
 export function addOlder(state, messages, asked) {
 	const fresh = takeFresh(state, messages);
@@ -163,11 +147,10 @@ const blank = (entry) => Object.assign(entry, { removed: true, text: '' });
 
 function removeEntry(state, id) {
 	state.removed.add(id);
-	const entry = state.entries.find(({ eventId }) => eventId === id);
-	if (entry) blank(entry);
+	for (const entry of state.entries) if (entry.eventId === id) blank(entry);
 }
 
-/** Drops the oldest, but not what is rendered, unless too many came below it. */
+/** Drops the oldest, but not what is rendered unless too many came below it. */
 function trimEntries(state, held) {
 	if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
 	const excess = Math.min(state.entries.length - held, state.view.from);
@@ -194,7 +177,7 @@ export function moveView({ view, entries }, rows) {
 
 export function followNewest(state) {
 	const to = state.entries.length;
-	Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, below: 0, anchor: null });
+	Object.assign(state, { view: { from: Math.max(0, to - LIMITS.rendered), to, following: true }, anchor: null });
 }
 
 export function setFollowing(state, following) {
@@ -202,28 +185,35 @@ export function setFollowing(state, following) {
 	state.view.following = following;
 }
 
+export const setAnchor = (state, anchor) => Object.assign(state, { anchor });
+
 // ---- Reading
 
-export function markRead(state) {
-	state.read = lastOf(state).eventId || state.read;
-	state.unread = state.mentioned = 0;
+export const isReading = ({ attended, view, seeking }) => attended && view.following && !seeking;
+
+export const readUpTo = (state, position) => {
+	if (position && isAfter(position, state.read)) state.read = position;
+};
+
+/** What others said since. */
+export function unreadOf(chat, { entries, read }) {
+	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
+	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
 }
 
-/** Another tab has read up to `position`. */
-export function readUpTo(chat, state, position) {
-	if (!position || !isAfter(position, state.read)) return;
-	state.read = position;
-	state.unread = state.mentioned = 0;
-	for (const entry of state.entries) {
-		if (!entry.gap && !entry.removed && !isOwn(chat, entry) && isAfter(entry.eventId, position)) countUnread(chat, state, entry);
-	}
+export const endSeeking = (state) => Object.assign(state, { seeking: false });
+
+/** Who answers has read what is new. */
+export function answer(state) {
+	followNewest(state);
+	Object.assign(state, { marker: '', seeking: false });
 }
 
 /** The reader comes to the room or back to the tab. */
-export function arrive(state) {
+export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
-	if (state.unread) state.seeking = state.view.following;
+	if (unreadOf(chat, state).length) state.seeking = state.view.following;
 	else if (state.greeted) state.marker = '';
 }
 
@@ -245,50 +235,46 @@ const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greet
 export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
 
 export function snapshotOf(chat, known) {
-	const { position, asked, settled, connection, heartbeatSeconds, authors, refused } = chat;
+	const { name, readOf, open, rooms: _, pending, ...shared } = chat;
 	const rooms = greeted(chat).map(({ room, entries, removed, members, memberCount, listenerCount }) => {
 		const lacking = entries.slice(entries.findIndex((entry) => entry.eventId === known[room]) + 1);
-		return { room, entries: lacking, removed, rest: { members, memberCount, listenerCount } };
+		return { room, entries: lacking, removed, members, memberCount, listenerCount };
 	});
-	return { rest: { position, asked, settled, connection, heartbeatSeconds, authors, refused }, rooms };
+	return { shared, rooms };
 }
 
-/** Returns the messages that are new. */
-export function adoptSnapshot(chat, { rest, rooms }) {
-	Object.assign(chat, rest, { position: rest.position || chat.position });
-	applyOpened(chat, rest.asked);
-	return rooms.flatMap(({ room, entries, removed, rest }) => {
+export function adoptSnapshot(chat, { shared, rooms }) {
+	Object.assign(chat, shared, { position: shared.position || chat.position });
+	applyOpened(chat, shared.asked);
+	return rooms.flatMap(({ room, entries, removed, ...roster }) => {
 		const state = getRoom(chat, room);
 		const backlog = !state.greeted;
 		for (const id of removed) removeEntry(state, id);
-		Object.assign(state, rest, { greeted: true });
+		Object.assign(state, roster, { greeted: true });
 		return addMessages(chat, state, entries, backlog);
 	});
 }
 
 // ---- Rows
 
-const minuteOf = ({ sentAt }) => Math.floor(sentAt / 60_000);
-
 export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
-	/** @type {any} */
-	let before = null;
+	let before; // The message above, if it is of the same block.
 	let day = '';
-	// There is no line to draw if reading stopped above what is rendered.
+	// No line is drawn if reading stopped above what is rendered.
 	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {
 		if (!entry.gap && !marked && isAfter(entry.eventId, marker)) {
 			line('new', entry);
 			marked = true;
-			before = null;
+			before = undefined;
 		}
 		const today = entry.gap ? day : new Date(entry.sentAt).toDateString();
 		if (today !== day) line('day', entry);
-		if (today !== day || entry.gap || entry.removed) before = null;
+		if (today !== day || entry.gap || entry.removed) before = undefined;
 		day = today;
 		if (entry.gap) line('gap', entry);
 		else if (!entry.removed) {
@@ -305,6 +291,7 @@ function messageRow(chat, entry, before) {
 	const head = !same || entry.sentAt - before.sentAt > LIMITS.groupMillis;
 	const own = isOwn(chat, entry);
 	const mention = !own && !sameName(entry.name, chat.name) && mentions(entry.text, chat.name);
-	const timed = head || minuteOf(entry) !== minuteOf(before);
+	const [minute, last] = [entry, before ?? entry].map(({ sentAt }) => Math.floor(sentAt / 60_000));
+	const timed = head || minute > last;
 	return { kind: 'message', key: [entry.eventId, head, own, mention, timed, entry.changed].join(' '), entry, head, own, mention, timed };
 }

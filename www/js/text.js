@@ -8,7 +8,7 @@ const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
 const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
 // Invisible characters end a link, so that it shows where it leads.
 const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
-// In a word like snake_case the signs are literal. Chinese and Japanese have no spaces around words.
+// In snake_case the signs are literal. Chinese and Japanese have no spaces around words.
 const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
 const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
 
@@ -56,7 +56,7 @@ function inlineOf(text, nesting) {
 	return tokens;
 }
 
-// Punctuation at its end belongs to the sentence, like a bracket that it did not open.
+// Punctuation at its end belongs to the sentence, like a bracket not opened.
 function linkOf(address) {
 	const link = address.replace(/[.,;:!?'*~]+$/, '');
 	const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
@@ -79,7 +79,7 @@ export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 /** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Letters without spaces between words bound a name.
+	// Scripts without spaces between words.
 	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
@@ -88,14 +88,13 @@ export function mentions(text, name) {
 	return false;
 }
 
-/** The names that complete the word before the caret, and where it begins. After `@` it may be empty. */
+/** What completes the word before the caret, which may be empty after `@`. */
 export function completionsAt(text, caret, names) {
 	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
 	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
 	return { from: caret - part.length, names: found };
 }
 
-/** In degrees; the style sheet makes readable colours of it. */
 export function hueOf(key) {
 	let hash = 7;
 	for (const character of key.toLowerCase()) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 9973;

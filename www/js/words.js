@@ -1,6 +1,6 @@
 // Words and dates in the reader's language.
 
-// To add a language, name it here and add a file. What it lacks is shown in English.
+// To add one, name it here and add a file. What it lacks is shown in English.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
@@ -26,7 +26,6 @@ export const WORDS = {
 		logHelp: 'Enter selects a message.', actions: 'Message actions', reply: 'Reply', copy: 'Copy text', remove: 'Remove…', ban: 'Ban author…',
 		removeTitle: 'Remove this message?', removeBody: '{name}’s message disappears for everyone in #{room}. This cannot be undone.', removeNow: 'Remove',
 		banTitle: 'Ban {name}?', banBody: '{name} is disconnected at once and can only read, in all rooms, until the ban ends.', banFor: 'Duration', banNow: 'Ban',
-		minutes60: '1 hour', minutes1440: '1 day', minutes10080: '1 week', minutes525600: '1 year',
 		banAddress: 'Ban the network address too', banMessages: 'Remove all messages of this author, for good',
 		moderate: 'Log in as moderator', moderator: 'You are a moderator.', password: 'Moderator password', logIn: 'Log in', logOut: 'Stop moderating',
 		bans: 'Bans', noBans: 'Nobody is banned.', banLine: 'until {until}', banWithAddress: 'with address, until {until}', lift: 'Lift',
@@ -57,30 +56,25 @@ export async function wordsFor(languages) {
 	const language = languageOf(locale) ?? 'en';
 	WORDS[language] ??= (await import(`./words.${language}.js`)).default;
 	const plural = new Intl.PluralRules(language);
-	const fill = (words, values) => words.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+	const fill = (words, values) => words.replace(/\{(\w+)}/g, (_, key) => values[key]);
 	const say = (key, values = {}) => {
 		const found = WORDS[language][key] ?? WORDS.en[key];
 		return fill(typeof found === 'string' ? found : found[plural.select(values.n)] ?? found.other, values);
 	};
-	const format = (options) => {
-		const formatter = new Intl.DateTimeFormat(locale, options);
-		return (millis) => formatter.format(millis);
-	};
-	const time = format({ hour: '2-digit', minute: '2-digit' });
-	const full = format({ dateStyle: 'full', timeStyle: 'medium' });
-	const short = format({ dateStyle: 'medium', timeStyle: 'short' });
-	const date = format({ weekday: 'long', year: 'numeric', month: 'long', day: 'numeric' });
+	const format = (options) => new Intl.DateTimeFormat(locale, options).format;
+	const [time, date, full] = [{ timeStyle: 'short' }, { dateStyle: 'full' }, { dateStyle: 'full', timeStyle: 'medium' }].map(format);
 	const relative = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' });
+	const unit = (name) => new Intl.NumberFormat(locale, { style: 'unit', unit: name, unitDisplay: 'long' }).format(1);
 
 	const day = (millis) => {
-		const midnight = (moment) => new Date(moment).setHours(0, 0, 0, 0);
-		const days = Math.round((midnight(millis) - midnight(Date.now())) / 86_400_000);
+		const [then, today] = [millis, Date.now()].map((moment) => new Date(moment).setHours(0, 0, 0, 0));
+		const days = Math.round((then - today) / 86_400_000);
 		return days === 0 || days === -1 ? relative.format(days, 'day') : date(millis);
 	};
 	const error = ({ code, message, status, name, until }) => {
 		const known = WORDS[language].errors[code] ?? WORDS.en.errors[code];
-		if (known) return fill(known, { name, until: until ? short(until) : '…' });
+		if (known) return fill(known, { name, until: until ? full(until) : '…' });
 		return message || say(status ? 'otherError' : 'noAnswer', { status });
 	};
-	return Object.assign(say, { language, locale, time, full, short, day, error });
+	return Object.assign(say, { language, locale, time, full, unit, day, error });
 }

@@ -21,7 +21,6 @@ export default {
 	logHelp: '按回车选择消息。', actions: '消息操作', reply: '回复', copy: '复制文字', remove: '移除…', ban: '封禁作者…',
 	removeTitle: '移除这条消息？', removeBody: '{name} 的消息将对 #{room} 的所有人消失，无法恢复。', removeNow: '移除',
 	banTitle: '封禁 {name}？', banBody: '{name} 会立即断开，封禁期间在所有房间只能旁观。', banFor: '时长', banNow: '封禁',
-	minutes60: '1 小时', minutes1440: '1 天', minutes10080: '1 周', minutes525600: '1 年',
 	banAddress: '同时封禁网络地址', banMessages: '永久移除此作者的所有消息',
 	moderate: '以管理员身份登录', moderator: '你是管理员。', password: '管理员密码', logIn: '登录', logOut: '退出管理',
 	bans: '封禁列表', noBans: '没有人被封禁。', banLine: '至 {until}', banWithAddress: '含地址，至 {until}', lift: '解除',
