@@ -4,7 +4,7 @@ use crate::Fallible;
 use crate::common::process::free_port;
 use crate::common::process::prepared;
 use crate::common::{Folder, Process, eventually, proc};
-use crate::system::core_time;
+use crate::system::{core_time, family};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -242,7 +242,7 @@ impl Server {
                 answers(server.target.address).await.is_ok()
             })
             .await;
-            server.pids = proc::family(pid);
+            server.pids = family(pid);
         }
         Ok(server)
     }

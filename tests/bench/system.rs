@@ -28,6 +28,16 @@ pub(crate) fn core_time(pids: &[u32]) -> Option<CoreTime> {
     (!pids.is_empty()).then_some(sum)
 }
 
+/// A process and its children.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).unwrap_or_default();
+    let children = children
+        .split_ascii_whitespace()
+        .map_while(|pid| pid.parse().ok());
+    std::iter::once(pid).chain(children).collect()
+}
+
 /// Connections that this machine has dropped because an accept queue was full.
 pub(crate) fn listen_overflows() -> Option<f64> {
     let netstat = fs::read_to_string("/proc/net/netstat").ok()?;

@@ -27,16 +27,6 @@ pub(crate) fn open_files_limit() -> usize {
     field(&limits, "Max open files")
 }
 
-/// A process and its children.
-pub(crate) fn family(pid: u32) -> Vec<u32> {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(path).expect("the process runs");
-    let children = children
-        .split_ascii_whitespace()
-        .map_while(|pid| pid.parse().ok());
-    std::iter::once(pid).chain(children).collect()
-}
-
 /// CPU time used so far, in user mode and in the kernel, in ticks of a hundredth of a second.
 pub(crate) fn cpu_ticks(pid: u32) -> [u64; 2] {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
