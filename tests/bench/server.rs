@@ -3,14 +3,13 @@
 use crate::Fallible;
 use crate::common::process::free_port;
 use crate::common::process::prepared;
-use crate::common::{Folder, Process, eventually, proc};
+use crate::common::{Folder, Process, Program, eventually, proc};
 use crate::system::{core_time, family};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::process::Stdio;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// The hidden argument that makes this executable the floor.
 pub(crate) const FLOOR_ARGUMENT: &str = "--floor-server";
@@ -186,7 +185,7 @@ impl Peer {
 /// A server under measurement. Dropping it kills the process that was started for it.
 pub(crate) struct Server {
     process: Option<Process>,
-    other: Option<Child>,
+    other: Option<Program>,
     pub(crate) pids: Vec<u32>,
     pub(crate) target: Arc<Target>,
     _folder: Option<Arc<Folder>>,
@@ -233,11 +232,9 @@ impl Server {
         };
         if !other.command.is_empty() {
             let words: Vec<&str> = other.command.iter().map(String::as_str).collect();
-            let mut command = prepared(&[wrapper, &words].concat());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            let child = command.spawn()?;
-            let pid = child.id().ok_or("it ended at once")?;
-            server.other = Some(child);
+            let program = Program::quiet(&mut prepared(&[wrapper, &words].concat()));
+            let pid = program.0.id().ok_or("it ended at once")?;
+            server.other = Some(program);
             eventually("the peer's answer", async || {
                 answers(server.target.address).await.is_ok()
             })
@@ -258,7 +255,7 @@ impl Server {
                 .arg(self.pids[0].to_string())
                 .status()
                 .await?;
-            other.wait().await?;
+            other.0.wait().await?;
         }
         Ok(())
     }

@@ -29,7 +29,12 @@ pub(crate) use chat::{
 pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, get};
-pub(crate) use process::{Folder, Process, Program, under};
+#[allow(
+    unused_imports,
+    reason = "the tests of one server start no other program"
+)]
+pub(crate) use process::Program;
+pub(crate) use process::{Folder, Process, under};
 pub(crate) use random::{Random, longer};
 
 /// How long a test waits for what must happen. Generous, since the machine may be busy.

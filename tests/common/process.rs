@@ -39,6 +39,7 @@ pub(crate) struct Ended {
 
 impl Program {
     /// Starts a program whose output nobody reads.
+    #[allow(dead_code, reason = "the tests of one server start none")]
     pub(crate) fn quiet(command: &mut Command) -> Program {
         let name = command.as_std().get_program().to_owned();
         let silent = command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -195,6 +196,7 @@ fn read(text: &Mutex<String>) -> String {
 
 /// A port that nobody listens on, of those that the system gives to no outgoing connection, which
 /// could take it before its server does.
+#[allow(dead_code, reason = "most tests let the system pick")]
 pub(crate) fn free_port() -> u16 {
     static TAKEN: AtomicU16 = AtomicU16::new(0);
     // Other test programs begin elsewhere.
