@@ -68,7 +68,7 @@ impl Refusal {
             R::EmptyText => (400, "bad-text", "Write something: the text is empty."),
             R::NotUtf8 => (400, "bad-text", "Send the text as UTF-8."),
             R::NameRequired => (400, "name-required", "Say who is speaking: give a name."),
-            R::PasswordRequired => (401, "password-required", "This server asks for a password: send it by HTTP Basic, with any user name."),
+            R::PasswordRequired => (401, "password-required", "This chat asks for a password. Reload the page and enter it with any user name; a program sends it by HTTP Basic."),
             R::CrossOrigin => (403, "cross-origin", "This page may not do that here: the server's owner can allow its origin."),
             R::UnknownHost => (403, "unknown-host", "The server does not answer under this host name: its owner can allow it."),
             R::RoomNotOffered => (403, "room-not-offered", "This server does not offer that room: see the list of rooms."),

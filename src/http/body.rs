@@ -18,11 +18,15 @@ use crate::rooms::stream::Stream;
 /// Bytes of a stream given before hyper writes: they fit into the 8 KiB that its buffer has from the
 /// start, and a burst of about twenty messages still leaves in one write.
 const STREAM_BATCH_BYTES: usize = 6 * 1024;
-/// Bytes of a whole answer given before hyper writes: few, since what was never touched of that buffer
-/// takes no memory, and a stream that follows on the connection may last for days.
+/// The same while a new stream begins, with its greeting and past messages. Fewer, since what was never
+/// touched of that buffer takes no memory, and most streams then rest for long. Streams that resume
+/// come in storms, in which each write counts.
+const OPENING_BATCH_BYTES: usize = 2 * 1024;
+/// Bytes of a whole answer given before hyper writes: few, for the same reason. A stream may follow on
+/// the connection and last for days.
 const WHOLE_BATCH_BYTES: usize = 1024;
-/// Bytes of the first batch of a whole answer that are left to its head, which goes into the same
-/// buffer: about what the page's head has, the longest.
+/// Bytes of the first batch that are left to the head of the answer, which goes into the same buffer:
+/// about what the longest has, that of the page.
 const HEAD_BYTES: usize = 512;
 
 /// The body of an answer: whole, or an event stream.
@@ -31,8 +35,9 @@ pub struct Body {
     /// A piece, or what is left of one, that did not fit into its batch; in a box, since few bodies
     /// have one and every stream has room for it.
     rest: Option<Box<Bytes>>,
-    /// Bytes given in this batch.
+    /// Bytes given in this batch, and how many it may have.
     given: usize,
+    batch: usize,
     /// Tells whether the socket takes bytes; an embedding server has none.
     gate: Option<WriteGate>,
     /// What the visitor holds open with it.
@@ -70,18 +75,24 @@ impl Body {
         permit: Option<Permit>,
     ) -> Body {
         let (left, pieces) = (bytes as u64, Box::new(pieces));
-        Body::new(Content::Whole { pieces, left }, HEAD_BYTES, permit)
+        Body::new(Content::Whole { pieces, left }, WHOLE_BATCH_BYTES, permit)
     }
 
-    pub(crate) fn stream(stream: Stream, permit: Permit) -> Body {
-        Body::new(Content::Stream(stream), 0, Some(permit))
+    /// The body of a stream, which `resumes` an earlier one or is new.
+    pub(crate) fn stream(stream: Stream, resumes: bool, permit: Permit) -> Body {
+        let batch = match resumes {
+            true => STREAM_BATCH_BYTES,
+            false => OPENING_BATCH_BYTES,
+        };
+        Body::new(Content::Stream(stream), batch, Some(permit))
     }
 
-    fn new(content: Content, given: usize, permit: Option<Permit>) -> Body {
+    fn new(content: Content, batch: usize, permit: Option<Permit>) -> Body {
         Body {
             content,
             rest: None,
-            given,
+            given: HEAD_BYTES,
+            batch,
             gate: None,
             permit,
         }
@@ -100,10 +111,18 @@ impl Body {
                 let next = stream.poll_next(cx);
                 if next.is_pending() {
                     self.given = 0;
+                    self.batch = STREAM_BATCH_BYTES;
                 }
                 next.map(|frame| Some(frame?.bytes().clone()))
             }
         }
+    }
+
+    /// Ends a batch: hyper writes it, and asks for the next one.
+    fn pause<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.given = 0;
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Keeps a permit until the body has been sent or dropped.
@@ -129,14 +148,8 @@ impl HttpBody for Body {
             this.given = 0;
             return Poll::Pending;
         }
-        let batch = match this.content {
-            Content::Whole { .. } => WHOLE_BATCH_BYTES,
-            Content::Stream(_) => STREAM_BATCH_BYTES,
-        };
-        if this.given >= batch {
-            this.given = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if this.given >= this.batch {
+            return this.pause(cx);
         }
         let mut piece = match this.rest.take() {
             Some(rest) => *rest,
@@ -145,15 +158,13 @@ impl HttpBody for Body {
                 None => return Poll::Ready(None),
             },
         };
-        let room = batch - this.given;
-        if piece.len() > batch {
+        let room = this.batch - this.given;
+        if piece.len() > this.batch {
             this.rest = Some(Box::new(piece.split_off(room)));
         } else if piece.len() > room {
-            // Not cut: simple clients look for an event in one chunk.
+            // It fits into the next batch, in one piece: simple clients look for an event in one chunk.
             this.rest = Some(Box::new(piece));
-            this.given = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return this.pause(cx);
         }
         this.given += piece.len();
         if let Content::Whole { left, .. } = &mut this.content {

@@ -69,6 +69,7 @@ pub(crate) async fn open(
     if let Some(claim) = &claim {
         site.store.claim(&rooms, claim).await?;
     }
+    let resumes = start.after.is_some();
     let position = start.after.as_deref().and_then(|after| after.parse().ok());
     let stream = match site.store.behind(position) {
         None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
@@ -83,7 +84,7 @@ pub(crate) async fn open(
     }
     WriteGate::of(head).map(WriteGate::lasts_until_departure);
 
-    let mut response = Response::new(Body::stream(stream, permit));
+    let mut response = Response::new(Body::stream(stream, resumes, permit));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {
