@@ -29,11 +29,14 @@ pub(crate) use chat::{
 pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, get};
-pub(crate) use process::{Folder, Process, under};
+pub(crate) use process::{Folder, Process, Program, under};
 pub(crate) use random::Random;
 
 /// How long a test waits for what must happen. Generous, since the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether the servers of this test program come in pairs.
+pub(crate) const PAIRS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"pairs");
 
 /// Waits for a future with a time limit.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -87,7 +90,7 @@ impl Server {
         let address = listener.local_addr().expect("a listener has an address");
         let builder = change(unlimited());
         #[cfg(feature = "redis")]
-        if redis::PAIRS {
+        if PAIRS {
             return redis::pair(listener, builder).await;
         }
         let chat = builder.build().expect("the chat can be built");

@@ -6,18 +6,25 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use super::{proc, within};
 
+/// How long a program that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(5);
+
 /// The path of the binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_chatroom");
 
+/// A program that ends with the test that started it: dropping it kills it, and waits for its end.
+pub(crate) struct Program(pub(crate) Child);
+
 /// A running server. Dropping it kills it.
 pub(crate) struct Process {
-    child: Child,
+    program: Program,
     address: SocketAddr,
     stderr: Arc<Mutex<String>>,
 }
@@ -28,6 +35,29 @@ pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+}
+
+impl Program {
+    /// Starts a program whose output nobody reads.
+    pub(crate) fn quiet(command: &mut Command) -> Program {
+        let name = command.as_std().get_program().to_owned();
+        let silent = command.stdin(Stdio::null()).stdout(Stdio::null());
+        let started = silent.stderr(Stdio::null()).kill_on_drop(true).spawn();
+        Program(started.unwrap_or_else(|error| panic!("{} is needed: {error}", name.display())))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It fails if the program has ended.
+        let _ = self.0.start_kill();
+        let deadline = Instant::now() + DYING;
+        while let Ok(None) = self.0.try_wait()
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Process {
@@ -56,9 +86,11 @@ impl Process {
     /// Starts a server, and waits until it says where it listens.
     pub(crate) async fn launch(mut command: Command) -> Process {
         let program = command.as_std().get_program().to_owned();
-        let mut child = command
+        let child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{} is needed: {error}", program.display()));
+        let mut program = Program(child);
+        let child = &mut program.0;
         let stderr = Arc::new(Mutex::new(String::new()));
         let mut errors = BufReader::new(child.stderr.take().expect("stderr is a pipe")).lines();
         let collected = stderr.clone();
@@ -82,7 +114,7 @@ impl Process {
         // Reads on, so that the server never writes to a full or closed pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Process {
-            child,
+            program,
             address,
             stderr,
         }
@@ -105,7 +137,7 @@ impl Process {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id().expect("the process was not reaped yet")
+        self.program.0.id().expect("the process was not reaped yet")
     }
 
     /// The server's output on stderr so far.
@@ -125,7 +157,7 @@ impl Process {
 
     /// Waits until the process has ended.
     pub(crate) async fn exited(&mut self) -> ExitStatus {
-        within("the server's exit", self.child.wait())
+        within("the server's exit", self.program.0.wait())
             .await
             .expect("a child can be waited for")
     }

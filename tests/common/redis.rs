@@ -2,22 +2,18 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use chatroom::Builder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::chat::{encode, figures, tell_pair};
 use super::http::get;
-use super::{Folder, Running, Server, eventually, within};
-
-/// Whether the servers of this test program come in pairs.
-pub(crate) const PAIRS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"pairs");
+use super::{Folder, Program, Running, Server, eventually, within};
 
 /// What the metrics of two servers that have the same agree on.
 const COMMON: [&str; 2] = ["chatroom_history_bytes", "chatroom_messages_accepted_total"];
@@ -29,7 +25,7 @@ const FEW: usize = 30;
 
 /// A running Redis. Dropping it kills it.
 pub(crate) struct Redis {
-    child: Child,
+    program: Program,
     folder: Folder,
     port: u16,
     arguments: Vec<String>,
@@ -46,9 +42,9 @@ impl Redis {
         let folder = Folder::new();
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let port = free_port();
-        let child = launch(&folder, port, &arguments).await;
+        let program = launch(&folder, port, &arguments).await;
         Redis {
-            child,
+            program,
             folder,
             port,
             arguments,
@@ -70,25 +66,36 @@ impl Redis {
 
     /// Runs a command, and returns what redis-cli prints.
     pub(crate) async fn command(&self, words: &[&str]) -> String {
-        let mut command = Command::new("redis-cli");
-        command.args(["-p", &self.port.to_string()]).args(words);
-        let output = within("redis-cli", command.output()).await;
-        let output = output.expect("redis-cli is installed");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        redis_cli(self.port, words).await
+    }
+
+    /// Whether it is the master of its replicas, and no replica.
+    pub(crate) async fn is_master(&self) -> bool {
+        self.command(&["ROLE"]).await.starts_with("master")
     }
 
     /// Kills it as a crash would.
     pub(crate) async fn kill(&mut self) {
-        self.child.start_kill().expect("it runs");
-        within("Redis's end", self.child.wait())
+        self.program.0.start_kill().expect("it runs");
+        within("Redis's end", self.program.0.wait())
             .await
             .expect("a child can be waited for");
     }
 
     /// Starts it again on the same port, with the files that are there.
     pub(crate) async fn restart(&mut self) {
-        self.child = launch(&self.folder, self.port, &self.arguments).await;
+        self.program = launch(&self.folder, self.port, &self.arguments).await;
     }
+}
+
+/// Runs a command at a port, and returns what redis-cli prints.
+pub(crate) async fn redis_cli(port: u16, words: &[&str]) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-p", &port.to_string()]).args(words);
+    command.kill_on_drop(true);
+    let output = within("redis-cli", command.output()).await;
+    let output = output.expect("redis-cli is installed");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 /// A port that nobody listens on. Another program could take it, which is unlikely in the time.
@@ -97,27 +104,25 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("it has an address").port()
 }
 
-async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Child {
-    let child = Command::new("redis-server")
+async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Program {
+    let mut command = Command::new("redis-server");
+    command
         .args(["--port", &port.to_string(), "--dir", folder.as_str()])
         .args(["--bind", "127.0.0.1", "--enable-debug-command", "yes"])
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("redis-server is installed");
+        .args(arguments);
+    let program = Program::quiet(&mut command);
     eventually("Redis's answer", async || ping(port).await.is_ok()).await;
-    child
+    program
 }
 
-/// Redis answers, and has loaded its files.
+/// Redis answers, perhaps with the question for a password, and has loaded its files.
 async fn ping(port: u16) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
     stream.write_all(b"PING\r\n").await?;
     let mut answer = [0; 5];
     stream.read_exact(&mut answer).await?;
-    (answer == *b"+PONG")
+    [b"+PONG", b"-NOAU"]
+        .contains(&&answer)
         .then_some(())
         .ok_or(std::io::ErrorKind::WouldBlock.into())
 }

@@ -1,5 +1,5 @@
 // What both JavaScript suites share: it starts programs, each with a folder and free ports of its own, and talks HTTP to them.
-// Every wait has a time limit, and every program ends with the test that started it.
+// Every wait has a time limit, and every program ends with the test that started it, or with this process.
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { execFileSync, spawn } from 'node:child_process';
@@ -15,6 +15,11 @@ export const root = path.resolve(import.meta.dirname, '../..');
 export const target = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
 export const binary = process.env.CHATROOM_BIN ?? path.join(target, 'release/chatroom');
 const PATIENCE = 30_000;
+
+/** Programs under way. None outlives this process, whether it ends by itself or is told to. */
+const children = new Set();
+process.once('exit', () => { for (const child of children) child.kill('SIGKILL'); });
+for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(signal, () => process.exit(code));
 
 /** A temporary folder, removed after the test. */
 export function scratch(t) {
@@ -46,17 +51,24 @@ export async function until(ask, what, patience = PATIENCE) {
   }
 }
 
-/** Runs a program until it ends; a failing exit code is not an error. */
+/** Runs a program until it ends; a failing exit code is not an error. One that takes too long is killed. */
 export async function run(command, args = [], options = {}) {
   const program = launch(command, args, options);
-  const code = await within(program.ended, `${command} to end`, options.patience);
-  return { code, stdout: program.stdout, stderr: program.stderr };
+  try {
+    const code = await within(program.ended, `${command} to end`, options.patience);
+    return { code, stdout: program.stdout, stderr: program.stderr };
+  } catch (error) {
+    program.child.kill('SIGKILL');
+    throw error;
+  }
 }
 
 /** Starts a program. `lines` are the lines of its stdout as they arrive; `ended` resolves with the exit code or the signal's name. */
 export function launch(command, args = [], { input, ...options } = {}) {
   const child = spawn(command, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'], ...options });
   const program = { child, stdout: '', stderr: '', lines: new Lines() };
+  children.add(child);
+  child.once('exit', () => children.delete(child));
   program.kill = (signal = 'SIGTERM') => {
     for (const handle of [child, child.stdout, child.stderr]) handle.ref();
     child.kill(signal);
@@ -81,7 +93,6 @@ export function service(t, command, args, { end = 'SIGTERM', ...options } = {}) 
     t.after(() => within(program.kill(end), `${command} to end`).catch(() => program.kill('SIGKILL')));
   } else {
     for (const handle of [program.child, program.child.stdout, program.child.stderr]) handle.unref();
-    process.once('exit', () => program.child.kill('SIGKILL'));
   }
   return program;
 }

@@ -6,13 +6,14 @@ use chatroom::EventId;
 use serde_json::Value;
 
 use crate::common::{
-    Client, EventStream, Follower, Progress, Random, Request, Seen, Server, figure, finished, get,
-    id_of, in_order, post_all, within,
+    Client, EventStream, Follower, PAIRS, Progress, Random, Request, Seen, Server, figure,
+    finished, get, id_of, in_order, post_all, within,
 };
 
 const CLIENTS: u64 = 50;
 const POSTERS: usize = 4;
-const MESSAGES: usize = 10_000;
+/// Each of a pair's takes a way through Redis.
+const MESSAGES: usize = if PAIRS { 4_000 } else { 10_000 };
 
 /// Starts the posters, and collects what was posted.
 async fn posters(address: SocketAddr) -> Vec<EventId> {

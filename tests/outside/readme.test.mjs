@@ -9,30 +9,32 @@ import { block, blocks, pages, table } from './readme.mjs';
 /** Where a newcomer puts a name, this one: it leads to this machine, and Caddy makes its certificate by itself. */
 const host = 'chat.localhost';
 const filledIn = (text) => text.replaceAll('chat.example.org', host);
-/** Blocks that run elsewhere: this test is part of the first, and `static.test.mjs` runs the second. */
-const elsewhere = (block) => block === 'tests/run\n' || block.includes('crt-static');
+/** Blocks that run elsewhere: this test is part of the first, `static.test.mjs` runs the second, and the third is built without optimization. */
+const elsewhere = (block) => block === 'tests/run\n' || block.includes('crt-static') || block.includes('--features redis');
 const startsServer = (block) => /^(cargo run|target\/release\/chatroom(?!.*--check))/m.test(block);
+const portOf = (block) => block.match(/--listen \S*?(\d+)(?=\s)/)?.[1] ?? '8080';
 const streams = (block) => /curl -N/.test(block);
 
-for (const file of ['README.md', 'src/guide/http.md', 'src/guide/operating.md']) {
+for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/guide/operating.md', 8], ['src/guide/servers.md', 4]]) {
   test(`every command block of ${file} runs as it is written`, async (t) => {
     const checkout = await freshCopy(t);
     const shell = await ownMachine(t);
-    let server;
-    const stop = async () => server && within(endGroup(server), 'the server to end');
-    t.after(stop);
+    const servers = new Map();
+    const stop = async (port = '8080') => servers.has(port) && within(endGroup(servers.get(port)), 'the server to end');
     const start = (command) => {
       const inCheckout = `cd ${checkout}\n${command}`;
       return launch(shell.command, [...shell.args, 'bash', '-eo', 'pipefail', '-c', inCheckout], { env: shell.env, detached: true });
     };
+    if (file.endsWith('servers.md')) await withRedis(t, checkout, shell);
     let tried = 0;
     for (const block of blocks('sh', file).filter((block) => !elsewhere(block)).map(filledIn)) {
       tried += 1;
-      if (startsServer(block)) await stop();
+      const port = portOf(block);
+      if (startsServer(block)) await stop(port);
       const program = start(block);
       if (startsServer(block)) {
-        await shows(program, block, /^chatroom listening on http:\/\/(127\.0\.0\.1|0\.0\.0\.0):8080$/);
-        server = program;
+        await shows(program, block, new RegExp(`^chatroom listening on http://(127\\.0\\.0\\.1|0\\.0\\.0\\.0):${port}$`));
+        servers.set(port, program);
       } else if (streams(block)) {
         await shows(program, block, /^event: chat-room-connected$/);
         await endGroup(program);
@@ -40,24 +42,29 @@ for (const file of ['README.md', 'src/guide/http.md', 'src/guide/operating.md'])
         assert.equal(await within(program.ended, block), 0, `${block}${program.stderr}`);
         assert.doesNotMatch(program.stdout, /"error":/, block);
       }
-      await checks.find(([text]) => block.includes(text))?.[1]({ t, shell, start, stop });
+      await checks.find(([text]) => block.includes(text))?.[1]({ shell, port, start, stop });
     }
-    assert.ok(tried >= 8, `${tried} blocks`);
+    assert.ok(tried >= least, `${tried} blocks`);
     assert.equal(await shell.run(`git -c safe.directory='*' -C ${checkout} status --porcelain`), '', 'what the commands create is in .gitignore');
   });
 }
 
 /** What must be true after a block that contains a text. */
 const checks = [
+  ['--listen 8082', async ({ shell }) => {
+    await shell.run(`curl -sSf -d 'from one to the other' -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8081/chat?name=bot'`);
+    await until(async () => (await shell.run(`curl -sSf -H 'Host: ${host}' localhost:8082/chat/lobby/messages`)).includes('from one to the other'), 'the message');
+  }],
+  ['rm -rf /usr/local/bin/chatroom', ({ shell }) => shell.run('! ls -d /usr/local/bin/chatroom /etc/chatroom /etc/systemd/system/chatroom.service* 2>/dev/null')],
+  ['tcp_retries2', async ({ shell }) => assert.equal(await shell.run('cat /proc/sys/net/ipv4/tcp_retries2'), '8\n')],
   ['--data restored', async ({ shell }) => assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/)],
-  ['systemctl reload caddy', async ({ t, shell }) => {
-    const caddy = launch(shell.command, [...shell.args, 'caddy', 'run', '--config', '/etc/caddy/Caddyfile'], { env: shell.env });
-    t.after(() => caddy.kill('SIGKILL'));
+  ['systemctl reload caddy', async ({ shell, start }) => {
+    const caddy = start('caddy run --config /etc/caddy/Caddyfile');
     const page = await until(() => shell.run(`curl -skS https://${host}/`), 'Caddy');
     assert.match(page, /<!doctype html>/i);
-    await caddy.kill('SIGKILL');
+    await endGroup(caddy);
   }],
-  ['--trusted-proxy', ({ shell }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8080/chat?name=bot'`)],
+  ['--trusted-proxy', ({ shell, port }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:${port}/chat?name=bot'`)],
   ['systemctl enable --now chatroom', async ({ shell, start, stop }) => {
     const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
     assert.equal(verified, '');
@@ -117,6 +124,18 @@ test('what the pages link to and name is there', () => {
   assert.ok(lines < 200, `the README has ${lines} lines`);
 });
 
+/** Redis with the guide's settings, and the program with its feature, as the tests of several servers have built it. */
+async function withRedis(t, checkout, shell) {
+  const { code, stderr } = await run('cargo', ['test', '--locked', '--no-run', '--features', 'redis-tls', '--test', 'faults'], { cwd: root, patience: 600_000 });
+  assert.equal(code, 0, stderr);
+  cpSync(path.join(target, 'debug/chatroom'), path.join(checkout, 'target/release/chatroom'));
+  const folder = scratch(t);
+  const settings = path.join(folder, 'redis.conf');
+  writeFileSync(settings, block('redis', 'noeviction'));
+  launch(shell.command, [...shell.args, 'redis-server', settings, '--dir', folder], { env: shell.env });
+  await until(async () => (await shell.run('redis-cli ping')) === 'PONG\n', 'Redis');
+}
+
 /** The project's files as they are now, committed in a folder of their own, with its dependencies already built. */
 async function freshCopy(t) {
   const folder = scratch(t);
@@ -136,7 +155,7 @@ async function freshCopy(t) {
 
 /**
  * A machine of its own, as far as these commands can tell: a loopback network in which port 8080 is free, and copies of the folders in which they
- * install. There, everybody is root, and systemd is told but does nothing.
+ * install. There, everybody is root, and systemd is told but does nothing. What still runs there at the end of the test, or of this process, ends too.
  */
 async function ownMachine(t) {
   const folder = scratch(t);
@@ -148,13 +167,16 @@ async function ownMachine(t) {
   mkdirSync(disk);
   const prepare = `mount -t tmpfs none ${disk} && cd ${disk} && for place in etc usr/local var/lib; do
     mkdir -p $place/new $place/work && mount -t overlay -o lowerdir=/$place,upperdir=$place/new,workdir=$place/work none /$place || exit 1
-    done && ip link set lo up && echo ready && exec sleep 1800`;
-  for (const way of [['--map-root-user', '--net', '--mount'], ['--net', '--mount']]) {
-    const holder = launch('unshare', [...way, 'bash', '-c', prepare]);
-    t.after(() => holder.kill('SIGKILL'));
+    done && ip link set lo up && echo ready && exec cat`;
+  const spaces = ['--net', '--mount', '--pid'];
+  for (const user of [['--map-root-user'], []]) {
+    // The first process of the machine, with which all others end, ends with its stdin, which this process holds.
+    const holder = launch('unshare', [...user, ...spaces, '--fork', '--kill-child', '--mount-proc', 'bash', '-c', prepare], { stdio: ['pipe', 'pipe', 'pipe'] });
+    t.after(() => within(holder.kill('SIGKILL'), 'the machine to end'));
     if ((await within(holder.lines.next(), 'a machine')) !== 'ready') continue;
+    const first = readFileSync(`/proc/${holder.child.pid}/task/${holder.child.pid}/children`, 'utf8').trim();
     const command = 'nsenter';
-    const args = ['--target', `${holder.child.pid}`, '--net', '--mount', ...(way.length > 2 ? ['--user', '--preserve-credentials'] : [])];
+    const args = ['--target', first, ...spaces, ...(user.length > 0 ? ['--user', '--preserve-credentials'] : [])];
     const env = { ...process.env, PATH: `${programs}:${process.env.PATH}` };
     for (const name of Object.keys(env)) if (/^(CARGO_TARGET_DIR$|CHATROOM_|NODE_TEST)/.test(name)) delete env[name];
     return {

@@ -12,8 +12,10 @@ mod common;
 mod ordeal;
 mod relay;
 
+mod failover;
 mod names;
 mod positions;
 mod proxies;
+mod reaching;
 mod redis_dies;
 mod redis_stalls;

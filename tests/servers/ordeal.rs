@@ -51,6 +51,21 @@ pub(crate) struct Outcome {
     pub(crate) longest_away: Duration,
 }
 
+impl Outcome {
+    /// Prints a row of the guide's table of faults.
+    pub(crate) fn row(&self, fault: &str) {
+        let Outcome {
+            acknowledged,
+            lost,
+            told,
+            followers,
+            longest_away,
+        } = self;
+        let away = longest_away.as_secs_f64();
+        println!("| {fault} | {acknowledged} | {lost} | {told} of {followers} | {away:.1} s |");
+    }
+}
+
 /// Posters and followers under way.
 pub(crate) struct Ordeal {
     addresses: Vec<SocketAddr>,

@@ -29,7 +29,9 @@ async fn redis_pauses_and_sleeps() {
         redis.command(fault).await;
         ordeal.go_on(Duration::from_secs(4)).await;
     }
-    nothing_was_lost(&ordeal.end().await);
+    let outcome = ordeal.end().await;
+    outcome.row("Redis paused twice for 3 s, and asleep for 3 s and 8 s");
+    nothing_was_lost(&outcome);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +51,9 @@ async fn connections_are_cut_and_go_silent() {
         ordeal.go_on(Duration::from_secs(6)).await;
         relay.set(good);
     }
-    nothing_was_lost(&ordeal.end().await);
+    let outcome = ordeal.end().await;
+    outcome.row("a server's connections to Redis cut five times, and silent twice for 6 s");
+    nothing_was_lost(&outcome);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +77,9 @@ async fn a_server_sleeps_longer_than_the_feed_reaches_back() {
     redis.command(&noise).await;
     ordeal.go_on(Duration::from_secs(1)).await;
     b.signal("CONT").await;
-    nothing_was_lost(&ordeal.end().await);
+    let outcome = ordeal.end().await;
+    outcome.row("a server asleep until the feed no longer reached back to it");
+    nothing_was_lost(&outcome);
     assert!(
         b.stderr().contains("fell behind the feed"),
         "{}",

@@ -44,6 +44,11 @@ impl Relay {
         format!("redis://{}", self.address)
     }
 
+    #[cfg(feature = "redis-tls")]
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// Changes the line: connections are cut, or go silent.
     pub(crate) fn set(&self, line: Line) {
         self.line.send_replace(line);
