@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use chatroom::Builder;
@@ -98,10 +99,21 @@ pub(crate) async fn redis_cli(port: u16, words: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// A port that nobody listens on. Another program could take it, which is unlikely in the time.
+/// A port that nobody listens on, of those that the system gives to no outgoing connection, which
+/// could take it before its server does.
 pub(crate) fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("it has an address").port()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Other test programs begin elsewhere.
+    let first = std::process::id() as u16;
+    loop {
+        let next = first
+            .wrapping_mul(61)
+            .wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+        let port = 10_000 + next % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 async fn launch(folder: &Folder, port: u16, arguments: &[String]) -> Program {
