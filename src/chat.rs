@@ -242,7 +242,7 @@ impl Chat {
     }
 
     pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        let proxies = &self.site.settings.policy.trusted_proxies;
+        let proxies = &self.site.settings.trusted_proxies;
         proxies.contains(&peer.to_canonical())
     }
 

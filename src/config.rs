@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use crate::chat::{Chat, ServerLimits};
 use crate::counters::Counters;
-use crate::http::guard::{self, Policy};
+use crate::http::guard;
 use crate::http::password::Password;
 use crate::http::session::Sessions;
-use crate::http::site::{Settings, Site};
+use crate::http::settings::Settings;
+use crate::http::site::Site;
 use crate::names::{Malformed, RoomName};
 use crate::report::{LogLevel, Reporter};
 use crate::rooms::author::AuthorKey;
@@ -31,8 +32,6 @@ const MESSAGE_CEILING: usize = 1024 * 1024;
 const SPARE_CONNECTIONS: usize = 1_024;
 /// Connections of one address beyond those that its streams may take: page loads and posts.
 const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
-/// The room of a path that names none.
-const LOBBY: &str = "lobby";
 
 /// Makes a [`Chat`].
 ///
@@ -62,7 +61,6 @@ pub struct Builder {
 
 impl Default for Builder {
     fn default() -> Builder {
-        let lobby = LOBBY.parse().expect("a valid name");
         Builder {
             rooms: Limits {
                 history: 500,
@@ -73,16 +71,7 @@ impl Default for Builder {
                 room_ttl: Some(Duration::from_secs(30 * 24 * 60 * 60)),
                 heartbeat: Some(Duration::from_secs(15)),
             },
-            site: Settings {
-                prefix: String::new(),
-                offered_rooms: Vec::new(),
-                default_room: lobby,
-                max_streams: 10_000,
-                max_streams_per_ip: 100,
-                max_message: 4_096,
-                message_rate: 2.0,
-                policy: Policy::default(),
-            },
+            site: Settings::default(),
             server: ServerLimits {
                 write_timeout: Some(Duration::from_secs(10)),
                 drain: Some(Duration::from_secs(5)),
@@ -139,7 +128,7 @@ impl Builder {
     /// It is empty.
     pub fn password(mut self, password: impl AsRef<[u8]>) -> Result<Builder, Malformed> {
         let password = Password::new(password.as_ref()).ok_or(Malformed)?;
-        self.site.policy.password = Some(password);
+        self.site.password = Some(password);
         Ok(self)
     }
 
@@ -149,7 +138,7 @@ impl Builder {
     /// It is empty.
     pub fn moderator_password(mut self, password: impl AsRef<[u8]>) -> Result<Builder, Malformed> {
         let password = Password::new(password.as_ref()).ok_or(Malformed)?;
-        self.site.policy.moderator_password = Some(password);
+        self.site.moderator_password = Some(password);
         Ok(self)
     }
 
@@ -169,20 +158,20 @@ impl Builder {
     /// It is not a scheme, a host and perhaps a port.
     pub fn allow_origin(mut self, origin: &str) -> Result<Builder, Malformed> {
         let origin = guard::parse_origin(origin).ok_or(Malformed)?;
-        self.site.policy.origins.push(origin);
+        self.site.origins.push(origin);
         Ok(self)
     }
 
     /// Answers under this host name, and those of further calls, and no other. Default: any. (The
     /// program allows only the local names if it listens on a loopback address.)
     pub fn allow_host(mut self, host: impl Into<String>) -> Builder {
-        self.site.policy.hosts.push(host.into());
+        self.site.hosts.push(host.into());
         self
     }
 
     /// Trusts `X-Forwarded-For` and `X-Forwarded-Proto` from this address.
     pub fn trusted_proxy(mut self, address: IpAddr) -> Builder {
-        let proxies = &mut self.site.policy.trusted_proxies;
+        let proxies = &mut self.site.trusted_proxies;
         proxies.push(address.to_canonical());
         self
     }
@@ -364,25 +353,25 @@ impl Builder {
 
     /// Tells the operator what matters most.
     fn introduce(&mut self) {
-        let policy = &self.site.policy;
+        let site = &self.site;
         let messages = match (&self.data, self.remembers()) {
             (Some(_), _) => "a journal",
             (None, true) => "Redis",
             (None, false) => "memory only",
         };
-        let password = match &policy.password {
+        let password = match &site.password {
             Some(_) => "asked",
             None => "none",
         };
-        let rooms = match self.site.offered_rooms.len() {
+        let rooms = match site.offered_rooms.len() {
             0 => "any".to_owned(),
             offered => format!("{offered} on offer"),
         };
         self.report.info(format_args!(
             "version {}, messages in {messages}, password {password}, rooms {rooms}, trusted proxies {}, allowed origins {}",
             env!("CARGO_PKG_VERSION"),
-            policy.trusted_proxies.len(),
-            policy.origins.len()
+            site.trusted_proxies.len(),
+            site.origins.len()
         ));
     }
 }

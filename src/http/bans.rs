@@ -71,7 +71,7 @@ impl Site {
         let last_seen = latest.as_ref().map(|(_, address)| *address);
         // All clients of a program that tells no addresses have the unspecified one.
         let address = last_seen.filter(|seen| with_address && !seen.ip().is_unspecified());
-        let proxies = &self.settings.policy.trusted_proxies;
+        let proxies = &self.settings.trusted_proxies;
         if address.is_some_and(|address| proxies.iter().any(|&p| address == p.into())) {
             return Err(Refusal::BadRequest(
                 "That is the address of a trusted proxy, behind which everybody is: ban the author alone.",

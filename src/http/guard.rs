@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
@@ -16,6 +16,7 @@ use super::body::Body;
 use super::limits::TokenBuckets;
 use super::password::{self, Password};
 use super::session;
+use super::settings::Settings;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::clock::Moment;
@@ -28,33 +29,18 @@ const LOGGED_HOSTS: usize = 100;
 /// Characters of such a name that are logged.
 const LOGGED_HOST_CHARS: usize = 100;
 
-/// What the owner of the server allows.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Policy {
-    /// Accepted host names; if there are none, any.
-    pub(crate) hosts: Vec<String>,
-    /// Origins whose pages may read and post from elsewhere.
-    pub(crate) origins: Vec<String>,
-    /// Peers whose forwarded headers count.
-    pub(crate) trusted_proxies: Vec<IpAddr>,
-    /// What everyone is asked for.
-    pub(crate) password: Option<Password>,
-    /// What moderators know; it opens the door too.
-    pub(crate) moderator_password: Option<Password>,
-}
-
 /// The guard.
 pub(crate) struct Guard {
-    pub(crate) policy: Policy,
+    settings: Arc<Settings>,
     wrong_passwords: TokenBuckets<ClientAddress>,
     refused_hosts: Mutex<HashSet<String>>,
     report: Reporter,
 }
 
 impl Guard {
-    pub(crate) fn new(policy: Policy, report: Reporter) -> Guard {
+    pub(crate) fn new(settings: Arc<Settings>, report: Reporter) -> Guard {
         Guard {
-            policy,
+            settings,
             wrong_passwords: TokenBuckets::new(PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
             refused_hosts: Mutex::default(),
             report,
@@ -73,7 +59,7 @@ impl Guard {
         now: Moment,
     ) -> Result<Visitor, Refusal> {
         let headers = &request.headers;
-        let origin = client_origin(peer, headers, &self.policy.trusted_proxies);
+        let origin = client_origin(peer, headers, &self.settings.trusted_proxies);
         let host = host_of(request)?;
         if !is_open {
             self.check_host(host)?;
@@ -92,7 +78,7 @@ impl Guard {
     /// as same-origin with a server on the visitor's machine.
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let name = host_name(host);
-        let hosts = &self.policy.hosts;
+        let hosts = &self.settings.hosts;
         let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
         if hosts.is_empty() || hosts.iter().any(is_named) {
             return Ok(());
@@ -135,11 +121,11 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let Some(password) = &self.policy.password else {
+        let Some(password) = &self.settings.password else {
             return Ok(());
         };
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
-        let moderators = self.policy.moderator_password.as_ref();
+        let moderators = self.settings.moderator_password.as_ref();
         let accepted = moderators.into_iter().chain([password]);
         if self.is_right(&given, accepted, address, now)? {
             Ok(())
@@ -155,13 +141,13 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        let Some(password) = &self.policy.moderator_password else {
+        let Some(password) = &self.settings.moderator_password else {
             return Ok(false);
         };
         let Some(given) = password::given_in(headers) else {
             return Ok(false);
         };
-        let door = self.policy.password.as_ref();
+        let door = self.settings.password.as_ref();
         if door.is_some_and(|door| door.equals(&given)) {
             return Ok(password.equals(&given));
         }
@@ -193,7 +179,7 @@ impl Guard {
     fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        self.policy.origins.iter().any(allowed).then_some(origin)
+        self.settings.origins.iter().any(allowed).then_some(origin)
     }
 
     /// Answers a browser that asks whether a page from elsewhere may send a request (CORS
@@ -243,7 +229,7 @@ impl Guard {
                 .entry(header::CONTENT_SECURITY_POLICY)
                 .or_insert(nothing_inside);
         }
-        if self.policy.origins.is_empty() {
+        if self.settings.origins.is_empty() {
             return;
         }
         headers.append(header::VARY, fixed("Origin"));

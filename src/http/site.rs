@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::address::ClientAddress;
-use super::guard::{Guard, Policy, Visitor};
+use super::guard::{Guard, Visitor};
 use super::limits::{Shares, TokenBuckets};
 use super::seen::Seen;
 use super::session::Sessions;
+use super::settings::Settings;
 use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -25,28 +26,10 @@ const MESSAGE_BURST: f64 = 10.0;
 /// What all senders of one address may post together, as a multiple of one sender's rate.
 const SENDERS_OF_ADDRESS: f64 = 10.0;
 
-/// How requests are served. `usize::MAX` means no limit.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// The path under which the chat answers: empty, or with a leading slash and none at its end.
-    pub(crate) prefix: String,
-    /// The rooms on offer; if there are none, any.
-    pub(crate) offered_rooms: Vec<RoomName>,
-    /// The room of a path that names none.
-    pub(crate) default_room: RoomName,
-    pub(crate) max_streams: usize,
-    pub(crate) max_streams_per_ip: usize,
-    /// Bytes of one text, at most.
-    pub(crate) max_message: usize,
-    /// Messages per second that a sender may keep up; 0 means no limit.
-    pub(crate) message_rate: f64,
-    pub(crate) policy: Policy,
-}
-
 /// A chat as its requests see it.
 pub(crate) struct Site {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) guard: Guard,
     pub(crate) shares: Arc<Shares>,
     pub(crate) sessions: Sessions,
@@ -84,9 +67,10 @@ impl Site {
         let count = |streams: usize| u32::try_from(streams).unwrap_or(u32::MAX);
         let (streams, per_ip) = (settings.max_streams, settings.max_streams_per_ip);
         let shares = Shares::new(count(streams), count(per_ip));
+        let settings = Arc::new(settings);
         Site {
             hub,
-            guard: Guard::new(settings.policy.clone(), report.clone()),
+            guard: Guard::new(settings.clone(), report.clone()),
             shares: Arc::new(shares),
             sessions: Sessions::new(),
             standing,

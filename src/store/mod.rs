@@ -2,8 +2,8 @@
 //! hands it to the hub in commit order.
 //!
 //! Each kind says when an entry counts as stored: memory at once, the [`journal`] when it is in the
-//! file (and synced, where that is asked for). Only then does anybody see it, so nobody ever sees a
-//! message that was then refused.
+//! file (and synced, where that is asked for), Redis when the entry has come back from there. Only
+//! then does anybody see it, so nobody ever sees a message that was then refused.
 
 pub(crate) mod bans;
 pub(crate) mod journal;

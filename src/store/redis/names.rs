@@ -103,17 +103,15 @@ impl Redis {
         let claims = std::mem::take(&mut *lock(&self.claims));
         let before = lock(&self.announced).clone().unwrap_or_default();
         let mut now = self.present();
-        let (in_use, in_grace): (Vec<Name>, Vec<Name>) = now
-            .names()
-            .partition(|(field, _)| now.in_use.contains(field));
-        let renewed = in_use.into_iter();
-        let renewed = renewed.filter(|(field, _)| renews || !before.in_use.contains(field));
-        let renewed: Vec<Name> = renewed.collect();
-        let was_in_grace =
-            |field: &String| before.roster.contains_key(field) && !before.in_use.contains(field);
-        let shortened = in_grace.into_iter();
-        let shortened = shortened.filter(|(field, _)| !was_in_grace(field));
-        let shortened: Vec<Name> = shortened.collect();
+        let names = |keep: &dyn Fn(&str) -> bool| -> Vec<Name> {
+            now.names().filter(|(field, _)| keep(field)).collect()
+        };
+        let is_used = |field: &str| now.in_use.contains(field);
+        let was_used = |field: &str| before.in_use.contains(field);
+        let was_here = |field: &str| before.roster.contains_key(field);
+        // Names that have a stream; those whose last stream has ended; those that nobody here has.
+        let renewed = names(&|field| is_used(field) && (renews || !was_used(field)));
+        let shortened = names(&|field| !is_used(field) && (was_used(field) || !was_here(field)));
         let is_gone = |(field, author): &Name| {
             let present = now.roster.get(field);
             present.is_none_or(|present| !present.starts_with(author.as_str()))
