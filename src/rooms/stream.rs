@@ -45,8 +45,7 @@ pub(crate) struct Stream {
 }
 
 impl Hub {
-    /// Joins rooms, under a name or as a listener, in one step. The greeting names the
-    /// `author`.
+    /// Joins rooms, under a name or as a listener, in one step. The greeting names the `author`.
     ///
     /// # Errors
     /// The name is taken in one of the rooms, there are too many rooms, or the chat is closed.
