@@ -57,6 +57,10 @@ fn figures(site: &Site) -> String {
         line(&mut text, "chatroom_journal_syncs_total", counter, "Times the journal was synced.", &load(&counters.journal_syncs));
         line(&mut text, "chatroom_journal_sync_seconds_total", counter, "Time spent syncing the journal.", &seconds);
     }
+    if let Some(read) = site.store.has_read_up_to() {
+        let seconds = site.hub.clock().unix_ms().saturating_sub(read) / 1_000;
+        line(&mut text, "chatroom_feed_age_seconds", gauge, "Age of the newest entry of the feed in Redis that this server has read.", &seconds);
+    }
     head(&mut text, "chatroom_messages_refused_total", counter, "Messages refused, by the code of the refusal.");
     for (code, count) in &*lock(&counters.refused) {
         push(&mut text, format_args!("chatroom_messages_refused_total{{code=\"{code}\"}} {count}\n"));

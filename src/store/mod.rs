@@ -119,6 +119,16 @@ impl Store {
         }
     }
 
+    /// When the newest entry was written that was read from what servers share, if they do, in
+    /// milliseconds since the Unix epoch.
+    pub(crate) fn has_read_up_to(&self) -> Option<u64> {
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis { redis, .. } => Some(redis.has_read_up_to()),
+            _ => None,
+        }
+    }
+
     /// Makes sure that no session at another server has a name in these rooms.
     pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
         match self {

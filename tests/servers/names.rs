@@ -98,3 +98,17 @@ async fn after_redis_lost_its_names_their_owners_keep_them() {
         .expect(409, "name-taken");
     assert_eq!(names(&b).await, json!(["ann"]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_redis_lost_everything_an_author_is_the_same_at_a_server_that_starts() {
+    let redis = Redis::start().await;
+    let a = server(&redis.url()).await;
+    let mut ann = EventStream::request(a.address(), stream("ann")).await;
+    let author = ann.event().await.json()["author"].clone();
+    redis.command(&["FLUSHALL"]).await;
+    ann.until("messages-missed").await;
+    let b = server(&redis.url()).await;
+    let request = Request::get("/chat").session(&ann.session());
+    let mut there = EventStream::request(b.address(), request).await;
+    assert_eq!(there.event().await.json()["author"], author);
+}

@@ -107,6 +107,9 @@ async fn while_redis_is_away_one_reads_on_and_is_told_when_one_cannot_write() {
     let first = EventStream::request(address, ann.clone()).await;
     redis.kill().await;
     eventually("the metric", async || !is_up(address).await).await;
+    // Servers write to the feed every five seconds.
+    let age = async || figure(address, "chatroom_feed_age_seconds").await;
+    eventually("the feed's age", async || age().await > 6).await;
     let refused = ask(address, post.clone()).await;
     assert!(refused.header("retry-after").is_some(), "{}", refused.head);
     refused.expect(503, "store-unreachable");
@@ -123,6 +126,7 @@ async fn while_redis_is_away_one_reads_on_and_is_told_when_one_cannot_write() {
     ask(address, bob).await.expect(503, "store-unreachable");
     redis.restart().await;
     eventually("the metric", async || is_up(address).await).await;
+    eventually("the feed's age", async || age().await < 6).await;
     ask(address, post).await.expect(201, "");
     drop(again);
 }

@@ -31,19 +31,16 @@ const MOST_LOADED: usize = 10_000;
 static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));
 
 impl Redis {
-    /// Loads what Redis has for the first time. Returns the authors' secret, which is `proposed` if
-    /// there is none.
-    pub(super) async fn load_first(&self, proposed: [u8; 16]) -> [u8; 16] {
+    /// Loads what Redis has for the first time.
+    pub(super) async fn load_first(&self) {
         let mut backoff = Backoff::default();
         loop {
             let loaded = async {
                 let mut connection = self.link.dedicated().await?;
-                let secret = secret(&mut connection, proposed).await?;
-                self.meet(&mut connection, true).await?;
-                Ok::<_, RedisError>(secret)
+                self.meet(&mut connection, true).await
             };
             match loaded.await {
-                Ok(secret) => return secret,
+                Ok(()) => return,
                 Err(error) if backoff.is_fresh() => self
                     .report
                     .error(format_args!("waiting for Redis: {error}")),
@@ -147,13 +144,19 @@ impl Redis {
     ) -> RedisResult<()> {
         let (run, durable) = identify(connection).await?;
         let mut command = redis::cmd("EVAL");
-        command.arg((include_str!("epoch.lua"), 2, key("epoch"), key("feed")));
+        let keys = (key("epoch"), key("feed"), key("secret"));
+        command.arg((include_str!("epoch.lua"), 3)).arg(keys);
         command.arg((run, u8::from(durable), self.position.borrow().to_string()));
-        let (epoch, last): (String, String) =
-            command.arg(FEED_ENTRIES).query_async(connection).await?;
+        command.arg((FEED_ENTRIES, format!("{:032x}", *lock(&self.secret))));
+        let (epoch, last, secret): (String, String, String) =
+            command.query_async(connection).await?;
         let epoch: EventId = epoch.parse().map_err(|_| unexpected("an epoch"))?;
         let last: EventId = last.parse().map_err(|_| unexpected("an id"))?;
         let before = self.epoch();
+        if before == EventId::ZERO {
+            let secret = u128::from_str_radix(&secret, 16);
+            *lock(&self.secret) = secret.map_err(|_| unexpected("a secret"))?;
+        }
         if epoch != before || must_load {
             let most = self.hub.limits().history.min(MOST_LOADED);
             let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
@@ -231,16 +234,6 @@ async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String
         durable &= set.is_ok_and(|set| set.get(name).is_some_and(|set| set == value));
     }
     Ok((run, durable))
-}
-
-/// The authors' secret.
-async fn secret(redis: &mut MultiplexedConnection, proposed: [u8; 16]) -> RedisResult<[u8; 16]> {
-    let proposed = format!("{:032x}", u128::from_be_bytes(proposed));
-    let () = redis.set_nx(key("secret"), proposed).await?;
-    let secret: String = redis.get(key("secret")).await?;
-    let secret = u128::from_str_radix(&secret, 16);
-    let secret = secret.map(u128::to_be_bytes);
-    secret.map_err(|_| unexpected("a secret"))
 }
 
 /// What the rooms retain up to an id, and the newest id of rooms that were forgotten.

@@ -68,6 +68,8 @@ pub(crate) struct Redis {
     /// The last entry of the feed that was published here.
     position: watch::Sender<EventId>,
     epoch: Mutex<EventId>,
+    /// The authors' secret; a proposal until Redis has answered.
+    secret: Mutex<u128>,
     /// Another epoch has begun, or might have.
     is_outdated: AtomicBool,
     /// The feed is being read.
@@ -127,6 +129,7 @@ impl Redis {
             attempts: AtomicU64::new(0),
             position: watch::Sender::new(EventId::ZERO),
             epoch: Mutex::default(),
+            secret: Mutex::new(u128::from_be_bytes(random())),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
             has_forgotten: AtomicBool::new(false),
@@ -136,12 +139,13 @@ impl Redis {
             claims: Mutex::default(),
             announcer: OnceLock::new(),
         });
-        let secret = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             // A runtime of its own: the caller's may have no other thread.
             let load = || {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.enable_all().build()?;
-                Ok(runtime.block_on(redis.load_first(random())))
+                runtime.block_on(redis.load_first());
+                Ok(())
             };
             let loaded = scope.spawn(load).join();
             loaded.unwrap_or_else(|_| Err(io::Error::other("cannot load the rooms from Redis")))
@@ -151,12 +155,19 @@ impl Redis {
         tasks.spawn(async move { follower.follow().await });
         let announcer = tasks.spawn(async move { announcer.announce().await });
         redis.announcer.get_or_init(|| announcer);
+        let secret = lock(&redis.secret).to_be_bytes();
         Ok((redis, tasks, secret))
     }
 
     /// Whether Redis takes messages and gives them.
     pub(crate) fn is_up(&self) -> bool {
         self.link.is_up() && self.is_following.load(Ordering::Relaxed)
+    }
+
+    /// When the newest entry of the feed was written that this server has read, in milliseconds since
+    /// the Unix epoch.
+    pub(crate) fn has_read_up_to(&self) -> u64 {
+        self.position.borrow().milliseconds
     }
 
     /// Notes that this server has forgotten rooms.
