@@ -54,7 +54,7 @@ pub(super) struct Backlog {
     pub(super) lost_roster: bool,
     /// The store lost entries that the client may have; this is the newest id since.
     pub(super) lost_up_to: Option<EventId>,
-    /// Below this nothing is a position, since the store has lost entries.
+    /// Positions below this are unknown: the store has lost entries since they were given out.
     pub(super) epoch: EventId,
     /// The newest id of all rooms.
     pub(super) newest: EventId,

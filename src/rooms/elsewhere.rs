@@ -31,13 +31,7 @@ impl Hub {
         let state = &mut *self.lock();
         let is_new = epoch != state.epoch;
         state.epoch = epoch;
-        // Its first id. The start itself is the position of clients that have yet to get what is
-        // retained.
-        let first = EventId {
-            sequence: epoch.sequence.saturating_add(1),
-            ..epoch
-        };
-        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(first);
+        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(epoch);
         state.newest = state.newest.max(state.forgotten_up_to);
         if is_new {
             let begin = state.forgotten_up_to;

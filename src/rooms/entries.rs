@@ -175,11 +175,17 @@ impl Hub {
             }
         };
         let asked = after.map(|after| {
-            let known = Some(after).filter(|after| self.is_known(*after, &state));
-            let (from, missed) = history.resume(known, state.epoch);
+            let missed = history.missed_after(after, self.is_known(after, &state));
             // A client that reads page by page goes on, even if an earlier epoch lost entries.
-            let is_retained = after < state.epoch && history.find(after).is_some();
-            (if is_retained { after } else { from }, missed)
+            let goes_on = missed.is_none() || after < state.epoch && history.find(after).is_some();
+            (
+                if goes_on {
+                    after
+                } else {
+                    history.evicted_up_to()
+                },
+                missed,
+            )
         });
         let from = match (asked, before) {
             (Some((from, _)), _) => from,

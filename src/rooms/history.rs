@@ -146,24 +146,6 @@ impl History {
         }
     }
 
-    /// Where a client goes on after a position, and why it does not get everything after it, if so.
-    /// A position is `None` if it is unknown. A client at the start of an `epoch` has been told that
-    /// entries were lost, and has yet to get what is retained.
-    pub(super) fn resume(
-        &self,
-        known: Option<EventId>,
-        epoch: EventId,
-    ) -> (EventId, Option<MissedReason>) {
-        let reason = self.missed_after(known.unwrap_or_default(), known.is_some());
-        match (reason, known) {
-            (_, Some(known)) if known == epoch && known > EventId::ZERO => {
-                (self.evicted_up_to, None)
-            }
-            (None, Some(known)) => (known, None),
-            _ => (self.evicted_up_to, reason),
-        }
-    }
-
     /// The position before the newest `count` messages.
     pub(super) fn before_latest(&self, count: usize) -> EventId {
         if count == 0 {

@@ -22,7 +22,7 @@ impl Hub {
     /// Finds where a stream begins in each of its rooms.
     pub(super) fn backlog(&self, state: &mut State, rooms: &[RoomName], start: Start) -> Backlog {
         let now = self.clock().now();
-        let (newest, epoch) = (state.newest, state.epoch);
+        let newest = state.newest;
         let Start {
             after,
             history: messages,
@@ -44,7 +44,11 @@ impl Hub {
                 starts.push((from, None));
                 continue;
             }
-            let (from, reason) = history.resume(known, epoch);
+            let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
+            let from = match (reason, known) {
+                (None, Some(known)) => known,
+                _ => history.evicted_up_to(),
+            };
             position = Some(position.map_or(from, |position: EventId| position.min(from)));
             starts.push((from, reason));
         }
@@ -55,8 +59,7 @@ impl Hub {
         let position = position.unwrap_or_else(|| begin_before(oldest, &starts, newest));
         Backlog {
             starts,
-            // Nothing below the epoch is a position that could be resumed.
-            position: position.max(epoch),
+            position,
             keeps_position: after.is_some() && !new.is_empty(),
             after,
             ..Backlog::default()

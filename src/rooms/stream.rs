@@ -208,7 +208,7 @@ impl Hub {
             if let Some(entry) = next.min_by_key(|entry| entry.id) {
                 *position = entry.id;
                 let bare = backlog.keeps_position && entry.id <= backlog.position;
-                return Some(if bare || entry.id < backlog.epoch {
+                return Some(if bare {
                     Arc::new(entry.frame.without_id_line())
                 } else {
                     entry.frame.clone()
@@ -221,8 +221,8 @@ impl Hub {
                 });
             if std::mem::take(&mut backlog.lost_roster) {
                 backlog.pending.extend(rosters.map(Arc::new));
-            } else if backlog.position <= backlog.epoch && *position < backlog.epoch {
-                // It has everything, and no position that could be resumed: this event gives it one.
+            } else if *position < backlog.epoch && !backlog.keeps_position {
+                // It has everything, and no position that is known: this event gives it one.
                 *position = backlog.newest;
                 let roster = rosters.next()?.with_id_line(backlog.newest);
                 return Some(Arc::new(roster));
@@ -297,7 +297,7 @@ impl Hub {
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
         // What the store lost is behind a client that has all the rest.
         let first = lost_up_to.filter(|_| !has_more).or(first);
-        backlog.position = first.unwrap_or(position).max(backlog.epoch);
+        backlog.position = first.unwrap_or(position);
         for (name, reason, oldest) in gaps {
             let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);

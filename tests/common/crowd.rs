@@ -11,7 +11,6 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::chat::id_of;
 use super::events::{Decoder, Event};
 use super::http::{Client, Request};
 use super::within;
@@ -43,12 +42,7 @@ impl Seen {
         let id = id.map(|id| id.unwrap_or_else(|_| panic!("not an id: {event:?}")));
         self.position = id.or(self.position);
         match event.event.as_str() {
-            "new-message" => {
-                // After a loss, what was retained then has none: whoever is cut meanwhile begins again.
-                assert!(id.is_some() || !self.gaps.is_empty(), "a message has an id");
-                let id = id.unwrap_or_else(|| id_of(&event.json()));
-                self.messages.push(id);
-            }
+            "new-message" => self.messages.push(id.expect("a message has an id")),
             "messages-missed" => self.gaps.push(self.messages.len()),
             "chat-room-connected" => self.greetings += 1,
             "server-closing" => {
