@@ -180,7 +180,11 @@ async fn bytes_per_stream(before: &[&str]) -> u64 {
     grown / CLIENTS as u64
 }
 
-/// hyper keeps the memory of its largest write as long as a connection lives.
+/// What a stream may take, in bytes: two pages of hyper's buffers, and a page and some for the rest.
+const STREAM: u64 = 13_000;
+
+/// hyper keeps the memory of its largest write as long as a connection lives, and its buffers may lie
+/// where earlier requests have used all memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_takes_little_whatever_its_connection_has_fetched_before() {
     let page = ["/", "/chat.css"];
@@ -189,10 +193,11 @@ async fn a_stream_takes_little_whatever_its_connection_has_fetched_before() {
         ("nothing", &[][..]),
         ("the page", &page),
         ("a history", &history),
+        ("both", &["/", "/chat/lobby/messages?limit=500"]),
     ] {
         let bytes = bytes_per_stream(before).await;
         eprintln!("a stream after {what}: {bytes} bytes");
-        assert!(bytes < 20_000, "after {what}: {bytes} bytes");
+        assert!(bytes < STREAM, "after {what}: {bytes} bytes");
     }
 }
 
