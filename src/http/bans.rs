@@ -67,17 +67,21 @@ impl Site {
         with_address: bool,
         by: &str,
     ) -> Result<Ban, Refusal> {
-        let latest = self.seen.latest(author);
+        let latest = self.standing.seen.latest(author);
         let last_seen = latest.as_ref().map(|(_, address)| *address);
         // All clients of a program that tells no addresses have the unspecified one.
-        let address = last_seen.filter(|seen| with_address && !seen.ip().is_unspecified());
+        let address = last_seen.filter(|seen| with_address && !seen.is_unspecified());
         let proxies = &self.settings.trusted_proxies;
-        if address.is_some_and(|address| proxies.iter().any(|&p| address == p.into())) {
+        let is_proxys = |address| {
+            proxies
+                .iter()
+                .any(|&p| ClientAddress::from(p).ip() == address)
+        };
+        if address.is_some_and(is_proxys) {
             return Err(Refusal::BadRequest(
                 "That is the address of a trusted proxy, behind which everybody is: ban the author alone.",
             ));
         }
-        let address = address.map(ClientAddress::ip);
         let ban = Ban {
             author,
             name: latest.map(|(name, _)| name.to_string()),
@@ -88,7 +92,8 @@ impl Site {
         self.change_standing(Change::Ban(ban.clone())).await?;
         self.expel_banned();
         let minutes = until.saturating_sub(now).div_ceil(60_000);
-        let last_seen = last_seen.map_or("an unknown address".to_owned(), |at| at.to_string());
+        let last_seen = last_seen.map(|address| ClientAddress::from(address).to_string());
+        let last_seen = last_seen.as_deref().unwrap_or("an unknown address");
         self.report.info(format_args!(
             "banned author {author} for {minutes} minutes, last seen at {last_seen}, by {by}"
         ));

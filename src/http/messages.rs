@@ -123,7 +123,7 @@ pub(crate) async fn send(
     let author = visitor.session.map(|session| site.author(session));
     let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
-        site.seen.note(author, &name, visitor.address);
+        site.standing.seen.note(author, &name, visitor.address.ip());
     }
     let draft = Draft::Message {
         name,

@@ -21,7 +21,6 @@ pub(crate) mod address;
 pub(crate) mod guard;
 mod limits;
 pub(crate) mod password;
-mod seen;
 pub(crate) mod session;
 
 mod answer;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::address::ClientAddress;
 use super::guard::{Guard, Visitor};
 use super::limits::{Shares, TokenBuckets};
-use super::seen::Seen;
 use super::session::Sessions;
 use super::settings::Settings;
 use crate::counters::Counters;
@@ -34,7 +33,6 @@ pub(crate) struct Site {
     pub(crate) shares: Arc<Shares>,
     pub(crate) sessions: Sessions,
     pub(crate) standing: Arc<Standing>,
-    pub(crate) seen: Seen,
     pub(crate) counters: Arc<Counters>,
     pub(crate) report: Reporter,
     pub(crate) store: Store,
@@ -74,7 +72,6 @@ impl Site {
             shares: Arc::new(shares),
             sessions: Sessions::new(),
             standing,
-            seen: Seen::default(),
             counters,
             report,
             store,

@@ -78,7 +78,7 @@ pub(crate) async fn open(
             .subscribe_after(reached, rooms, claim, Some(author), start),
     };
     if let Some(name) = &name {
-        site.seen.note(author, name, visitor.address);
+        site.standing.seen.note(author, name, visitor.address.ip());
         // A ban set since the first look may have come too early to end this stream.
         site.check_ban(head, visitor)?;
     }

@@ -140,7 +140,7 @@ impl Frame {
 
     /// The roster of a greeting.
     pub(crate) fn roster<'a>(names: impl Iterator<Item = &'a MemberName>) -> Frame {
-        Frame::part(json_names(names).to_string())
+        Frame::part(json_names(names))
     }
 
     fn part(text: String) -> Frame {
@@ -241,8 +241,9 @@ impl Census {
 }
 
 /// Names as a JSON array.
-pub(crate) fn json_names<'a>(names: impl Iterator<Item = &'a MemberName>) -> Value {
-    names.map(MemberName::as_str).collect()
+pub(crate) fn json_names<'a>(names: impl Iterator<Item = &'a MemberName>) -> String {
+    let names: Vec<&str> = names.map(MemberName::as_str).collect();
+    serde_json::to_string(&names).expect("every name is a JSON string")
 }
 
 fn retry_jittered() -> Duration {

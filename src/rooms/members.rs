@@ -44,8 +44,8 @@ pub(super) struct Members {
     in_grace: usize,
     joins: u64,
     changes: PendingChanges,
-    /// The encoded roster, until it changes.
-    roster: Option<Arc<Frame>>,
+    /// The encoded roster, until it changes, and the last name in it if there may be more.
+    roster: Option<(Arc<Frame>, Option<FoldedName>)>,
 }
 
 struct Member {
@@ -251,9 +251,13 @@ impl Members {
 
     /// The first [`ROSTER_NAMES`] names, encoded.
     pub(super) fn roster(&mut self) -> Arc<Frame> {
-        let names = self.by_name.values().map(|member| &member.name);
-        let encode = || Arc::new(Frame::roster(names.take(ROSTER_NAMES)));
-        self.roster.get_or_insert_with(encode).clone()
+        let encode = || {
+            let names = self.by_name.values().map(|member| &member.name);
+            let last = self.by_name.keys().nth(ROSTER_NAMES - 1);
+            let frame = Frame::roster(names.take(ROSTER_NAMES));
+            (Arc::new(frame), last.cloned())
+        };
+        self.roster.get_or_insert_with(encode).0.clone()
     }
 
     /// Takes the oldest changes, as many as one event carries; `None` if nothing has changed.
@@ -336,7 +340,10 @@ impl Members {
     }
 
     fn note_change(&mut self, name: MemberName) {
-        self.roster = None;
+        let is_beyond = |last: &FoldedName| name.folded() > *last;
+        // In a crowd few names are among the first, which are all that is listed.
+        self.roster
+            .take_if(|(_, last)| !last.as_ref().is_some_and(is_beyond));
         let pending = &mut self.changes;
         pending.counts = true;
         if pending.too_many || pending.names.len() >= PENDING_CHANGES {

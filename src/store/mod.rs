@@ -10,6 +10,7 @@ pub(crate) mod journal;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 pub(crate) mod secret;
+pub(crate) mod seen;
 pub(crate) mod standing;
 
 mod durable;

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bans::{self, Ban, MOST_BANS};
+use super::seen::Seen;
 use crate::refusal::Refusal;
 use crate::rooms::author::Author;
 use crate::rooms::lock;
@@ -18,6 +19,7 @@ const MAX_MODERATORS: usize = 1_000;
 /// Moderators and bans.
 pub(crate) struct Standing {
     pub(crate) bans: Mutex<Vec<Ban>>,
+    pub(crate) seen: Seen,
     /// Held while the bans are changed, which takes as long as their file: a post meanwhile is
     /// compared with the earlier ones and does not wait.
     changing: Mutex<()>,
@@ -43,6 +45,7 @@ impl Standing {
     pub(crate) fn new(folder: Option<PathBuf>) -> Standing {
         Standing {
             bans: Mutex::default(),
+            seen: Seen::default(),
             changing: Mutex::default(),
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),

@@ -31,7 +31,7 @@ thread_local! {
 /// delivery is the system call alone.
 #[derive(Default)]
 struct Audience {
-    streams: HashMap<String, Vec<std::net::TcpStream>>,
+    streams: HashMap<String, Vec<Arc<std::net::TcpStream>>>,
     frame: Vec<u8>,
 }
 
@@ -129,13 +129,11 @@ impl Audience {
         if stream.write_all(STREAM_HEAD).is_err() {
             return;
         }
-        for path in &paths[1..] {
-            if let Ok(stream) = stream.try_clone() {
-                self.streams.entry(path.clone()).or_default().push(stream);
-            }
+        let stream = Arc::new(stream);
+        for path in paths {
+            let room = self.streams.entry(path.clone()).or_default();
+            room.push(Arc::clone(&stream));
         }
-        let first = self.streams.entry(paths[0].clone()).or_default();
-        first.push(stream);
     }
 
     fn deliver(&mut self, path: &str, text: &[u8]) {
@@ -147,7 +145,7 @@ impl Audience {
             .extend_from_slice(b"id: 1\nevent: new-message\ndata: ");
         self.frame.extend_from_slice(text);
         self.frame.extend_from_slice(b"\n\n");
-        streams.retain_mut(|stream| match stream.write(&self.frame) {
+        streams.retain(|stream| match (&**stream).write(&self.frame) {
             Ok(_) => true,
             Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
         });

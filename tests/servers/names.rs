@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::common::redis::Redis;
-use crate::common::{EventStream, Process, Request, ask, eventually, get};
-use crate::ordeal::server;
+use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get};
+use crate::ordeal::{OPTIONS, server};
 
 fn stream(name: &str) -> Request {
     Request::get(&format!("/chat?name={name}")).header("Accept", "text/event-stream")
@@ -111,4 +111,29 @@ async fn after_redis_lost_everything_an_author_is_the_same_at_a_server_that_star
     let request = Request::get("/chat").session(&ann.session());
     let mut there = EventStream::request(b.address(), request).await;
     assert_eq!(there.event().await.json()["author"], author);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_with_the_address_knows_where_another_server_saw_the_author() {
+    let (redis, folder) = (Redis::start().await, Folder::new());
+    let (url, password) = (redis.url(), folder.file("password", "secret"));
+    let options = ["--redis", &url, "--moderator-password-file", &password];
+    let arguments = [&OPTIONS[..], &options].concat();
+    let a = Process::start(&arguments).await;
+    let b = Process::start(&arguments).await;
+    let mut eve = EventStream::request(b.address(), stream("eve")).await;
+    let author = eve.event().await.json()["author"].clone();
+    let ban = Request::post_json("/bans", &json!({ "author": author }))
+        .header("Authorization", "Basic OnNlY3JldA==");
+    eventually("where the author was seen", async || {
+        let answer = ask(a.address(), ban.clone()).await.expect(201, "").json();
+        (&answer["name"], &answer["address"]) == (&json!("eve"), &json!(true))
+    })
+    .await;
+    // Without a session there is only the address.
+    let nobody = Request::post_text("/chat?name=mallory", "hi");
+    eventually("the ban at the other server", async || {
+        ask(b.address(), nobody.clone()).await.status == 403
+    })
+    .await;
 }

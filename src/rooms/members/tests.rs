@@ -70,6 +70,33 @@ fn a_crowd_is_told_of_in_the_order_in_which_it_came() {
 }
 
 #[test]
+fn an_encoded_roster_is_kept_while_the_names_that_it_lists_stay() {
+    let mut members = Members::default();
+    for number in 0..ROSTER_NAMES + 10 {
+        let claim = claim(&format!("m{number:05}"), number as u64);
+        assert!(join(&mut members, &claim, START));
+    }
+    let listed = |members: &mut Members| {
+        let roster = members.roster();
+        let names = Frame::roster(members.names().take(ROSTER_NAMES));
+        assert_eq!(roster.bytes(), names.bytes());
+        roster
+    };
+    let first = listed(&mut members);
+    assert!(join(&mut members, &claim("zoe", 9_999), START));
+    assert!(Arc::ptr_eq(&first, &listed(&mut members)));
+    for (name, session) in [("amy", 9_998), ("m00498x", 9_997)] {
+        let before = listed(&mut members);
+        assert!(join(&mut members, &claim(name, session), START));
+        assert_ne!(before.bytes(), listed(&mut members).bytes(), "{name} joins");
+    }
+    let before = listed(&mut members);
+    members.leave(Some(&claim("m00000", 0)), START);
+    members.expire(START + NAME_GRACE);
+    assert_ne!(before.bytes(), listed(&mut members).bytes());
+}
+
+#[test]
 fn more_changes_than_are_kept_replace_the_roster() {
     let mut members = Members::default();
     for number in 0..=PENDING_CHANGES {

@@ -124,6 +124,7 @@ impl Redis {
         match fields.get("kind").map(String::as_str) {
             Some("epoch") => self.is_outdated.store(true, Ordering::Relaxed),
             Some("presence") => self.hear(fields),
+            Some("seen") => self.hear_seen(fields),
             Some("standing") => return true,
             // Of a kind that a later version may have added, nothing is decoded.
             _ => {

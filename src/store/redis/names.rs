@@ -96,6 +96,8 @@ impl Redis {
             let renews = count.is_multiple_of(TICKS_PER_RENEWAL) || !self.link.is_up();
             // What fails is due again at the next tick.
             let _ = self.announce_once(renews).await;
+            // What fails is told when the author is seen elsewhere.
+            let _ = self.tell_seen().await;
         }
     }
 

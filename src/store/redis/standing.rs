@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
-use super::entry::add_to_feed;
-use super::{Redis, key, patiently};
+use super::entry::{Fields, add_to_feed};
+use super::{BATCH, Redis, key, patiently};
+use crate::names::MemberName;
 use crate::refusal::Refusal;
 use crate::rooms::author::Author;
 use crate::rooms::lock;
 use crate::store::bans::{self, MOST_BANS};
+use crate::store::seen::Place;
 use crate::store::standing::Change;
 
 /// How long a session is a moderator, in milliseconds: its servers may stop one after the other.
@@ -54,6 +56,35 @@ impl Redis {
             }
         })
         .await
+    }
+
+    /// Tells the other servers where authors were seen here: they may be banned there.
+    pub(super) async fn tell_seen(&self) -> RedisResult<()> {
+        let news = self.standing.seen.take_news();
+        for part in news.chunks(BATCH) {
+            let words = |(author, (name, address)): &(Author, Place)| {
+                [author.to_string(), name.to_string(), address.to_string()]
+            };
+            let seen: Vec<[String; 3]> = part.iter().map(words).collect();
+            let seen = serde_json::to_string(&seen).unwrap_or_default();
+            let mut all = redis::pipe();
+            add_to_feed(&mut all, &[("kind", "seen"), ("seen", &seen)]);
+            let (): () = self.link.pipeline(&all).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers where a server has seen authors.
+    pub(super) fn hear_seen(&self, fields: &Fields) {
+        let seen = fields.get("seen").map_or("", String::as_str);
+        let seen: Vec<[String; 3]> = serde_json::from_str(seen).unwrap_or_default();
+        for [author, name, address] in seen {
+            if let (Ok(author), Ok(name), Ok(address)) =
+                (author.parse(), MemberName::stored(&name), address.parse())
+            {
+                self.standing.seen.hear(author, (name, address));
+            }
+        }
     }
 
     /// Loads all bans and moderators.
