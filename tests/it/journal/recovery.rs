@@ -325,13 +325,13 @@ async fn a_journal_of_another_program_or_version_is_refused_and_untouched() {
 async fn ids_rise_across_restarts_even_if_the_clock_goes_back() {
     let folder = Folder::new();
     let mut ids: Vec<EventId> = Vec::new();
-    for now in [5_000_000, 4_000_000, 0, 4_999_999, 5_000_001] {
-        let clock = ManualClock::at(now);
+    for unix_ms in [5_000_000, 4_000_000, 0, 4_999_999, 5_000_001] {
+        let clock = ManualClock::at(unix_ms);
         let chat = kept(folder.path())
             .clock(clock.clone())
             .build()
             .expect("a good folder");
-        for (room, date) in [("one", now), ("two", now / 2)] {
+        for (room, date) in [("one", unix_ms), ("two", unix_ms / 2)] {
             clock.set_date(date);
             ids.push(chat.post(room, "a", "hello").await.expect("it is taken").id);
         }
