@@ -149,6 +149,8 @@ impl Hub {
             Box::new(Backlog {
                 greeted: client.memberships.len(),
                 after: Some(position.to_string()),
+                // Whoever is told goodbye needs no roster.
+                lost_roster: !state.closed,
                 ..Backlog::default()
             })
         });

@@ -64,8 +64,9 @@ async fn ten_thousand_connects_and_disconnects_leave_nothing_behind() {
         Process::start_with(&["--max-streams-per-ip=0"], &[("MALLOC_ARENA_MAX", "1")]).await;
     let address = server.address();
     let files = server.open_files();
-    // As many again need no more than these did, who reserved as many names.
-    come_and_go(address, 5_000).await;
+    // Those who come then need no more than these did, who reserved more names than the server
+    // remembers where it has seen.
+    come_and_go(address, 10_000).await;
     empty(&server, files).await;
     let resident = server.resident_bytes();
     come_and_go(address, 5_000).await;
