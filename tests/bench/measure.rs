@@ -14,8 +14,8 @@ use std::time::Duration;
 /// second at most.
 const SETTLING: Duration = Duration::from_millis(1_500);
 
-/// How long idle streams are watched: two of chatroom's heartbeats.
-const IDLE: Duration = Duration::from_secs(30);
+/// How long idle streams are watched: each gets one of chatroom's heartbeats.
+const IDLE: Duration = Duration::from_secs(15);
 
 /// The part of a run that server and load together may wait for their cores before its figures
 /// count as disturbed.
