@@ -28,15 +28,18 @@ fn hub(history: usize) -> Arc<Hub> {
     Arc::new(Hub::new(limits, clock, Arc::default(), false))
 }
 
-fn say(hub: &Hub, room: &RoomName) -> EventId {
-    let draft = Draft::Message {
+fn draft() -> Draft {
+    Draft::Message {
         name: MemberName::parse("n").expect("a name"),
         author: None,
         member: false,
         text: MessageText::parse("t", 1).expect("a text"),
         key: None,
-    };
-    assert!(hub.commit(room, draft).is_ok());
+    }
+}
+
+fn say(hub: &Hub, room: &RoomName) -> EventId {
+    assert!(hub.commit(room, draft()).is_ok());
     hub.newest()
 }
 

@@ -11,14 +11,7 @@ fn id(milliseconds: u64) -> EventId {
 }
 
 fn entry(milliseconds: u64) -> Entry {
-    let draft = Draft::Message {
-        name: MemberName::parse("n").expect("a name"),
-        author: None,
-        member: false,
-        text: MessageText::parse("t", 1).expect("a text"),
-        key: None,
-    };
-    draft.into_entry(&room(0), id(milliseconds), milliseconds)
+    draft().into_entry(&room(0), id(milliseconds), milliseconds)
 }
 
 /// A hub in an epoch with these entries, and what it does when a later one begins with those.
