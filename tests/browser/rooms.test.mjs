@@ -1,8 +1,7 @@
 // Several rooms, several tabs, one stream: what is followed, what is unread, where reading stopped.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { setTimeout as pause } from 'node:timers/promises';
-import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+import { clean, connected, goTo, hide, historyIsOver, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -91,7 +90,7 @@ test('a room that was opened is followed until it is left; the list shows what i
     await connected(ada);
   }
   assert.equal(await ada.locator('#rooms .badge:visible').count(), 0);
-  await pause(1100); // What comes in the first second counts as history.
+  await historyIsOver(ada);
   await post(server.url, 'list-a', 'bot', 'hello');
   await post(server.url, 'list-a', 'bot', 'hello again');
   await post(server.url, 'list-b', 'bot', 'ada, look');
@@ -138,7 +137,7 @@ test('what one tab has read is read in the others, and a room left in one is lef
   await goTo(ada, 'both-b');
   await connected(ada);
   const second = await openTab(ada.context(), server.url, { room: 'both-b' });
-  await pause(1100);
+  await historyIsOver(ada);
   await post(server.url, 'both-a', 'bot', 'news');
   for (const tab of [ada, second]) await until(tab, badges, { 'both-a': '1', 'both-b': '' });
   await goTo(ada, 'both-a');
@@ -175,7 +174,7 @@ test('mentions notify in any followed room, all messages where wanted, and none 
   await goTo(ada, 'ring-b');
   await connected(ada);
   await ada.locator('#notify').selectOption('mentions');
-  await pause(1100);
+  await historyIsOver(ada);
   await post(server.url, 'ring-b', 'bot', 'ada, in sight');
   await post(server.url, 'ring-a', 'bot', 'nothing for you');
   await post(server.url, 'ring-a', 'bot', 'ada, over here');
@@ -206,7 +205,7 @@ test('a sound where it is wanted', async () => {
   await ada.locator('#notify').selectOption('all');
   await ada.locator('#sound').check();
   await until(ada, () => window.tones, 1);
-  await pause(1100);
+  await historyIsOver(ada);
   await hide(ada, true);
   await post(server.url, 'sound', 'bot', 'ring');
   await until(ada, () => window.tones, 2);
@@ -217,7 +216,7 @@ test('a line stands where reading stopped: after the tab was hidden, and after a
   const ada = await person(browser, server.url, 'ada', { room: 'line', init: withVisibility });
   await post(server.url, 'line', 'bot', 'one');
   await shows(ada, ['one']);
-  await pause(1100);
+  await historyIsOver(ada);
   await post(server.url, 'line', 'bot', 'two');
   await until(ada, lines, ['one', 'two']);
   await hide(ada, true);
