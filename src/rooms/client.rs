@@ -63,19 +63,6 @@ pub(super) struct Backlog {
 }
 
 impl Client {
-    pub(super) fn claim(&self) -> Option<&Claim> {
-        self.claim.as_deref()
-    }
-
-    pub(super) fn rooms(&self) -> impl Iterator<Item = &RoomName> {
-        self.memberships.iter().map(|membership| &membership.room)
-    }
-
-    /// Ends the stream once the client has taken what is queued.
-    pub(super) fn end(&self) {
-        self.queue.end();
-    }
-
     /// Makes the client catch up, to find that the hub is closed.
     pub(super) fn interrupt(&self) {
         self.queue.interrupt();

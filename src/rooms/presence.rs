@@ -1,6 +1,7 @@
 //! Who is in the rooms: the part of the hub that names and sessions are about.
 
 use super::author::Author;
+use super::client::Membership;
 use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
@@ -98,17 +99,26 @@ impl Hub {
     }
 
     /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees
-    /// their names in those rooms at once.
+    /// their names in those rooms at once. They leave all of their rooms now: until the client has
+    /// taken what is queued, its session may have come back.
     pub(crate) fn expel(&self, concerns: impl Fn(&Claim, &RoomName) -> bool) {
+        let now = self.clock().now();
         let state = &mut *self.lock();
-        for client in state.clients.iter() {
-            let Some(claim) = client.claim() else {
+        for client in state.clients.iter_mut() {
+            let Some(claim) = client.claim.as_deref() else {
                 continue;
             };
-            for name in client.rooms().filter(|room| concerns(claim, room)) {
-                client.end();
-                if let Some(room) = state.rooms.get_mut(name) {
-                    room.members.evict(claim);
+            let evicted = |membership: &Membership| concerns(claim, &membership.room);
+            if !client.memberships.iter().any(evicted) {
+                continue;
+            }
+            client.queue.end();
+            for membership in &std::mem::take(&mut client.memberships) {
+                if let Some(room) = state.rooms.get_mut(&membership.room) {
+                    room.leave(membership, Some(claim), now);
+                    if evicted(membership) {
+                        room.members.evict(claim);
+                    }
                 }
             }
         }

@@ -113,14 +113,17 @@ impl Queue {
     }
 
     /// Queues what a client that catches up gets next, until the queue is full; once `next` is
-    /// exhausted, the client is live. Says whether it is.
+    /// exhausted, the client is live, unless it was ended. Says whether `next` is.
     pub(super) fn refill(&self, now: Moment, mut next: impl FnMut() -> Option<Arc<Frame>>) -> bool {
         let queue = &mut *lock(&self.0);
         while !queue.is_full() {
             match next() {
                 Some(frame) => queue.push(frame, now),
                 None => {
-                    queue.mode = Mode::Live;
+                    // It may have been ended since it found that it is behind.
+                    if queue.mode == Mode::Behind {
+                        queue.mode = Mode::Live;
+                    }
                     return true;
                 }
             }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::client::Membership;
 use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
 use super::id::EventId;
 use super::limits::Limits;
-use super::members::{Changes, Members};
+use super::members::{Changes, Claim, Members};
 use super::message::Entry;
 use super::queue::Queue;
 use crate::counters::Counters;
@@ -53,6 +54,13 @@ impl Room {
         self.active_at = now;
         self.deliver(&frame, now, counters);
         self.arrivals.notify_waiters();
+    }
+
+    /// Removes one client.
+    pub(super) fn leave(&mut self, client: &Membership, claim: Option<&Claim>, now: Moment) {
+        self.clients.remove(client.place);
+        self.members.leave(claim, now);
+        self.active_at = now;
     }
 
     /// Tells the clients what has changed among the members since this was last called.

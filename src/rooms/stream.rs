@@ -327,9 +327,7 @@ impl Hub {
         };
         for membership in &client.memberships {
             if let Some(room) = state.rooms.get_mut(&membership.room) {
-                room.clients.remove(membership.place);
-                room.members.leave(client.claim.as_deref(), now);
-                room.active_at = now;
+                room.leave(membership, client.claim.as_deref(), now);
                 state.forget_if_unused(&membership.room, now);
             }
         }

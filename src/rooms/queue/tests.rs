@@ -135,6 +135,17 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     assert!(!queue.send(&frame("{}"), NOW));
 }
 
+/// As when a ban finds a client between its look at the queue and what it is given then.
+#[test]
+fn the_end_is_final_for_a_client_that_catches_up() {
+    let queue = Queue::new(NOW);
+    let (_, waker) = count();
+    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+    queue.end();
+    queue.refill(NOW, || None);
+    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
+}
+
 #[test]
 fn an_interrupted_client_takes_what_is_queued_first() {
     let queue = live();

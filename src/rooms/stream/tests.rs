@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::author::Author;
 use super::super::clock::{Clock, ManualClock};
-use super::super::limits::{Limits, QUEUE_FRAMES};
+use super::super::limits::{Limits, NAME_GRACE, QUEUE_FRAMES};
 use super::super::message::{Draft, RemovedBy};
 use super::*;
 use crate::names::{MemberName, MessageText};
@@ -15,6 +15,10 @@ fn room(n: usize) -> RoomName {
 }
 
 fn hub(history: usize) -> Arc<Hub> {
+    hub_by(&ManualClock::at(1_000), history)
+}
+
+fn hub_by(clock: &ManualClock, history: usize) -> Arc<Hub> {
     let limits = Limits {
         history,
         history_bytes: usize::MAX,
@@ -24,8 +28,16 @@ fn hub(history: usize) -> Arc<Hub> {
         room_ttl: None,
         heartbeat: None,
     };
-    let clock: Clock = ManualClock::at(1_000).into();
+    let clock: Clock = clock.clone().into();
     Arc::new(Hub::new(limits, clock, Arc::default(), false))
+}
+
+fn claim(name: &str, author: u64) -> Claim {
+    Claim {
+        name: MemberName::parse(name).expect("a name"),
+        author: Author(author),
+        address: None,
+    }
 }
 
 fn draft() -> Draft {
@@ -165,19 +177,37 @@ fn rooms_that_are_new_begin_with_their_history_and_move_nothing() {
 #[test]
 fn a_name_that_is_taken_in_one_room_is_refused_in_all() {
     let hub = hub(9);
-    let claim = |session| Claim {
-        name: MemberName::parse("alice").expect("a name"),
-        author: Author(session),
-        address: None,
-    };
     let join = |session, rooms: &[RoomName]| {
-        hub.subscribe(rooms, Some(claim(session)), None, Start::default())
+        let claim = claim("alice", session);
+        hub.subscribe(rooms, Some(claim), None, Start::default())
     };
     let _first = join(1, &[room(1)]).unwrap_or_else(|refusal| panic!("{refusal}"));
     let refused = join(2, &[room(0), room(1), room(2)]).err();
     assert_eq!(refused, Some(Refusal::NameTaken { room: room(1) }));
     assert_eq!(hub.summaries(&[]).len(), 1, "no room was left behind");
     assert!(join(2, &[room(0), room(2)]).is_ok());
+}
+
+/// The client takes its time to see the end. Meanwhile the ban is lifted.
+#[test]
+fn a_stream_that_was_ended_takes_nothing_from_a_later_one() {
+    let clock = ManualClock::at(1_000);
+    let hub = hub_by(&clock, 9);
+    let join = |rooms: &[RoomName]| {
+        let joined = hub.subscribe(rooms, Some(claim("eve", 1)), None, Start::default());
+        joined.unwrap_or_else(|refusal| panic!("{refusal}"))
+    };
+    let census = |n| hub.members(&room(n)).1;
+    let mut banned = join(&[room(0), room(1)]);
+    hub.expel(|_, room| *room == self::room(0));
+    assert_eq!(census(0).members, 0);
+    assert_eq!(census(1).members, 1, "its grace goes on");
+    let mut back = join(&[room(0)]);
+    assert!(take(&mut banned).1, "it has ended");
+    drop(banned);
+    clock.advance(NAME_GRACE);
+    assert_eq!((census(0).members, census(1).members), (1, 0));
+    assert!(!take(&mut back).1);
 }
 
 #[test]
