@@ -2,10 +2,11 @@
 //! nothing.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use chatroom::{Fsync, ManualClock};
-use serde_json::Value;
+use chatroom::{Fsync, LogLevel, ManualClock};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::{content, file, held, kept, lines, texts};
@@ -277,11 +278,7 @@ async fn forgotten_rooms_do_not_return() {
     stream.telling().await;
     clock.advance(ttl);
     eventually("the journal has let go of it", async || {
-        let rooms: Vec<Value> = lines(folder.path())
-            .iter()
-            .map(|line| line["room"].clone())
-            .collect();
-        rooms.contains(&"stays".into()) && !rooms.contains(&"goes".into())
+        rooms_in(folder.path()) == ["", "stays"]
     })
     .await;
     drop(stream);
@@ -324,6 +321,46 @@ async fn a_rewrite_that_cannot_begin_is_not_tried_with_every_post() {
     .await;
     let told = server.stderr().matches("cannot rewrite").count();
     assert!(told <= 2, "{told} times");
+}
+
+/// What must leave the file leaves it with a later rewrite, whatever kept the first from it.
+#[tokio::test]
+async fn a_forgotten_room_leaves_the_file_after_a_rewrite_that_cannot_begin() {
+    let folder = Folder::new();
+    let ttl = Duration::from_secs(100);
+    let clock = ManualClock::at(10_000_000);
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let sink = log.clone();
+    let chat = || kept(folder.path()).room_ttl(ttl).clock(clock.clone());
+    let server = Server::with(|_| {
+        chat().log(LogLevel::Error).log_to(move |_, line| {
+            sink.lock().expect("no panic").push(line.to_owned());
+        })
+    })
+    .await;
+    let gone = id_of(&say(server.address(), "goes", "a", "hello").await);
+    let obstacle = obstruct(folder.path());
+    clock.advance(ttl);
+    eventually("it is said", async || {
+        let said = log.lock().expect("no panic").join("\n");
+        said.contains("cannot rewrite")
+    })
+    .await;
+    // Here it is forgotten all the same, and what is said later is stored behind it.
+    let rooms = get(server.address(), "/rooms").await.json();
+    assert_eq!(rooms["rooms"], json!([]));
+    assert!(id_of(&say(server.address(), "stays", "a", "hello").await) > gone);
+    assert_eq!(rooms_in(folder.path()), ["goes", "stays"]);
+    std::fs::remove_dir_all(obstacle).expect("it can be removed");
+    server.stop().await;
+    // The low-water mark, and what is retained.
+    assert_eq!(rooms_in(folder.path()), ["", "stays"]);
+}
+
+/// The room of each line of the journal; empty where a line has none.
+fn rooms_in(folder: &Path) -> Vec<String> {
+    let room = |line: &Value| line["room"].as_str().unwrap_or_default().to_owned();
+    lines(folder).iter().map(room).collect()
 }
 
 /// A room's low-water mark outlives its messages, so nobody takes an old position for the present.
