@@ -1,5 +1,6 @@
 //! Bans: who may not take part for a while, and the routes by which moderators set and lift them.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +70,8 @@ impl Site {
     ) -> Result<Ban, Refusal> {
         let latest = self.standing.seen.latest(author);
         let last_seen = latest.as_ref().map(|(_, address)| *address);
-        // All clients of a program that tells no addresses have the unspecified one.
-        let address = last_seen.filter(|seen| with_address && !seen.is_unspecified());
+        // All clients of a program that tells no addresses have this one.
+        let address = last_seen.filter(|seen| with_address && *seen != Ipv4Addr::UNSPECIFIED);
         let proxies = &self.settings.trusted_proxies;
         let is_proxys = |address| {
             proxies

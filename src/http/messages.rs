@@ -94,6 +94,8 @@ pub(super) async fn receive<B: HttpBody>(
     let longest = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
     let expects_continue = head.headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
+    // A ban may have been set while the body was on its way.
+    site.check_ban(head, visitor)?;
     Ok((media_type, body))
 }
 

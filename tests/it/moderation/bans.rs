@@ -1,35 +1,17 @@
 //! Bans: whom they end, whom they spare, how long they last.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use chatroom::{ManualClock, Refusal};
 use serde_json::{Value, json};
 
 use super::{
-    ANN, BASIC, BOB, EVE, MODERATOR, PASSWORD, author_of, ban, banning, moderated, say_as,
+    ANN, BASIC, BOB, EVE, MODERATOR, author_of, ban, banning, ended, join, joining, moderated,
+    posting, say_as,
 };
 use crate::common::{
-    EventStream, Folder, Process, Request, Server, ask, eventually, get, retained, texts, unlimited,
+    Client, EventStream, Folder, Process, Request, Server, ask, eventually, get, retained, texts,
 };
-
-fn joining(session: &str, name: &str) -> Request {
-    Request::get(&format!("/chat?name={name}")).session(session)
-}
-
-fn posting(session: &str) -> Request {
-    Request::post_text("/chat/lobby?name=me", "hi").session(session)
-}
-
-async fn join(address: SocketAddr, session: &str, name: &str) -> EventStream {
-    EventStream::request(address, joining(session, name)).await
-}
-
-/// Reads a stream to its end.
-async fn ended(mut stream: EventStream) {
-    while stream.next().await.is_some() {}
-    assert!(stream.ended_cleanly());
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_of_the_banned_end_and_their_names_are_free_at_once() {
@@ -77,38 +59,6 @@ async fn streams_of_the_banned_end_and_their_names_are_free_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_ban_of_an_address_spares_moderators() {
-    let server = moderated(|chat| chat).await;
-    let address = server.address();
-    let neighbour = join(address, ANN, "ann").await;
-    let mut moderator = join(address, MODERATOR, "mod").await;
-    let eve = author_of(address, EVE, "eve").await;
-    let answer = ban(address, &eve, true).await.expect(201, "").json();
-    assert_eq!(answer["address"], true);
-    ended(neighbour).await;
-    ask(address, posting(ANN)).await.expect(403, "banned");
-    ask(address, joining(ANN, "ann"))
-        .await
-        .expect(403, "banned");
-    let nobody = Request::post_text("/chat/lobby?name=x", "hi");
-    ask(address, nobody.clone()).await.expect(403, "banned");
-    let hook = Request::post_json("/chat/lobby/hook", &json!({"text": "hi"}));
-    ask(address, hook).await.expect(403, "banned");
-    // A moderator, by session or by script, is at the same address.
-    say_as(address, MODERATOR, "mod", "I am still here").await;
-    while moderator.message().await.text() != "I am still here" {}
-    let script = nobody.header("Authorization", BASIC);
-    ask(address, script).await.expect(201, "");
-    // Whoever is banned may log in as a moderator.
-    super::log_in(address, ANN).await;
-    ask(address, posting(ANN)).await.expect(201, "");
-    ask(address, posting(BOB)).await.expect(403, "banned");
-    let lift = Request::new("DELETE", &format!("/bans/{eve}")).session(ANN);
-    ask(address, lift).await.expect(204, "");
-    ask(address, posting(BOB)).await.expect(201, "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_ban_lasts_as_long_as_it_says() {
     let clock = ManualClock::at(1_700_000_000_000);
     let server = moderated(|chat| chat.clock(clock.clone())).await;
@@ -120,7 +70,10 @@ async fn a_ban_lasts_as_long_as_it_says() {
     };
     let ban = ask(address, request(5)).await.expect(201, "").json();
     assert_eq!(ban["until"], 1_700_000_300_000_u64);
-    // Another ban of the same author replaces the first.
+    let ban = ask(address, request(525_600)).await.expect(201, "").json();
+    assert_eq!(ban["until"], 1_731_536_000_000_u64);
+    // Another ban of the same author replaces the earlier ones.
+    ask(address, request(1)).await.expect(201, "");
     ask(address, request(2)).await.expect(201, "");
     let list = || async {
         ask(address, Request::get("/bans").session(MODERATOR))
@@ -178,6 +131,29 @@ async fn bans_that_would_hit_the_wrong_are_refused_with_an_explanation() {
         refused.text()
     );
     ban(address, &behind, false).await.expect(201, "");
+    // Behind a chain of proxies of which the last ones tell no other address.
+    let proxies = ["::ffff:10.0.0.1", "2001:db8:9::1", "::1"];
+    let chain = moderated(|chat| {
+        let proxies = proxies.iter().chain(&["127.0.0.1"]);
+        proxies.fold(chat, |chat, proxy| {
+            chat.trusted_proxy(proxy.parse().expect("an address"))
+        })
+    })
+    .await;
+    for from in [
+        "10.0.0.1",
+        "::ffff:a00:1",
+        "2001:db8:9::1",
+        "::1",
+        "unknown",
+    ] {
+        let post = posting(EVE).header("X-Forwarded-For", from);
+        let eve = ask(chain.address(), post).await.expect(201, "").json();
+        let eve = eve["author"].as_str().expect("an author");
+        let refused = ban(chain.address(), eve, true).await;
+        let refused = refused.expect(400, "bad-request");
+        assert!(refused.text().contains("trusted proxy"), "{from}");
+    }
     let myself = author_of(address, MODERATOR, "mod").await;
     let request = banning(&myself, false).session(MODERATOR);
     let refused = ask(address, request).await.expect(400, "bad-request");
@@ -194,6 +170,7 @@ async fn bans_that_would_hit_the_wrong_are_refused_with_an_explanation() {
         json!({"author": "0123456789ABCDEF"}),
         json!({"author": author, "minutes": 0}),
         json!({"author": author, "minutes": 525_601}),
+        json!({"author": author, "minutes": -1}),
         json!({"author": author, "minutes": 1.5}),
         json!({"author": author, "minutes": "5"}),
         json!({"author": author, "address": 1}),
@@ -202,30 +179,6 @@ async fn bans_that_would_hit_the_wrong_are_refused_with_an_explanation() {
         let request = Request::post_json("/bans", &bad).session(MODERATOR);
         ask(address, request).await.expect(400, "bad-request");
     }
-}
-
-/// Where the program tells no addresses, all clients would have one and the same.
-#[tokio::test]
-async fn without_addresses_an_author_is_banned_alone() {
-    use hyper::service::Service;
-
-    let chat = unlimited().moderator_password(PASSWORD).expect("not empty");
-    let chat = chat.build().expect("a chat");
-    let post = async |session: &str| {
-        let request = hyper::Request::post("/chat/lobby?name=me")
-            .header("Host", "localhost")
-            .header("Content-Type", "text/plain")
-            .header("Cookie", format!("chatroom-session={session}"))
-            .body("hi".to_owned());
-        let Ok(answer) = chat.call(request.expect("a request")).await;
-        answer.status().as_u16()
-    };
-    assert_eq!(post(EVE).await, 201);
-    let author = chat.history("lobby", 1).expect("a room")[0].author;
-    let day = Duration::from_secs(86_400);
-    let banned = chat.ban(author.expect("an author"), day, true).await;
-    assert_eq!(banned, Ok(()));
-    assert_eq!((post(EVE).await, post(ANN).await), (403, 201));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,6 +234,33 @@ async fn bans_and_authors_last_across_restarts_and_damage_is_told() {
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("bans.json: is damaged"), "{ended:?}");
     assert_eq!(ended.stdout, "");
+}
+
+/// Who prepares a post slowly is not ahead of the ban.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_whose_body_comes_after_the_ban_is_refused() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let eve = author_of(address, EVE, "eve").await;
+    for target in ["/chat/lobby?name=eve", "/chat/lobby/hook"] {
+        // The server asks for the body once it has looked at the head.
+        let body = r#"{"text":"spam"}"#;
+        let request = Request::post_json(target, &json!({"text": "spam"})).session(EVE);
+        let request = request.header("Expect", "100-continue");
+        let mut client = Client::connect(address).await;
+        let bytes = request.to_bytes();
+        client.send(&bytes[..bytes.len() - body.len()]).await;
+        let goes_on = client.head().await.expect("the server responds");
+        assert_eq!(goes_on.status, 100);
+        let order = json!({"author": eve, "removeMessages": true});
+        let order = Request::post_json("/bans", &order).header("Authorization", BASIC);
+        ask(address, order).await.expect(201, "");
+        client.send(body.as_bytes()).await;
+        client.response("POST").await.expect(403, "banned");
+        assert_eq!(retained(address, "lobby").await, Vec::<Value>::new());
+        let lift = Request::new("DELETE", &format!("/bans/{eve}")).session(MODERATOR);
+        ask(address, lift).await.expect(204, "");
+    }
 }
 
 /// The disk is full: nobody is banned in memory alone.

@@ -1,5 +1,6 @@
 //! Removing messages, moderators and bans.
 
+mod addresses;
 mod bans;
 mod matrix;
 mod passwords;
@@ -10,7 +11,7 @@ use std::net::SocketAddr;
 use chatroom::Builder;
 use serde_json::{Value, json};
 
-use crate::common::{Request, Response, Server, ask};
+use crate::common::{EventStream, Request, Response, Server, ask};
 
 /// The moderators' password in these tests, and what HTTP Basic makes of it.
 pub(crate) const PASSWORD: &str = "sesame";
@@ -62,4 +63,22 @@ pub(super) fn banning(author: &str, address: bool) -> Request {
 pub(super) async fn ban(address: SocketAddr, author: &str, with_address: bool) -> Response {
     let request = banning(author, with_address).header("Authorization", BASIC);
     ask(address, request).await
+}
+
+pub(super) fn joining(session: &str, name: &str) -> Request {
+    Request::get(&format!("/chat?name={name}")).session(session)
+}
+
+pub(super) fn posting(session: &str) -> Request {
+    Request::post_text("/chat/lobby?name=me", "hi").session(session)
+}
+
+pub(super) async fn join(address: SocketAddr, session: &str, name: &str) -> EventStream {
+    EventStream::request(address, joining(session, name)).await
+}
+
+/// Reads a stream to its end.
+pub(super) async fn ended(mut stream: EventStream) {
+    while stream.next().await.is_some() {}
+    assert!(stream.ended_cleanly());
 }
