@@ -149,7 +149,10 @@ async fn an_allowed_origin_reads_and_posts_with_credentials() {
             .unwrap_or_default()
             .to_ascii_lowercase()
     };
-    assert!(says("access-control-allow-methods").contains("post"));
+    assert_eq!(
+        says("access-control-allow-methods"),
+        "get, head, post, delete"
+    );
     for header in [
         "content-type",
         "idempotency-key",
@@ -169,11 +172,13 @@ async fn an_allowed_origin_reads_and_posts_with_credentials() {
     .await;
     let read = ask(address, from_app(Request::get("/chat/lobby/messages"))).await;
     let refused = ask(address, from_app(Request::get("/nowhere"))).await;
+    let removing = from_app(Request::new("DELETE", "/chat/lobby/messages/1-1"));
+    let removing = ask(address, removing).await;
     assert_eq!(
-        (posted.status, read.status, refused.status),
-        (201, 200, 404)
+        (posted.status, read.status, refused.status, removing.status),
+        (201, 200, 404, 404)
     );
-    for answer in [&allowed, &stream.head, &posted, &read, &refused] {
+    for answer in [&allowed, &stream.head, &posted, &read, &refused, &removing] {
         assert_eq!(
             answer.header("access-control-allow-origin"),
             Some("https://app.test")

@@ -162,6 +162,33 @@ async fn without_moderators_one_may_remove_ones_own_and_nothing_else() {
         .expect(200, "");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn other_methods_are_told_which_ones_there_are() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    for (target, allow) in [
+        ("/moderator", "GET, HEAD, POST, DELETE"),
+        ("/bans", "GET, HEAD, POST"),
+        ("/bans/0123456789abcdef", "DELETE"),
+        ("/chat/lobby/messages/1-1", "DELETE"),
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"] {
+            let request = Request::new(method, target).session(MODERATOR);
+            if !allow.split(", ").any(|allowed| allowed == method) {
+                let refused = ask(address, request).await;
+                assert_eq!(refused.status, 405, "{method} {target}");
+                assert_eq!(refused.header("allow"), Some(allow));
+            } else if method == "HEAD" {
+                let (head, get) = (request, Request::get(target).session(MODERATOR));
+                let (head, get) = (ask(address, head).await, ask(address, get).await);
+                assert_eq!((head.status, get.status), (200, 200), "{target}");
+                assert_eq!(head.body, b"");
+                assert_eq!(head.header("content-length"), get.header("content-length"));
+            }
+        }
+    }
+}
+
 /// A page of another origin must not act in the name of a visitor.
 #[tokio::test(flavor = "multi_thread")]
 async fn cross_site_requests_are_refused_on_every_route_that_changes_something() {

@@ -3,9 +3,10 @@
 use chatroom::Heard;
 use serde_json::{Value, json};
 
-use super::{ANN, BASIC, BOB, author_of, moderated, removal, say_as};
+use super::{ANN, BASIC, BOB, MODERATOR, author_of, moderated, removal, say_as};
 use crate::common::{
-    Client, EventStream, Request, Server, ask, get, id_of, retained, texts, until_streams, within,
+    Client, EventStream, Request, Server, ask, get, id_of, post_all, retained, texts,
+    until_streams, within,
 };
 
 async fn history(server: &Server, query: &str) -> Value {
@@ -138,6 +139,10 @@ async fn removing_again_changes_nothing() {
     ask(address, removal(&first).session(ANN))
         .await
         .expect(404, "not-found");
+    // A moderator's own message has both reasons.
+    let own = say_as(address, MODERATOR, "mod", "own").await;
+    let own = ask(address, removal(&own).session(MODERATOR)).await;
+    assert_eq!(own.expect(200, "").json()["by"], "author");
     for n in 0..4 {
         say_as(address, ANN, "ann", &format!("{n}")).await;
     }
@@ -184,6 +189,103 @@ async fn a_removed_message_does_not_come_back_under_its_key() {
     ask(address, keyed("spam")).await.expect(410, "removed");
     ask(address, keyed("other")).await.expect(410, "removed");
     assert_eq!(retained(address, "lobby").await, Vec::<Value>::new());
+}
+
+/// Attacker's gain otherwise: the password that somebody has removed in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_way_of_reading_leads_to_a_removed_text() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let before = say_as(address, ANN, "ann", "before").await;
+    let keyed = Request::post_text("/chat/lobby?name=ann", "secret");
+    let keyed = keyed.header("Idempotency-Key", "k").session(ANN);
+    let secret = ask(address, keyed.clone()).await.expect(201, "").json();
+    let after = say_as(address, ANN, "ann", "after").await;
+    let (before, id, after) = (id_of(&before), id_of(&secret), id_of(&after));
+    let mut ways = Vec::new();
+    for query in [
+        String::new(),
+        "?limit=2".to_owned(),
+        "?after=0-0".to_owned(),
+        format!("?after={before}&wait=5"),
+        format!("?after={before}&limit=1"),
+        format!("?after={before}&before={after}"),
+        format!("?before={after}"),
+        format!("?before={after}&limit=1"),
+    ] {
+        let request = Request::get(&format!("/chat/lobby/messages{query}"));
+        let answer = ask(address, request.clone()).await;
+        assert!(answer.text().contains("secret"), "{query}");
+        let tag = answer.header("etag").expect("a tag").to_owned();
+        ways.push(request.clone().header("If-None-Match", tag));
+        ways.push(request);
+    }
+    let removed = ask(address, removal(&secret).session(ANN))
+        .await
+        .expect(200, "");
+    let removed = id_of(&removed.json());
+    ways.push(keyed);
+    ways.extend(["/rooms", "/metrics", "/chat/lobby/members"].map(Request::get));
+    for way in ways {
+        let answer = ask(address, way.clone()).await;
+        assert!(!answer.text().contains("secret"), "{way:?}");
+        assert_ne!(answer.status, 304, "{way:?}");
+    }
+    say_as(address, ANN, "ann", "last").await;
+    for position in [None, Some(before), Some(id), Some(after), Some(removed)] {
+        for target in ["/chat", "/chat?room=lobby&room=dev", "/chat?history=500"] {
+            let mut request = Request::get(target);
+            if let Some(position) = position {
+                request = request.header("Last-Event-ID", position.to_string());
+            }
+            let mut stream = EventStream::request(address, request).await;
+            loop {
+                let event = stream.event().await;
+                assert!(!event.raw.contains("secret"), "{target} after {position:?}");
+                if event.is("new-message") && event.text() == "last" {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The backlog of a client that does not read is taken from the history when it reads on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_client_is_not_given_what_was_removed_before_it_came_to_it() {
+    const MESSAGES: usize = 400;
+    const KEPT: usize = 10;
+    let server = moderated(|chat| chat.history(0).history_bytes(0)).await;
+    let address = server.address();
+    let long = "x".repeat(4_000);
+    let texts = (0..MESSAGES).map(|n| format!("{n} {long}"));
+    let ids = post_all(address, "/chat/lobby?name=ann", texts).await;
+    let client = Client::connect_narrow(address, 4 * 1024).await;
+    let stream = EventStream::over(client, Request::get("/chat?history=500")).await;
+    let mut stream = stream.unwrap_or_else(|refused| panic!("{}", refused.text()));
+    let mut moderator = Client::connect(address).await;
+    for id in &ids[..MESSAGES - KEPT] {
+        let target = format!("/chat/lobby/messages/{id}");
+        let request = Request::new("DELETE", &target).session(MODERATOR);
+        moderator.ask(&request).await.expect(200, "");
+    }
+    let (mut given, mut told) = (Vec::new(), Vec::new());
+    while told.len() < MESSAGES - KEPT {
+        let event = stream.telling().await;
+        match event.event.as_str() {
+            "new-message" => given.push(id_of(&event.json())),
+            "message-removed" => told.push(event.json()["removed"].clone()),
+            other => assert_eq!(other, "chat-room-connected"),
+        }
+    }
+    let removed: Vec<String> = ids[..MESSAGES - KEPT]
+        .iter()
+        .map(|id| id.to_string())
+        .collect();
+    assert_eq!(told, removed);
+    // What its queue and its socket already had, and what was never removed.
+    assert!(given.len() < MESSAGES / 2, "{} messages", given.len());
+    assert_eq!(given[given.len() - KEPT..], ids[MESSAGES - KEPT..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
