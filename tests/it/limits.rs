@@ -64,6 +64,30 @@ async fn who_waits_as_long_as_told_is_let_in_and_who_does_not_is_not() {
     assert_eq!(exhaust(&server, &post).await.0, 3);
 }
 
+/// Each removal is an entry like a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_ones_own_message_costs_what_a_message_costs() {
+    const SESSION: &str = "0123456789abcdef0123456789abcdef";
+    let clock = ManualClock::at(1_700_000_000_000);
+    let server = limited_server(&clock, 0.1).await;
+    let post = Request::post_text("/chat?name=ann", "x").session(SESSION);
+    let posted = ask(server.address(), post).await.expect(201, "").json();
+    let id = posted["eventId"].as_str().expect("an id");
+    let target = format!("/chat/lobby/messages/{id}");
+    let remove = || {
+        ask(
+            server.address(),
+            Request::new("DELETE", &target).session(SESSION),
+        )
+    };
+    let refused = remove().await.expect(429, "too-many-messages");
+    assert_eq!(retry_after(&refused), 10);
+    clock.advance(Duration::from_secs(10));
+    for _ in 0..3 {
+        remove().await.expect(200, "");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_member_has_a_rate_and_those_without_a_seat_share_their_addresses() {
     let clock = ManualClock::default();

@@ -24,6 +24,9 @@ async fn json_and_plain_text_make_the_same_message() {
             "/chat/dev",
             &json!({"name": "ann", "text": "hi", "extra": [1]}),
         ),
+        // A name in the body wins over one in the query.
+        Request::post_json("/chat/dev?name=ann", &json!({"text": "hi"})),
+        Request::post_json("/chat/dev?name=bob", &json!({"text": "hi", "name": "ann"})),
         Request::post_text("/chat/dev?name=ann", "hi"),
         Request::new("POST", "/chat/dev?name=ann")
             .header("Content-Type", "Text/Plain; charset=UTF-8")

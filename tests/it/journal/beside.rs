@@ -72,6 +72,14 @@ async fn the_secret_and_the_bans_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn without_a_folder_each_start_has_a_secret_of_its_own() {
+    let session = "0123456789abcdef0123456789abcdef";
+    let servers = [Server::start().await, Server::start().await];
+    let first = author(servers[0].address(), session).await;
+    assert_ne!(author(servers[1].address(), session).await, first);
+}
+
+#[tokio::test]
 async fn damage_of_either_stops_the_start_and_says_what_to_do() {
     for (name, loss) in [("bans.json", "every ban"), ("secret", "a new author")] {
         let folder = Folder::new();
