@@ -80,7 +80,8 @@ pub(crate) async fn open(
     if let Some(name) = &name {
         site.standing.seen.note(author, name, visitor.address.ip());
         // A ban set since the first look may have come too early to end this stream.
-        site.check_ban(head, visitor)?;
+        let allowed = site.check_ban(head, visitor);
+        allowed.inspect_err(|_| site.expel_banned())?;
     }
     WriteGate::of(head).map(WriteGate::lasts_until_departure);
 

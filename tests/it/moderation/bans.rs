@@ -10,7 +10,8 @@ use super::{
     posting, say_as,
 };
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Server, ask, eventually, get, retained, texts,
+    Client, EventStream, Folder, PAIRS, Process, Request, Server, ask, eventually, get, retained,
+    texts,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -308,5 +309,8 @@ async fn no_stream_slips_past_a_ban() {
             crate::common::figure(address, "chatroom_streams").await == 0
         })
         .await;
+        // Of a pair, each hears of the other's members once a second.
+        let members = get(address, "/chat/lobby/members").await.json();
+        assert!(members["memberCount"] == 0 || PAIRS, "the name is not free");
     }
 }
