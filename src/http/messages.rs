@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::body::Body;
-use super::gate::WriteGate;
+use super::departure::Departure;
 use super::guard::Visitor;
 use super::request::{Query, read_body};
 use super::site::Site;
@@ -244,7 +244,7 @@ pub(crate) async fn history(
         let now = site.hub.clock().now();
         let _permit = site.shares.open_stream(visitor.address, 1, now)?;
         site.hub.open(room)?;
-        WriteGate::of(head).map(WriteGate::lasts_until_departure);
+        Departure::of(head).map(|departure| departure.set_final(true));
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

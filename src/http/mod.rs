@@ -25,5 +25,5 @@ pub(crate) mod session;
 
 mod answer;
 pub(crate) mod body;
-pub(crate) mod gate;
+pub(crate) mod departure;
 mod request;

@@ -10,7 +10,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::body::Body;
-use super::gate::WriteGate;
 use super::guard::Visitor;
 use super::page::Part;
 use super::request::{Query, decode};
@@ -132,7 +131,6 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
         }
         answer::refused(&refusal, navigates(&head, &refusal))
     });
-    response.body_mut().set_gate(WriteGate::of(&head).cloned());
     site.guard.seal(&head.headers, &mut response);
     let status = response.status();
     count(&site.counters, label, status);

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::body::Body;
-use super::gate::WriteGate;
+use super::departure::Departure;
 use super::guard::Visitor;
 use super::request::Query;
 use super::session;
@@ -69,7 +69,6 @@ pub(crate) async fn open(
     if let Some(claim) = &claim {
         site.store.claim(&rooms, claim).await?;
     }
-    let resumes = start.after.is_some();
     let position = start.after.as_deref().and_then(|after| after.parse().ok());
     let stream = match site.store.behind(position) {
         None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
@@ -83,9 +82,9 @@ pub(crate) async fn open(
         let allowed = site.check_ban(head, visitor);
         allowed.inspect_err(|_| site.expel_banned())?;
     }
-    WriteGate::of(head).map(WriteGate::lasts_until_departure);
+    Departure::of(head).map(|departure| departure.set_final(true));
 
-    let mut response = Response::new(Body::stream(stream, resumes, permit));
+    let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     if visitor.session.is_none() {

@@ -148,7 +148,9 @@ impl Members {
             free_at: None,
         };
         self.by_name.insert(folded.clone(), member);
-        self.by_author.entry(author).or_default().push(folded);
+        // Most authors have one name, and there may be many of them.
+        let names = self.by_author.entry(author);
+        names.or_insert_with(|| Vec::with_capacity(1)).push(folded);
         self.note_change(name.clone());
     }
 

@@ -92,11 +92,7 @@ impl Queue {
     /// Takes the oldest frame.
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         let queue = &mut *lock(&self.0);
-        if let Some(frame) = queue.frames.pop_front() {
-            queue.bytes -= frame.bytes().len();
-            if queue.frames.is_empty() && queue.frames.capacity() > KEPT_FRAMES {
-                queue.frames.shrink_to(KEPT_FRAMES);
-            }
+        if let Some(frame) = queue.pop() {
             return Poll::Ready(Next::Frame(frame));
         }
         match queue.mode {
@@ -110,6 +106,11 @@ impl Queue {
                 Poll::Pending
             }
         }
+    }
+
+    /// Takes the oldest frame if there is one.
+    pub(super) fn pop(&self) -> Option<Arc<Frame>> {
+        lock(&self.0).pop()
     }
 
     /// Queues what a client that catches up gets next, until the queue is full; once `next` is
@@ -177,6 +178,15 @@ impl State {
         self.bytes += frame.bytes().len();
         self.frames.push_back(frame);
         self.sent_at = now;
+    }
+
+    fn pop(&mut self) -> Option<Arc<Frame>> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.bytes().len();
+        if self.frames.is_empty() && self.frames.capacity() > KEPT_FRAMES {
+            self.frames.shrink_to(KEPT_FRAMES);
+        }
+        Some(frame)
     }
 
     fn leave_live(&mut self, mode: Mode) {

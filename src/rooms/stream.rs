@@ -78,10 +78,13 @@ impl Hub {
         backlog.author = author;
         let queue = Arc::new(Queue::new(now));
         let join = |name: &RoomName| {
-            let room = state.room_or_insert(name, now);
+            // The hub's own copy of the name, which all clients of the room share.
+            let shared = state.rooms.get_key_value(name);
+            let name = shared.map_or(name, |(name, _)| name).clone();
+            let room = state.room_or_insert(&name, now);
             room.members.join(claim.as_ref());
             Membership {
-                room: name.clone(),
+                room: name,
                 place: room.clients.insert(queue.clone()),
             }
         };
@@ -357,13 +360,21 @@ impl Stream {
                     let state = &mut *self.hub.lock();
                     self.hub.catch_up(state, self.client, &mut self.position);
                 }
-                Poll::Ready(Next::Frame(frame)) => {
-                    // Where the hub has reached further, nothing in between is this client's.
-                    self.position = frame.id().unwrap_or(self.position).max(self.position);
-                    return Poll::Ready(Some(frame));
-                }
+                Poll::Ready(Next::Frame(frame)) => return Poll::Ready(Some(self.reach(frame))),
             }
         }
+    }
+
+    /// The next frame if it is queued already.
+    pub(crate) fn next_queued(&mut self) -> Option<Arc<Frame>> {
+        let frame = self.queue.pop()?;
+        Some(self.reach(frame))
+    }
+
+    /// Where the hub has reached further than a frame, nothing in between is this client's.
+    fn reach(&mut self, frame: Arc<Frame>) -> Arc<Frame> {
+        self.position = frame.id().unwrap_or(self.position).max(self.position);
+        frame
     }
 }
 

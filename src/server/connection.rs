@@ -1,9 +1,10 @@
 //! One connection: hyper's state machine above a socket that notices clients that are gone or take
 //! nothing.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::future::Future;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::connections::{Connections, Phase, Registration};
 use crate::chat::Chat;
-use crate::http::gate::WriteGate;
+use crate::http::departure::Departure;
 use crate::http::routes::PeerAddr;
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
@@ -32,7 +33,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes: cookies of other programs on the host come along, and
 /// 8 KiB have proved too few for those.
 const HEAD_BYTES: usize = 16 * 1024;
-
 /// Serves a connection in a task of its own.
 ///
 /// The task is the connection and nothing else: an `async` block around it would keep room for its
@@ -41,10 +41,10 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
     // Frames leave when they are written. If the client is gone already, reading will tell.
     let _ = stream.set_nodelay(true);
     let connections = registration.connections.clone();
-    let gate = WriteGate::default();
+    let departure = Departure::default();
     let socket = Socket {
         io: TokioIo::new(stream),
-        gate: gate.clone(),
+        departure: departure.clone(),
         write_timeout: connections.limits.write_timeout,
         blocked: None,
         input: Input::Unasked,
@@ -52,7 +52,7 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
     let service = PeerService {
         connections,
         peer,
-        gate,
+        departure,
     };
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -61,8 +61,6 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
         // A client may end its side behind a request. hyper would drop the request; where that
         // means departure, the socket tells.
         .half_close(true)
-        // Copying small frames together and writing once costs less than a vectored write.
-        .writev(false)
         // During shutdown a connection serves one request.
         .keep_alive(!registration.late)
         .serve_connection(socket, service);
@@ -81,7 +79,7 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
 struct PeerService {
     connections: Arc<Connections>,
     peer: SocketAddr,
-    gate: WriteGate,
+    departure: Departure,
 }
 
 impl Service<Request<Incoming>> for PeerService {
@@ -90,9 +88,9 @@ impl Service<Request<Incoming>> for PeerService {
     type Future = <Chat as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.gate.begin_request();
+        self.departure.set_final(false);
         request.extensions_mut().insert(PeerAddr(self.peer));
-        request.extensions_mut().insert(self.gate.clone());
+        request.extensions_mut().insert(self.departure.clone());
         self.connections.chat.call(request)
     }
 }
@@ -144,7 +142,7 @@ fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
 /// lasts that ends by nothing else: hyper would go on waiting in both cases.
 struct Socket {
     io: TokioIo<TcpStream>,
-    gate: WriteGate,
+    departure: Departure,
     write_timeout: Option<Duration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
@@ -212,30 +210,43 @@ impl Write for Socket {
             }
             written => Poll::Ready(written),
         };
-        match &written {
-            Poll::Pending => {
-                self.gate.block();
-                let Some(limit) = self.write_timeout else {
-                    return Poll::Pending;
-                };
-                let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
-                ready!(timer.as_mut().poll(cx));
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            Poll::Ready(Ok(count)) if *count == bytes.len() => {
-                if self.gate.open() {
-                    cx.waker().wake_by_ref();
-                }
-            }
-            Poll::Ready(_) => {}
+        if written.is_ready() {
+            self.blocked = None;
+        } else if let Some(limit) = self.write_timeout {
+            let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
+            ready!(timer.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
-        self.blocked = None;
         written
+    }
+
+    /// Makes hyper queue the pieces of bodies as they are. It would copy them into a buffer of the
+    /// connection, and keep that as large as it ever was for as long as the client stays.
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Small frames are copied together and written by a plain `write`, which costs less than `writev`.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        thread_local! {
+            static TOGETHER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        TOGETHER.with_borrow_mut(|bytes| {
+            bytes.clear();
+            pieces
+                .iter()
+                .for_each(|piece| bytes.extend_from_slice(piece));
+            self.poll_write(cx, bytes)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes whenever it is polled.
-        if self.gate.ends_with_client() {
+        if self.departure.is_final() {
             self.check_departure(cx)?;
         }
         Pin::new(&mut self.io).poll_flush(cx)

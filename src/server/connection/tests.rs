@@ -1,22 +1,9 @@
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Wake, Waker};
 
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
-
-/// A task's waker that counts how often it was woken.
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Wakes>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// A socket as the server has it, and the client at its other end.
 async fn pair() -> (Socket, TcpStream) {
@@ -26,7 +13,7 @@ async fn pair() -> (Socket, TcpStream) {
     let (stream, _) = listener.accept().await.expect("the client is there");
     let socket = Socket {
         io: TokioIo::new(stream),
-        gate: WriteGate::default(),
+        departure: Departure::default(),
         write_timeout: None,
         blocked: None,
         input: Input::Unknown,
@@ -38,41 +25,6 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future)
         .await
         .expect("it comes to an end")
-}
-
-#[tokio::test]
-async fn the_gate_closes_while_the_socket_is_full_and_opening_wakes_a_refused_body() {
-    let (mut socket, mut client) = pair().await;
-    let gate = socket.gate.clone();
-    let bytes = [0; 8 * 1024];
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(wakes.clone());
-    let mut cx = Context::from_waker(&waker);
-    let mut unread = 0;
-    while let Poll::Ready(written) = Pin::new(&mut socket).poll_write(&mut cx, &bytes) {
-        assert!(gate.admits() || written.as_ref().is_ok_and(|count| *count < bytes.len()));
-        unread += written.expect("the client is there");
-    }
-    assert!(!gate.admits(), "a body is refused");
-    let before = wakes.0.load(Ordering::Relaxed);
-    within(async {
-        let writing = poll_fn(|outer| {
-            // The client's reads wake the test; the socket has the waker that counts.
-            let written = Pin::new(&mut socket).poll_write(&mut cx, &bytes[..1]);
-            outer.waker().wake_by_ref();
-            written
-        });
-        let reading = async {
-            let mut sink = vec![0; unread];
-            client.read_exact(&mut sink).await
-        };
-        let (written, read) = tokio::join!(writing, reading);
-        assert_eq!(written.expect("there is room"), 1);
-        read.expect("all was sent");
-    })
-    .await;
-    assert!(gate.admits());
-    assert!(wakes.0.load(Ordering::Relaxed) > before, "the body's turn");
 }
 
 /// Spends a task's budget up to a rest, and says how much that was.
@@ -92,7 +44,7 @@ fn spend(cx: &mut Context<'_>, most: usize) -> usize {
 #[tokio::test]
 async fn a_departure_is_noticed_though_the_socket_was_asked_with_the_last_of_the_budget() {
     let (mut socket, client) = pair().await;
-    socket.gate.lasts_until_departure();
+    socket.departure.set_final(true);
     let (asked, waits) = tokio::sync::oneshot::channel();
     let mut asked = Some(asked);
     let mut budget = None;
