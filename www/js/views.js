@@ -1,5 +1,6 @@
 // What is drawn beside the log. Texts enter the document as text nodes, never as HTML.
 
+import { chat, current, followed, local } from './start.js';
 import { completionsAt, fragmentOf, hueOf, isRoomName, mentions, sameName } from './text.js';
 import { PENDING_MOST } from './network.js';
 import { compareIds, lastOf, unreadOf } from './state.js';
@@ -8,16 +9,29 @@ const PEOPLE_LISTED = 200; // The count tells of the rest.
 const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
 const COUNTED_BYTES = 500; // Left, from which on they are shown.
 
+/** What is shown and belongs to no room. @type {any} */
+export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
+
 /** The element with an id: `$.ownName` is `own-name`. @type {Record<string, any>} */
-export const $ = new Proxy({}, {
-	get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
-});
+export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
+
+/** @type {any} */
+export let say;
+
+/** What stands in the document names its words: `data-aria-label="close"` is the property `ariaLabel`. */
+export function translate(words) {
+	say = words;
+	document.documentElement.lang = say.language;
+	for (const node of $.app.querySelectorAll('*')) {
+		for (const [property, key] of Object.entries(node.dataset)) node[property] = say(key);
+	}
+}
 
 /** Makes an element of a `tag.class`. @returns {any} */
 export function element(what, properties, ...children) {
 	const [tag, ...classes] = what.split('.');
 	const { dataset, ...others } = { ...properties };
-	const node = Object.assign(document.createElement(tag), tag === 'button' && { type: 'button' }, others);
+	const node = Object.assign(document.createElement(tag), others);
 	node.classList.add(...classes);
 	Object.assign(node.dataset, dataset);
 	node.append(...children);
@@ -56,13 +70,6 @@ const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
 /** The letter is generated content, so that it is not copied with a message. */
 export const avatarOf = (name) => element('span.avatar', { ariaHidden: 'true', dataset: { letter: letterOf(name) } });
 
-export function translate(say) {
-	document.documentElement.lang = say.language;
-	for (const [key, property] of [['words', 'textContent'], ['label', 'ariaLabel'], ['hint', 'placeholder']]) {
-		for (const node of document.querySelectorAll(`[data-${key}]`)) node[property] = say(node.getAttribute(`data-${key}`));
-	}
-}
-
 /** A page over plain HTTP has no `navigator.clipboard`. */
 export async function copyText(value) {
 	if (navigator.clipboard) return navigator.clipboard.writeText(value);
@@ -92,12 +99,13 @@ export function closeSide() {
 	$.menu.focus();
 }
 
-export function drawConnection({ chat, say, naming }, { greeted, memberCount }) {
+export function drawConnection() {
+	const { greeted, memberCount } = current();
 	const { connection, open, refused } = chat;
 	const bad = !isRoomName(open);
 	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem;
 	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
-	const wait = Math.ceil((connection.until - Date.now()) / 1000);
+	const wait = Math.ceil(((connection.until ?? 0) - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));
 	$.status.classList.toggle('unseen', phase === 'connected'); // Only read out.
@@ -105,12 +113,13 @@ export function drawConnection({ chat, say, naming }, { greeted, memberCount }) 
 	setText($.here, say('here', { n: memberCount }));
 	// Not in the live region, which would read out each second.
 	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
-	$.notice.hidden = !problem || naming;
+	$.notice.hidden = !problem || page.naming;
 	setText($.noticeText, problem ? say.error(problem) : '');
 	$.tryAgain.hidden = bad;
 }
 
-export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
+export function drawRooms() {
+	const { listed } = page;
 	const rowOf = (room) => {
 		const { memberCount, lastMessageAt } = listed.find((other) => other.room === room) ?? {};
 		const state = chat.rooms.get(room);
@@ -122,7 +131,7 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
 	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key)), ({ key: room }) => {
 		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
-		const button = element('button.leave', { ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
+		const button = element('button.leave', { ariaLabel: say('leave', { room }), dataset: { leave: room } });
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })];
@@ -138,7 +147,8 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 	$.others.hidden = !others.length;
 }
 
-export function drawPeople({ chat, say }, { members, authors, memberCount, listenerCount }) {
+export function drawPeople() {
+	const { members, authors, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
 	syncList($.people, names, (name) => {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
@@ -152,7 +162,8 @@ export function drawPeople({ chat, say }, { members, authors, memberCount, liste
 	setText($.listeners, rest.filter(([, n]) => n > 0).map(([key, n]) => say(key, { n })).join(' · '));
 }
 
-export function drawYou({ chat, say, local, moderation: { available, moderator } }) {
+export function drawYou() {
+	const { available, moderator } = page.moderation;
 	$.own.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
@@ -167,12 +178,13 @@ export function drawYou({ chat, say, local, moderation: { available, moderator }
 // ---- The message field, and the form in which one chooses a name
 
 // The keyboard on a screen has no Shift+Enter: there Enter starts a line.
-const [touch, mouse] = ['(pointer: coarse)', '(any-pointer: fine)'].map((query) => matchMedia(query));
-export const typesOnScreen = () => touch.matches && !mouse.matches;
+const screenKeys = matchMedia('(pointer: coarse) and (not (any-pointer: fine))');
+export const typesOnScreen = () => screenKeys.matches;
 
 export const focusWriting = () => ($.join.hidden ? $.text : $.name).focus();
 
-export function drawComposer({ chat, say, naming, nameError }) {
+export function drawComposer() {
+	const { naming, nameError } = page;
 	const usable = isRoomName(chat.open);
 	const text = $.text;
 	$.join.hidden = !usable || !(naming || !chat.name);
