@@ -1,4 +1,4 @@
-// The log of the room that is shown, which nothing else scrolls; menus and dialogs about its messages.
+// The log of the room that is shown; menus and dialogs about its messages.
 
 import { $, avatarOf, copyText, element, insert, page, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
@@ -6,14 +6,14 @@ import { addOlder, endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, m
 import { request, roomPath } from './network.js';
 import { quoteOf, tokensOf } from './text.js';
 
-const END_PIXELS = 8; // As near counts as at the end.
-const SPOKEN = 5; // Lines kept for screen readers.
-const RETRY_MILLIS = 2000; // After older messages could not be had.
+const END_PIXELS = 8; // From the end count as at it.
+const SPOKEN = 5; // Lines, for screen readers.
+const RETRY_MILLIS = 2000; // Of older messages.
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
 export function openLog(changed) {
 	const { scroller, log } = $;
-	let drawn; // The room whose rows are in the document.
+	let drawn;
 	let lastTop = 0;
 	let loading = false;
 
@@ -34,7 +34,7 @@ export function openLog(changed) {
 		fill();
 	};
 
-	/** Moves the rendered part on near its ends. */
+	/** Moves the rendered part when near its ends. */
 	function fill() {
 		const state = current();
 		const { view, entries } = state;
@@ -105,7 +105,7 @@ export function openLog(changed) {
 	return {
 		draw,
 		fill,
-		/** New messages are read out, but not the history that scrolling brings. */
+		/** Has it read out. What scrolling brings is not. */
 		speak({ name, text }) {
 			$.spoken.append(element('p', {}, `${name}: ${text}`));
 			if ($.spoken.childElementCount > SPOKEN) $.spoken.firstChild.remove();
@@ -117,7 +117,7 @@ export function openLog(changed) {
 	};
 }
 
-/** Enter leads from the log to its messages, which are too many for the Tab key. */
+/** The messages are too many for the Tab key: Enter leads to them. */
 export function onLogKey(event) {
 	const { key, target } = event;
 	const { scroller, log } = $;
@@ -142,13 +142,11 @@ function rowElement({ kind, entry, ...row }) {
 	return element(`p.${kind}`, {}, element('span', {}, kind === 'new' ? say('newLine') : ''));
 }
 
-/** @param {any} row */
-function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, row) {
-	const { head, own, mention, timed } = row;
+function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
 	const time = element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt));
-	const tags = [!member && 'viaApi', head && changed && 'differentPerson'].filter(Boolean).map((key) => element(`span.tag.${key}`, {}, say(key)));
+	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
+	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member), tag('differentPerson', head && changed), head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
 	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: say('actions') });
 	const line = element('div.line', {}, bubble, timed && !head ? time : '', more);
@@ -163,7 +161,7 @@ function tokenElement({ kind, text, tokens = [], language }) {
 	if (kind === 'text') return text;
 	if (kind === 'link') return element('a', { href: text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
-	// A block that is scrolled sideways has to be reached by keyboard.
+	// It is scrolled by keyboard, too.
 	if (kind === 'pre') return element('pre', { dir: 'ltr', tabIndex: 0, dataset: language && { language } }, element('code', {}, text));
 	return element(kind, {}, ...tokens.map(tokenElement));
 }
@@ -190,12 +188,12 @@ function drawPending() {
 
 // ---- The menu of a message, and dialogs
 
-/** The dialog closes unless what `act` asked for is refused. */
-function ask(/** @type {any} */ { title, content, submit, act }) {
+/** Closes unless what `act` asked for is refused. */
+function ask(title, content, submit = '', /** @type {any} */ act = null) {
 	const dialog = $.dialog;
 	const problem = element('p.problem', { role: 'alert' });
 	const cancel = element('button.plain', { type: 'button', onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
-	const accept = element('button.primary', { hidden: !act }, submit ?? '');
+	const accept = element('button.primary', { hidden: !act }, submit);
 	const form = element('form', {}, element('h2', { id: 'dialog-title' }, title), ...content, problem, element('p.buttons', {}, cancel, accept));
 	form.onsubmit = async () => {
 		accept.disabled = true;
@@ -230,32 +228,26 @@ export function openMenu(button, entry) {
 }
 
 function askToRemove({ room, eventId, name }) {
-	const act = () => request(`${roomPath(room)}/messages/${eventId}`, { method: 'DELETE' });
-	ask({ title: say('removeTitle'), content: [element('p', {}, say('removeBody', { name, room }))], submit: say('removeNow'), act });
+	const act = () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE');
+	ask(say('removeTitle'), [element('p', {}, say('removeBody', { name, room }))], say('removeNow'), act);
 }
 
 function askToBan({ name, author }) {
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
-	const boxes = [['address', 'banAddress'], ['removeMessages', 'banMessages']].map(([name, key]) => element('label.check', {}, element('input', { type: 'checkbox', name }), say(key)));
+	const box = (key) => element('label.check', {}, element('input', { type: 'checkbox', name: key }), say(key));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
-	ask({
-		title: say('banTitle', { name }), submit: say('banNow'),
-		content: [element('p', {}, say('banBody', { name })), duration, ...boxes],
-		act: ({ minutes, address, removeMessages }) => request('bans', {
-			method: 'POST', json: { author, minutes: Number(minutes.value), address: address.checked, removeMessages: removeMessages.checked },
-		}),
-	});
+	const content = [element('p', {}, say('banBody', { name })), duration, box('banAddress'), box('banMessages')];
+	ask(say('banTitle', { name }), content, say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
+		author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
+	}));
 }
 
 export function askPassword(done) {
-	const field = element('input', { type: 'password', name: 'password', required: true, autocomplete: 'current-password' });
-	ask({
-		title: say('moderate'), content: [element('label', {}, say('password'), field)], submit: say('logIn'),
-		act: async ({ password }) => {
-			const answer = await request('moderator', { method: 'POST', json: { password: password.value } });
-			await done();
-			return answer;
-		},
+	const field = element('input', { type: 'password', required: true, autocomplete: 'current-password' });
+	ask(say('moderate'), [element('label', {}, say('password'), field)], say('logIn'), async () => {
+		const answer = await request('moderator', 'POST', { password: field.value });
+		await done();
+		return answer;
 	});
 }
 
@@ -263,12 +255,12 @@ export async function showBans() {
 	const { body, ...answer } = await request('bans');
 	const items = (body?.bans ?? []).map(({ author, name, until, address }) => {
 		const lift = async () => {
-			await request(`bans/${author}`, { method: 'DELETE' });
+			await request(`bans/${author}`, 'DELETE');
 			showBans();
 		};
 		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
 		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, element('button.plain', { type: 'button', onclick: lift }, say('lift')));
 	});
 	const none = element('p', {}, body ? say('noBans') : say.error(answer));
-	ask({ title: say('bans'), content: [items.length ? element('ul', {}, ...items) : none] });
+	ask(say('bans'), [items.length ? element('ul', {}, ...items) : none]);
 }

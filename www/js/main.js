@@ -265,7 +265,7 @@ async function onNotifyChange() {
 }
 
 function moderate() {
-	if (page.moderation.moderator) request('moderator', { method: 'DELETE' }).then(askModeration);
+	if (page.moderation.moderator) request('moderator', 'DELETE').then(askModeration);
 	else askPassword(askModeration);
 }
 
