@@ -1,4 +1,4 @@
-// What people do and the stream tells. The views then bring the document in line.
+// What people do and the stream tells. The views then follow.
 
 import {
 	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
@@ -12,14 +12,14 @@ import {
 import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, told, words } from './start.js';
 import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
-const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
+const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
-const DRAW_MILLIS = 16; // A timer, as a hidden page gets no frame to draw in.
+const DRAW_MILLIS = 16; // A frame. A hidden page gets none.
 
 translate(await words);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
 const log = openLog(changed);
-let toFollow = roomHere(); // The room just opened, until it is heard.
+let toFollow = roomHere(); // The room just opened.
 let drawing = false;
 
 const savePending = () => tab.set('pending', chat.pending);
@@ -114,7 +114,7 @@ function leaveRoom(room) {
 	changed();
 }
 
-/** Where `lobby` is not offered, the server chooses the room. */
+/** Of the server's choice. */
 function openFirstRoom() {
 	const source = new EventSource('chat?history=0');
 	source.onerror = () => source.close();
@@ -173,7 +173,7 @@ function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
 	if (window.Notification?.permission !== 'granted') return;
 	try {
-		// Under one tag it is shown once, even if each tab has its own stream.
+		// Under one tag it is shown once.
 		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
 			window.focus();
 			location.hash = fragmentOf(room);
@@ -271,7 +271,6 @@ function moderate() {
 
 // ---- The document
 
-/** The document is updated once in a frame. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
@@ -335,7 +334,7 @@ function listenToBrowser() {
 	};
 	document.onvisibilitychange = window.ononline = wake;
 	window.onoffline = () => {
-		// On a loopback address the stream may still live: its next event says so.
+		// The stream may still live: its next event says so.
 		setConnection(chat, { phase: 'offline' });
 		changed();
 	};

@@ -9,7 +9,7 @@ export const words = wordsFor(navigator.languages); // Others than English are f
 export const local = openStorage('localStorage');
 export const tab = openStorage('sessionStorage');
 
-// By room: up to where it was read, and the name under which it is followed.
+// By room: up to where it was `read`, and under which `name`.
 export const follows = () => local.get('followed') ?? {};
 export const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
 
@@ -20,7 +20,7 @@ export const roomHere = () => roomOfFragment(location.hash) || 'lobby';
 /** @type {ReturnType<typeof openFeed>} */
 export let feed;
 
-/** What the stream tells waits until `main` has loaded, which then takes it. @type {any} */
+/** What the stream tells waits until `main` takes it. @type {any} */
 export const told = { waiting: [], take: (what) => told.waiting.push(what) };
 
 export function joinAs(name) {
@@ -31,10 +31,10 @@ export function joinAs(name) {
 
 const wanted = (shown) => [...new Set([...shown, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
-/** Where the browser refuses storage, it lasts as long as the page is open. */
+/** Where the browser refuses it, it lasts as long as the page. */
 function openStorage(area) {
 	const memory = {};
-	const path = (key) => `chatroom ${location.pathname} ${key}`; // This host may have other chats under other paths.
+	const path = (key) => `chatroom ${location.pathname} ${key}`; // Other paths may be other chats.
 	return {
 		get(key) {
 			try {

@@ -1,4 +1,4 @@
-// What is drawn beside the log. Texts enter the document as text nodes, never as HTML.
+// What is drawn beside the log. Texts never enter the document as HTML.
 
 import { chat, current, followed, local } from './start.js';
 import { completionsAt, fragmentOf, hueOf, isRoomName, mentions, sameName } from './text.js';
@@ -6,8 +6,8 @@ import { PENDING_MOST } from './network.js';
 import { compareIds, lastOf, unreadOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
-const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
-const COUNTED_BYTES = 500; // Left, from which on they are shown.
+const TEXT_BYTES = 4096; // As the server has it by default.
+const COUNTED_BYTES = 500; // When fewer are left, they are shown.
 
 /** What is shown and belongs to no room. @type {any} */
 export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
@@ -18,7 +18,7 @@ export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String
 /** @type {any} */
 export let say;
 
-/** What stands in the document names its words: `data-aria-label="close"` is the property `ariaLabel`. */
+/** In the document, `data-aria-label="close"` gives the property `ariaLabel` its words. */
 export function translate(words) {
 	say = words;
 	document.documentElement.lang = say.language;
@@ -43,7 +43,7 @@ export function setText(node, text) {
 	if (node.textContent !== String(text)) node.textContent = text;
 }
 
-/** Makes the children of `parent` stand for `items`, each known by its `key`, and keeps those that did before. */
+/** Makes the children of `parent` stand for `items`, and keeps those that did before. */
 export function syncList(parent, items, build, refresh) {
 	/** @type {any} */
 	const focused = document.activeElement;
@@ -58,16 +58,15 @@ export function syncList(parent, items, build, refresh) {
 	});
 	for (const node of kept.values()) node.remove();
 	for (const [at, node] of nodes.entries()) if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at]);
-	// A node that moves loses it, and one that goes would leave it nowhere.
+	// A node that moves or goes loses it.
 	if (inside) (focused.isConnected ? focused : $.scroller).focus({ preventScroll: true });
 }
 
-/** Gives what stands for a person its colour. */
 export const paint = (node, key) => node.style.setProperty('--hue', hueOf(key));
 
 const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
 
-/** The letter is generated content, so that it is not copied with a message. */
+// The letter is generated content: it is not copied with a message.
 export const avatarOf = (name) => element('span.avatar', { ariaHidden: 'true', dataset: { letter: letterOf(name) } });
 
 /** A page over plain HTTP has no `navigator.clipboard`. */
@@ -80,7 +79,7 @@ export async function copyText(value) {
 	field.remove();
 }
 
-// ---- The side panel, and the line at the top about the connection
+// ---- The side panel and the bar
 
 const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
 narrow.addEventListener('change', () => showSide(false));
@@ -111,7 +110,7 @@ export function drawConnection() {
 	$.status.classList.toggle('unseen', phase === 'connected'); // Only read out.
 	$.here.hidden = phase !== 'connected';
 	setText($.here, say('here', { n: memberCount }));
-	// Not in the live region, which would read out each second.
+	// A live region would read out each second.
 	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
 	$.notice.hidden = !problem || page.naming;
 	setText($.noticeText, problem ? say.error(problem) : '');
@@ -175,9 +174,9 @@ export function drawYou() {
 	setText($.moderate, say(moderator ? 'logOut' : 'moderate'));
 }
 
-// ---- The message field, and the form in which one chooses a name
+// ---- The message and the name
 
-// The keyboard on a screen has no Shift+Enter: there Enter starts a line.
+// Where the keyboard is on the screen, Enter starts a line.
 const screenKeys = matchMedia('(pointer: coarse) and (not (any-pointer: fine))');
 export const typesOnScreen = () => screenKeys.matches;
 
@@ -204,7 +203,7 @@ export function drawComposer() {
 	$.composerHelp.classList.toggle('problem', left < 0);
 }
 
-/** Replaces the text from `from` to the caret. `after` matches what has to stand before. */
+/** Replaces what is between `from` and the caret. `after` matches what has to stand before. */
 export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {
 	const field = $.text;
 	field.focus();
@@ -214,10 +213,9 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 	document.execCommand('insertText', false, (!before || after.test(before) ? '' : text.startsWith('>') ? '\n' : ' ') + text);
 }
 
-/** `names` gives what Tab completes, the likeliest first. */
 export function listenToText(send, names) {
 	const field = $.text;
-	let last; // The completion that another Tab replaces.
+	let last; // Another Tab replaces it.
 
 	function complete() {
 		const again = last?.value === field.value && last.end === field.selectionStart;
@@ -231,7 +229,7 @@ export function listenToText(send, names) {
 
 	field.addEventListener('keydown', (event) => {
 		const { key, shiftKey, ctrlKey, metaKey, altKey, isComposing, keyCode } = event;
-		// Enter takes the suggestion of an input method. Safari ends the composition first: it has 229.
+		// An input method's Enter: in Safari it is 229, and no longer composing.
 		if (isComposing || keyCode === 229 || shiftKey || altKey) return;
 		const modified = ctrlKey || metaKey;
 		const sends = key === 'Enter' && (modified || !typesOnScreen());
