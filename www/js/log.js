@@ -2,13 +2,15 @@
 
 import { $, avatarOf, copyText, element, insert, page, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
-import { addOlder, endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf } from './state.js';
+import {
+	addOlder, endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
+} from './state.js';
 import { request, roomPath } from './network.js';
 import { quoteOf, tokensOf } from './text.js';
 
-const END_PIXELS = 8; // From the end count as at it.
+const END_PIXELS = 8; // This close counts as at the end.
 const SPOKEN = 5; // Lines, for screen readers.
-const RETRY_MILLIS = 2000; // Of older messages.
+const RETRY_MILLIS = 2000; // Before older messages are asked for again.
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
 export function openLog(changed) {
@@ -105,7 +107,7 @@ export function openLog(changed) {
 	return {
 		draw,
 		fill,
-		/** Has it read out. What scrolling brings is not. */
+		/** Screen readers read it out. */
 		speak({ name, text }) {
 			$.spoken.append(element('p', {}, `${name}: ${text}`));
 			if ($.spoken.childElementCount > SPOKEN) $.spoken.firstChild.remove();
@@ -143,13 +145,14 @@ function rowElement({ kind, entry, ...row }) {
 }
 
 function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
-	const time = element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt));
+	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
 	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member), tag('differentPerson', head && changed), head ? time : '');
+	const tags = [tag('viaApi', !member), tag('differentPerson', head && changed)];
+	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
 	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: say('actions') });
-	const line = element('div.line', {}, bubble, timed && !head ? time : '', more);
+	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
 	paint(node, author ?? name);
@@ -161,7 +164,7 @@ function tokenElement({ kind, text, tokens = [], language }) {
 	if (kind === 'text') return text;
 	if (kind === 'link') return element('a', { href: text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
-	// It is scrolled by keyboard, too.
+	// Focusable, to be scrolled by keyboard.
 	if (kind === 'pre') return element('pre', { dir: 'ltr', tabIndex: 0, dataset: language && { language } }, element('code', {}, text));
 	return element(kind, {}, ...tokens.map(tokenElement));
 }
@@ -259,7 +262,8 @@ export async function showBans() {
 			showBans();
 		};
 		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
-		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, element('button.plain', { type: 'button', onclick: lift }, say('lift')));
+		const button = element('button.plain', { type: 'button', onclick: lift }, say('lift'));
+		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, button);
 	});
 	const none = element('p', {}, body ? say('noBans') : say.error(answer));
 	ask(say('bans'), [items.length ? element('ul', {}, ...items) : none]);

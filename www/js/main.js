@@ -4,7 +4,7 @@ import {
 	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
-import { fragmentOf, isRoomName, mentions } from './text.js';
+import { fragmentOf, isRoomName, mentions, sameName } from './text.js';
 import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, say, setText, showSide,
 	translate, typesOnScreen,
@@ -103,9 +103,11 @@ function moveFollowed(names, name) {
 
 function saveReads() {
 	const rooms = follows();
-	const moved = [...chat.rooms.values()].filter(({ room, read }) => read && rooms[room] && isAfter(read, rooms[room].read));
-	for (const { room, read } of moved) rooms[room].read = read;
-	if (moved.length) local.set('followed', rooms);
+	for (const { room, read } of chat.rooms.values()) {
+		if (!read || !rooms[room] || !isAfter(read, rooms[room].read)) continue;
+		rooms[room].read = read;
+		local.set('followed', rooms);
+	}
 }
 
 function leaveRoom(room) {
@@ -114,7 +116,7 @@ function leaveRoom(room) {
 	changed();
 }
 
-/** Of the server's choice. */
+/** The server chooses it. */
 function openFirstRoom() {
 	const source = new EventSource('chat?history=0');
 	source.onerror = () => source.close();
@@ -218,9 +220,8 @@ function send() {
 
 /** Who spoke last comes first. */
 function likelyNames() {
-	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
-	const seen = new Set(['', chat.name.toLowerCase()]);
-	return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
+	const names = new Set([...current().entries.map(({ name }) => name).reverse(), ...current().members.values()]);
+	return [...names].filter((name) => name && !sameName(name, chat.name));
 }
 
 async function invite({ currentTarget: button }) {
@@ -240,7 +241,8 @@ function goToRoom() {
 	location.hash = fragmentOf(room);
 }
 
-function onPendingClick({ target: { dataset: { action, key } } }) {
+function onPendingClick({ target }) {
+	const { action, key } = target.dataset;
 	const item = chat.pending.find((other) => other.key === key);
 	if (!item || !action) return;
 	if (action === 'discard') dropPending(chat, item);

@@ -2,7 +2,7 @@
 
 import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 
-export const PENDING_MOST = 50; // That wait to be sent.
+export const PENDING_MOST = 50; // Messages waiting to be sent.
 const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
 const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
 const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with.
@@ -318,7 +318,7 @@ export function openOutbox(chat, changed) {
 
 	return {
 		flush,
-		/** Not for what the server told to wait. */
+		/** Does not hurry what the server told to wait. */
 		wake() {
 			for (const item of chat.pending) if (item.status === 'queued' && !item.error) item.retryAt = 0;
 			flush();

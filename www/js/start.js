@@ -9,7 +9,7 @@ export const words = wordsFor(navigator.languages); // Others than English are f
 export const local = openStorage('localStorage');
 export const tab = openStorage('sessionStorage');
 
-// By room: up to where it was `read`, and under which `name`.
+// By room: how far it was `read`, and under which `name`.
 export const follows = () => local.get('followed') ?? {};
 export const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
 
@@ -31,7 +31,7 @@ export function joinAs(name) {
 
 const wanted = (shown) => [...new Set([...shown, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
-/** Where the browser refuses it, it lasts as long as the page. */
+/** Falls back to memory where the browser refuses storage. */
 function openStorage(area) {
 	const memory = {};
 	const path = (key) => `chatroom ${location.pathname} ${key}`; // Other paths may be other chats.

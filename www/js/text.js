@@ -79,7 +79,7 @@ export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 /** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Some scripts have no spaces.
+	// Some scripts have no spaces between words.
 	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {

@@ -58,7 +58,7 @@ export function syncList(parent, items, build, refresh) {
 	});
 	for (const node of kept.values()) node.remove();
 	for (const [at, node] of nodes.entries()) if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at]);
-	// A node that moves or goes loses it.
+	// A node that is moved or removed loses the focus.
 	if (inside) (focused.isConnected ? focused : $.scroller).focus({ preventScroll: true });
 }
 

@@ -1,6 +1,6 @@
 // Words and dates in the reader's language.
 
-// Each other than English has a file.
+// All but English have a file of their own.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
