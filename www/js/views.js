@@ -128,7 +128,8 @@ export function drawRooms() {
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
-	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key)), ({ key: room }) => {
+	const byActivity = (a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key);
+	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort(byActivity), ({ key: room }) => {
 		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
 		const button = element('button.leave', { ariaLabel: say('leave', { room }), dataset: { leave: room } });
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);
