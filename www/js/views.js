@@ -12,7 +12,7 @@ const COUNTED_BYTES = 500; // When fewer are left, they are shown.
 /** What is shown and belongs to no room. @type {any} */
 export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
 
-/** The element with an id: `$.ownName` is `own-name`. @type {Record<string, any>} */
+/** `$.ownName` is the element `own-name`. @type {Record<string, any>} */
 export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
 
 /** @type {any} */
