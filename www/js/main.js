@@ -4,7 +4,7 @@ import {
 	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
-import { fragmentOf, isRoomName, mentions, sameName } from './text.js';
+import { fragmentOf, isRoomName, mentions } from './text.js';
 import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, say, setText, showSide,
 	translate, typesOnScreen,
@@ -220,8 +220,9 @@ function send() {
 
 /** Who spoke last comes first. */
 function likelyNames() {
-	const names = new Set([...current().entries.map(({ name }) => name).reverse(), ...current().members.values()]);
-	return [...names].filter((name) => name && !sameName(name, chat.name));
+	const names = [...current().entries.map(({ name }) => name ?? '').reverse(), ...current().members.values()];
+	const seen = new Set(['', chat.name.toLowerCase()]);
+	return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
 }
 
 async function invite({ currentTarget: button }) {
