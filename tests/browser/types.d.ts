@@ -14,6 +14,22 @@ interface Problem { status?: number, code?: string, message?: string, room?: str
 /** What an answer of the server means: done, worth trying again, or waiting until a person does something. */
 interface Answer extends Problem { kind: 'done' | 'later' | 'failed', millis?: number, eventId?: string, body?: any }
 
+/** How much is kept and shown. */
+interface Limits {
+  /** Messages held of the room that is shown, 5 MB at 1 KB each, and of each other room. */
+  held: number, heldElsewhere: number,
+  /** Rows in the document: cheap to lay out. */
+  rendered: number,
+  /** Messages fetched at once, and rows by which the rendered part moves. */
+  page: number,
+  /** In one stream, as the server has it. */
+  rooms: number,
+  /** Messages closer than this share a heading. */
+  groupMillis: number,
+  /** What comes so soon after a room was joined is its history. */
+  backlogMillis: number,
+}
+
 /** What is known of a room. */
 interface RoomState {
   room: string, greeted: boolean, backlogUntil: number, entries: Entry[], oldestReached: boolean,

@@ -1,20 +1,25 @@
-// The log of the room that is shown, which nothing else scrolls; menus and dialogs about its messages.
+// The log of the room that is shown; menus and dialogs about its messages.
 
-import { $, avatarOf, copyText, element, insert, paint, setText, syncList } from './views.js';
-import { endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf } from './state.js';
+import { $, avatarOf, copyText, element, insert, page, paint, say, setText, syncList } from './views.js';
+import { chat, current } from './start.js';
+import {
+	addOlder, endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
+} from './state.js';
 import { request, roomPath } from './network.js';
 import { quoteOf, tokensOf } from './text.js';
 
-const END_PIXELS = 8; // As near counts as at the end.
-const SPOKEN = 5; // Lines kept for screen readers.
+const END_PIXELS = 8; // This close counts as at the end.
+const SPOKEN = 5; // Lines, for screen readers.
+const RETRY_MILLIS = 2000; // Before older messages are asked for again.
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
-export function openLog({ loadOlder, changed, current }) {
-	const [scroller, log] = [$.scroller, $.log];
+export function openLog(changed) {
+	const { scroller, log } = $;
 	let drawn;
 	let lastTop = 0;
+	let loading = false;
 
-	function onScroll() {
+	scroller.onscroll = () => {
 		const state = current();
 		if (state !== drawn) return;
 		const { scrollTop, scrollHeight, clientHeight } = scroller;
@@ -28,11 +33,12 @@ export function openLog({ loadOlder, changed, current }) {
 			changed();
 		}
 		if (!following) setAnchor(state, anchorOf());
-		fill(state);
-	}
+		fill();
+	};
 
-	/** Moves the rendered part on near its ends. */
-	function fill(state) {
+	/** Moves the rendered part when near its ends. */
+	function fill() {
+		const state = current();
 		const { view, entries } = state;
 		const { scrollTop, scrollHeight, clientHeight } = scroller;
 		const nearTop = scrollTop < clientHeight;
@@ -40,6 +46,17 @@ export function openLog({ loadOlder, changed, current }) {
 		if (nearTop && view.from > 0 && !view.following) moveView(state, -LIMITS.page);
 		else if (scrollHeight - scrollTop < 2 * clientHeight && view.to < entries.length) moveView(state, LIMITS.page);
 		else return;
+		changed();
+	}
+
+	async function loadOlder(state) {
+		const oldest = state.entries.find((entry) => !entry.gap);
+		if (loading || state.oldestReached || !oldest) return;
+		loading = true;
+		const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+		if (body) addOlder(state, body.messages, LIMITS.page);
+		else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
+		loading = false;
 		changed();
 	}
 
@@ -66,14 +83,15 @@ export function openLog({ loadOlder, changed, current }) {
 		lastTop = scroller.scrollTop;
 	}
 
-	function draw({ chat, say }, state) {
+	function draw() {
+		const state = current();
 		if (drawn !== state) log.replaceChildren();
 		drawn = state;
-		syncList(log, rowsOf(chat, state), (row) => rowElement(row, say), (node, { kind, entry, n }) => {
+		syncList(log, rowsOf(chat, state), rowElement, (node, { kind, entry, n }) => {
 			if (kind === 'day') setText(node.firstChild, say.day(entry.sentAt));
 			if (kind === 'removed') setText(node.firstChild, say('removed', { n }));
 		});
-		drawPending(chat, say);
+		drawPending();
 		const empty = !state.entries.length;
 		$.oldest.hidden = empty ? !state.greeted : state.view.from > 0 || !state.oldestReached;
 		setText($.oldestText, say(empty ? 'empty' : 'beginning'));
@@ -85,29 +103,29 @@ export function openLog({ loadOlder, changed, current }) {
 		if (isReading(state)) readUpTo(state, lastOf(state).eventId);
 	}
 
-	scroller.addEventListener('scroll', onScroll, { passive: true });
 	new ResizeObserver(() => drawn && place(drawn)).observe(scroller);
 	return {
 		draw,
 		fill,
-		/** New messages are read out, but not the history that scrolling brings. */
+		/** Screen readers read it out. */
 		speak({ name, text }) {
 			$.spoken.append(element('p', {}, `${name}: ${text}`));
 			if ($.spoken.childElementCount > SPOKEN) $.spoken.firstChild.remove();
 		},
-		jump(state) {
-			followNewest(state);
-			endSeeking(state);
+		jump() {
+			followNewest(current());
+			endSeeking(current());
 		},
 	};
 }
 
-/** Enter leads from the log to its messages, which are too many for the Tab key. */
+/** The messages are too many for the Tab key: Enter leads to them. */
 export function onLogKey(event) {
 	const { key, target } = event;
-	const scroller = $.scroller;
-	const buttons = [...$.log.querySelectorAll('.more')];
-	if (key === 'Enter' && target === scroller) buttons.findLast(({ parentNode: { parentNode } }) => parentNode.offsetTop < scroller.scrollTop + scroller.clientHeight)?.focus();
+	const { scroller, log } = $;
+	const buttons = [...log.querySelectorAll('.more')];
+	const inSight = (button) => button.closest('.message').offsetTop < scroller.scrollTop + scroller.clientHeight;
+	if (key === 'Enter' && target === scroller) buttons.findLast(inSight)?.focus();
 	else if (target.className !== 'more') return;
 	else if (key === 'Escape') scroller.focus();
 	else if (!moveFocus(buttons, key)) return;
@@ -120,22 +138,21 @@ function moveFocus(nodes, key) {
 	return Boolean(step);
 }
 
-function rowElement({ kind, entry, ...row }, say) {
-	if (kind === 'message') return messageElement(entry, row, say);
+function rowElement({ kind, entry, ...row }) {
+	if (kind === 'message') return messageElement(entry, row);
 	if (kind === 'gap') return element('p.gap', {}, say(entry.reason === 'expired' ? 'gapExpired' : 'gapUnknown'));
 	return element(`p.${kind}`, {}, element('span', {}, kind === 'new' ? say('newLine') : ''));
 }
 
-/** @param {any} row */
-function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, row, say) {
-	const { head, own, mention, timed } = row;
-	const time = element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt));
-	const tags = [!member && 'viaApi', head && changed && 'differentPerson'].filter(Boolean).map((key) => element(`span.tag.${key}`, {}, say(key)));
+function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
+	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
+	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
+	const tags = [tag('viaApi', !member), tag('differentPerson', head && changed)];
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
 	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: say('actions') });
-	const line = element('div.line', {}, bubble, timed && !head ? time : '', more);
+	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
 	paint(node, author ?? name);
@@ -147,12 +164,13 @@ function tokenElement({ kind, text, tokens = [], language }) {
 	if (kind === 'text') return text;
 	if (kind === 'link') return element('a', { href: text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
-	// A block that is scrolled sideways has to be reached by keyboard.
+	// Focusable, to be scrolled by keyboard.
 	if (kind === 'pre') return element('pre', { dir: 'ltr', tabIndex: 0, dataset: language && { language } }, element('code', {}, text));
 	return element(kind, {}, ...tokens.map(tokenElement));
 }
 
-function drawPending({ pending, open, connection }, say) {
+function drawPending() {
+	const { pending, open, connection } = chat;
 	const shown = pending.filter(({ room, seenAs }) => room === open && !seenAs);
 	$.pending.hidden = !shown.length;
 	syncList($.pending, shown, ({ key, text }) => {
@@ -173,32 +191,32 @@ function drawPending({ pending, open, connection }, say) {
 
 // ---- The menu of a message, and dialogs
 
-/** The dialog closes unless what `act` asked for is refused. */
-function ask(say, /** @type {any} */ { title, content, submit, act }) {
+/** Closes unless what `act` asked for is refused. */
+function ask(title, content, submit = '', /** @type {any} */ act = null) {
 	const dialog = $.dialog;
 	const problem = element('p.problem', { role: 'alert' });
-	const cancel = element('button.plain', { onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
-	const accept = element('button.primary', { type: 'submit', hidden: !act }, submit ?? '');
+	const cancel = element('button.plain', { type: 'button', onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
+	const accept = element('button.primary', { hidden: !act }, submit);
 	const form = element('form', {}, element('h2', { id: 'dialog-title' }, title), ...content, problem, element('p.buttons', {}, cancel, accept));
-	form.addEventListener('submit', async (event) => {
-		event.preventDefault();
+	form.onsubmit = async () => {
 		accept.disabled = true;
 		const answer = await act(form.elements);
 		accept.disabled = false;
 		if (answer.kind === 'done') dialog.close();
 		else problem.textContent = say.error(answer);
-	});
+	};
 	dialog.replaceChildren(form);
 	if (!dialog.open) dialog.showModal();
 	(form.querySelector('input, select') ?? cancel).focus();
 }
 
-export function openMenu({ say, chat, moderation: { moderator } }, button, entry) {
+export function openMenu(button, entry) {
+	const { moderator } = page.moderation;
 	const own = isOwn(chat, entry);
 	const actions = [
 		chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], ['copy', () => copyText(entry.text)],
-		(own || moderator) && ['remove', () => askToRemove(say, chat.open, entry)],
-		!own && moderator && entry.author && ['ban', () => askToBan(say, entry)],
+		(own || moderator) && ['remove', () => askToRemove(entry)],
+		!own && moderator && entry.author && ['ban', () => askToBan(entry)],
 	];
 	const menu = $.menuOfMessage;
 	const items = actions.filter(Boolean).map(([key, act]) => element('button.item', { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
@@ -212,46 +230,41 @@ export function openMenu({ say, chat, moderation: { moderator } }, button, entry
 	items[0].focus();
 }
 
-function askToRemove(say, room, { eventId, name }) {
-	const act = () => request(`${roomPath(room)}/messages/${eventId}`, { method: 'DELETE' });
-	ask(say, { title: say('removeTitle'), content: [element('p', {}, say('removeBody', { name, room }))], submit: say('removeNow'), act });
+function askToRemove({ room, eventId, name }) {
+	const act = () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE');
+	ask(say('removeTitle'), [element('p', {}, say('removeBody', { name, room }))], say('removeNow'), act);
 }
 
-function askToBan(say, { name, author }) {
+function askToBan({ name, author }) {
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
-	const boxes = [['address', 'banAddress'], ['removeMessages', 'banMessages']].map(([name, key]) => element('label.check', {}, element('input', { type: 'checkbox', name }), say(key)));
+	const box = (key) => element('label.check', {}, element('input', { type: 'checkbox', name: key }), say(key));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
-	ask(say, {
-		title: say('banTitle', { name }), submit: say('banNow'),
-		content: [element('p', {}, say('banBody', { name })), duration, ...boxes],
-		act: ({ minutes, address, removeMessages }) => request('bans', {
-			method: 'POST', json: { author, minutes: Number(minutes.value), address: address.checked, removeMessages: removeMessages.checked },
-		}),
+	const content = [element('p', {}, say('banBody', { name })), duration, box('banAddress'), box('banMessages')];
+	ask(say('banTitle', { name }), content, say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
+		author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
+	}));
+}
+
+export function askPassword(done) {
+	const field = element('input', { type: 'password', required: true, autocomplete: 'current-password' });
+	ask(say('moderate'), [element('label', {}, say('password'), field)], say('logIn'), async () => {
+		const answer = await request('moderator', 'POST', { password: field.value });
+		await done();
+		return answer;
 	});
 }
 
-export function askPassword(say, done) {
-	const field = element('input', { type: 'password', name: 'password', required: true, autocomplete: 'current-password' });
-	ask(say, {
-		title: say('moderate'), content: [element('label', {}, say('password'), field)], submit: say('logIn'),
-		act: async ({ password }) => {
-			const answer = await request('moderator', { method: 'POST', json: { password: password.value } });
-			await done();
-			return answer;
-		},
-	});
-}
-
-export async function showBans(say) {
+export async function showBans() {
 	const { body, ...answer } = await request('bans');
 	const items = (body?.bans ?? []).map(({ author, name, until, address }) => {
 		const lift = async () => {
-			await request(`bans/${author}`, { method: 'DELETE' });
-			showBans(say);
+			await request(`bans/${author}`, 'DELETE');
+			showBans();
 		};
 		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
-		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, element('button.plain', { onclick: lift }, say('lift')));
+		const button = element('button.plain', { type: 'button', onclick: lift }, say('lift'));
+		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, button);
 	});
 	const none = element('p', {}, body ? say('noBans') : say.error(answer));
-	ask(say, { title: say('bans'), content: [items.length ? element('ul', {}, ...items) : none] });
+	ask(say('bans'), [items.length ? element('ul', {}, ...items) : none]);
 }

@@ -1,34 +1,30 @@
-// What people do and the stream tells. The views then bring the document in line.
+// What people do and the stream tells. The views then follow.
 
 import {
-	addOlder, adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
+	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
-import { addPending, dropPending, openOutbox, request, restorePending, roomPath, settlePending } from './network.js';
+import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isRoomName, mentions } from './text.js';
 import {
-	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, setText, showSide, translate,
-	typesOnScreen,
+	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, say, setText, showSide,
+	translate, typesOnScreen,
 } from './views.js';
-import { chat, feed, followed, follows, handlers, joinAs, local, moveFollowed, prefix, roomHere, saveReads, setFollowed, tab, waiting, words } from './start.js';
+import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, told, words } from './start.js';
 import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
-const ROOMS_MILLIS = 15_000; // Between looks at the list of rooms.
+const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
-const HIDDEN_MILLIS = 100; // A hidden page gets no frame to draw in.
-const SAVE_MILLIS = 500; // Until it is stored how far one has read.
-const RETRY_MILLIS = 2000; // After older messages could not be had.
+const DRAW_MILLIS = 16; // A frame. A hidden page gets none.
 
-const say = await words;
-/** @type {any} */
-const page = { say, local, chat, followed, leaveRoom, listed: [], naming: false, nameError: {}, moderation: {} };
-const current = () => getRoom(chat, chat.open);
-const savePending = () => tab.set('pending', chat.pending);
+translate(await words);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
-const log = openLog({ loadOlder, changed, current });
-let toFollow = roomHere(); // The room just opened, until it is heard.
+const log = openLog(changed);
+let toFollow = roomHere(); // The room just opened.
 let drawing = false;
-let loading = false;
-let saving = 0;
+
+const savePending = () => tab.set('pending', chat.pending);
+const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
+const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 
 // ---- Rooms and names
 
@@ -53,9 +49,6 @@ function openRoom(room) {
 	else if (chat.refused.has(room)) feed.retry(room);
 	feed.moved();
 }
-
-const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
-const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 
 const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
 
@@ -94,16 +87,39 @@ function askName(asking) {
 	focusWriting();
 }
 
+function setFollowed(room, entry) {
+	const { [room]: _, ...others } = follows();
+	local.set('followed', entry ? { ...others, [room]: entry } : others);
+	feed.moved();
+}
+
+/** Other tabs keep their name, and its rooms. */
+function moveFollowed(names, name) {
+	if (!feed.isAlone()) return;
+	const rooms = follows();
+	for (const each of Object.values(rooms)) if (names.includes(each.name)) each.name = name;
+	local.set('followed', rooms);
+}
+
+function saveReads() {
+	const rooms = follows();
+	for (const { room, read } of chat.rooms.values()) {
+		if (!read || !rooms[room] || !isAfter(read, rooms[room].read)) continue;
+		rooms[room].read = read;
+		local.set('followed', rooms);
+	}
+}
+
 function leaveRoom(room) {
 	setFollowed(room, null);
 	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
 	changed();
 }
 
-/** Where `lobby` is not offered, the server chooses the room. */
+/** The server chooses it. */
 function openFirstRoom() {
 	const source = new EventSource('chat?history=0');
-	source.addEventListener('error', () => source.close());
+	source.onerror = () => source.close();
 	source.addEventListener('chat-room-connected', ({ data }) => {
 		source.close();
 		if (!location.hash) openRoom(JSON.parse(data).room);
@@ -112,14 +128,14 @@ function openFirstRoom() {
 
 // ---- What the stream tells
 
-function apply(what) {
+function take(what) {
 	const { event, data, snapshot, opened, nameless, refused, connection } = what;
 	const { phase } = chat.connection;
 	if (nameless) return goNameless(nameless);
 	if (event) noteMessages([data], applyEvent(chat, what));
 	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
 	else if (opened) applyOpened(chat, opened);
-	else if (refused) applyRefused(refused);
+	else if (refused) takeRefusal(refused);
 	else setConnection(chat, connection);
 	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
@@ -134,7 +150,7 @@ function apply(what) {
 	changed();
 }
 
-function applyRefused({ room, problem }) {
+function takeRefusal({ room, problem }) {
 	setRefused(chat, room, problem);
 	const { code } = problem ?? {};
 	if (['room-not-offered', 'bad-room'].includes(code) && follows()[room]) setFollowed(room, null);
@@ -143,8 +159,8 @@ function applyRefused({ room, problem }) {
 	else if (code === 'room-not-offered' && !location.hash) openFirstRoom();
 }
 
-function noteMessages(told, fresh) {
-	for (const entry of told) if (entry.text !== undefined) settlePending(chat, entry);
+function noteMessages(entries, fresh) {
+	for (const entry of entries) if (entry.text !== undefined) settlePending(chat, entry);
 	const mode = local.get('notify');
 	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
@@ -157,9 +173,9 @@ function noteMessages(told, fresh) {
 
 function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
-	if (globalThis.Notification?.permission !== 'granted') return;
+	if (window.Notification?.permission !== 'granted') return;
 	try {
-		// Under one tag it is shown once, even if each tab has its own stream.
+		// Under one tag it is shown once.
 		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
 			window.focus();
 			location.hash = fragmentOf(room);
@@ -178,17 +194,6 @@ function beep() {
 	tone.stop(context.currentTime + 0.1);
 }
 
-async function loadOlder(state) {
-	const oldest = state.entries.find((entry) => !entry.gap);
-	if (loading || state.oldestReached || !oldest) return;
-	loading = true;
-	const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
-	if (body) addOlder(state, body.messages, LIMITS.page);
-	else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
-	loading = false;
-	changed();
-}
-
 async function askRooms() {
 	if (document.hidden) return;
 	page.listed = (await request('rooms')).body?.rooms ?? page.listed;
@@ -203,7 +208,7 @@ async function askModeration() {
 // ---- What people do
 
 function send() {
-	drawComposer(page);
+	drawComposer();
 	if ($.send.disabled) return;
 	addPending(chat, $.text.value.trimEnd());
 	$.text.value = '';
@@ -237,7 +242,8 @@ function goToRoom() {
 	location.hash = fragmentOf(room);
 }
 
-function handlePending({ action, key }) {
+function onPendingClick({ target }) {
+	const { action, key } = target.dataset;
 	const item = chat.pending.find((other) => other.key === key);
 	if (!item || !action) return;
 	if (action === 'discard') dropPending(chat, item);
@@ -247,120 +253,121 @@ function handlePending({ action, key }) {
 	focusWriting();
 }
 
-function onLogClick({ target }) {
+function onMessageClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) openMenu(page, target, entry);
+	if (target.className === 'more' && entry) openMenu(target, entry);
+}
+
+async function onNotifyChange() {
+	const { value } = $.notify;
+	const granted = value === 'off' || (await window.Notification?.requestPermission()) === 'granted';
+	local.set('notify', granted ? value : 'off');
+	changed();
+}
+
+function moderate() {
+	if (page.moderation.moderator) request('moderator', 'DELETE').then(askModeration);
+	else askPassword(askModeration);
 }
 
 // ---- The document
 
-/** The document is updated once in a frame. */
 function changed() {
 	if (drawing) return;
 	drawing = true;
-	const draw = () => {
+	setTimeout(() => {
 		drawing = false;
 		update();
-		log.fill(current());
-	};
-	if (document.hidden) setTimeout(draw, HIDDEN_MILLIS);
-	else requestAnimationFrame(draw);
+		log.fill();
+	}, DRAW_MILLIS);
 }
 
 function update() {
-	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou]) draw(page, current());
+	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou]) draw();
 	setText($.roomTitle, chat.open);
 	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
 	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
 	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
-	saving ||= setTimeout(() => (saving = 0, saveReads()), SAVE_MILLIS);
 }
 
 function listenToControls() {
-	const on = (id, type, handler) => $[id].addEventListener(type, (event) => {
-		if (type === 'submit') event.preventDefault();
-		handler(event);
-	});
 	listenToText(send, likelyNames);
-	on('composer', 'submit', send);
-	on('text', 'input', () => (saveDraft(), drawComposer(page)));
-	on('join', 'submit', takeName);
-	on('join', 'keydown', ({ key }) => key === 'Escape' && chat.name && askName(false));
-	on('join-cancel', 'click', () => askName(false));
-	on('rename', 'click', () => askName(true));
-	on('notify', 'change', async ({ target: { value } }) => {
-		const granted = value === 'off' || (await globalThis.Notification?.requestPermission()) === 'granted';
-		local.set('notify', granted ? value : 'off');
-		changed();
-	});
-	on('sound', 'change', () => (local.set('sound', $.sound.checked), $.sound.checked && beep()));
-	on('moderate', 'click', () => {
-		if (page.moderation.moderator) request('moderator', { method: 'DELETE' }).then(askModeration);
-		else askPassword(say, askModeration);
-	});
-	on('bans', 'click', () => showBans(say));
-	on('room-form', 'submit', goToRoom);
-	on('room-input', 'input', () => $.roomInput.setCustomValidity(''));
-	on('try-again', 'click', () => feed.retry(chat.open));
-	on('jump', 'click', () => (log.jump(current()), update(), typesOnScreen() || focusWriting()));
-	on('menu', 'click', () => showSide(true));
-	for (const id of ['shade', 'side-close']) on(id, 'click', closeSide);
-	for (const id of ['invite', 'invite-empty']) on(id, 'click', invite);
-	on('pending', 'click', ({ target }) => handlePending(target.dataset));
-	on('log', 'click', onLogClick);
-	on('people', 'click', (event) => (showSide(false), onLogClick(event)));
-	on('scroller', 'keydown', onLogKey);
+	document.onsubmit = (event) => event.preventDefault();
+	$.composer.onsubmit = send;
+	$.text.oninput = () => (saveDraft(), drawComposer());
+	$.join.onsubmit = takeName;
+	$.join.onkeydown = ({ key }) => {
+		if (key === 'Escape' && chat.name) askName(false);
+	};
+	$.joinCancel.onclick = () => askName(false);
+	$.rename.onclick = () => askName(true);
+	$.notify.onchange = onNotifyChange;
+	$.sound.onchange = () => {
+		local.set('sound', $.sound.checked);
+		if ($.sound.checked) beep();
+	};
+	$.moderate.onclick = moderate;
+	$.bans.onclick = showBans;
+	$.roomForm.onsubmit = goToRoom;
+	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
+	$.rooms.onclick = ({ target }) => target.dataset.leave && leaveRoom(target.dataset.leave);
+	$.tryAgain.onclick = () => feed.retry(chat.open);
+	$.jump.onclick = () => (log.jump(), update(), typesOnScreen() || focusWriting());
+	$.menu.onclick = () => showSide(true);
+	$.shade.onclick = $.sideClose.onclick = closeSide;
+	$.invite.onclick = $.inviteEmpty.onclick = invite;
+	$.pending.onclick = onPendingClick;
+	$.log.onclick = onMessageClick;
+	$.people.onclick = (event) => (showSide(false), onMessageClick(event));
+	$.scroller.onkeydown = onLogKey;
 }
 
 function listenToBrowser() {
 	const wake = ({ type }) => {
 		attend();
 		feed.moved();
-		if (document.hidden) {
-			drawing = false;
-			saveReads();
-			return changed();
-		}
+		changed();
+		if (document.hidden) return saveReads();
 		feed.wake(type === 'online');
 		outbox.wake();
 		askRooms();
-		update();
 	};
-	document.addEventListener('visibilitychange', wake);
-	addEventListener('online', wake);
-	addEventListener('pageshow', ({ persisted }) => persisted && feed.moved());
-	addEventListener('pagehide', () => (saveReads(), feed.goodbye()));
-	addEventListener('offline', () => {
-		// On a loopback address the stream may still live: its next event says so.
+	document.onvisibilitychange = window.ononline = wake;
+	window.onoffline = () => {
+		// The stream may still live: its next event says so.
 		setConnection(chat, { phase: 'offline' });
 		changed();
-	});
-	addEventListener('storage', ({ key }) => {
-		if (key !== `${prefix}followed`) return;
+	};
+	window.onpageshow = ({ persisted }) => persisted && feed.moved();
+	window.onpagehide = () => (saveReads(), feed.goodbye());
+	window.onstorage = ({ key }) => {
+		if (!key?.endsWith(' followed')) return;
 		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
 		feed.moved();
 		changed();
-	});
-	addEventListener('hashchange', openFragment);
-	addEventListener('keydown', ({ key }) => key === 'Escape' && closeSide());
+	};
+	window.onhashchange = openFragment;
+	window.onkeydown = ({ key }) => {
+		if (key === 'Escape') closeSide();
+	};
 	setInterval(() => {
 		feed.tick();
+		saveReads();
 		if (chat.connection.phase !== 'connected' || chat.pending.length) changed();
 	}, 1000);
 	setInterval(askRooms, ROOMS_MILLIS);
 }
 
-translate(say);
 restorePending(chat, tab.get('pending') ?? []);
 attend();
 showDraft();
 listenToControls();
 listenToBrowser();
 $.app.hidden = false;
-handlers.apply = apply;
-waiting.forEach(apply);
+told.take = take;
+told.waiting.forEach(take);
 openFragment();
 outbox.flush();

@@ -2,7 +2,7 @@
 
 import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 
-export const PENDING_MOST = 50; // Messages that may wait to be sent.
+export const PENDING_MOST = 50; // Messages waiting to be sent.
 const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
 const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
 const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with.
@@ -13,12 +13,13 @@ const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-r
 /** Random, so that a server that comes back is not overrun. */
 export const backoffMillis = (attempt, random = Math.random()) => Math.round(1000 + random * (Math.min(3000 * 2 ** attempt, 30_000) - 1000));
 
-/** @param {any} body @returns {Answer} */
-export function judgeAnswer(status, body = null, retryAfter = '') {
+/** @param {any} [body] @returns {Answer} */
+export function judgeAnswer(status, body, retryAfter = 0) {
 	if (status >= 200 && status < 300) return { kind: 'done', eventId: body?.eventId, body };
 	const { error: code, message, room } = body ?? {};
 	const kind = [0, 408, 429, 502, 503, 504].includes(status) && code !== 'storage-failed' ? 'later' : 'failed';
-	return { kind, status, code, message, room, millis: Number(retryAfter) * 1000 || undefined };
+	const millis = Number(retryAfter) * 1000;
+	return { kind, status, code, message, room, millis, until: Date.now() + millis };
 }
 
 // A page over plain HTTP has no `crypto.randomUUID`.
@@ -27,31 +28,24 @@ const randomKey = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 export const roomPath = (room) => `chat/${encodeURIComponent(room)}`;
 
 /** @returns {Promise<Answer>} */
-export async function request(url, options) {
-	const { method, headers, json } = { ...options };
-	const abort = new AbortController();
-	const timer = setTimeout(() => abort.abort(), ANSWER_MILLIS);
+export async function request(url, method = 'GET', /** @type {any} */ json = undefined, headers = {}) {
 	try {
-		const type = json && { 'Content-Type': 'application/json' };
-		const answer = await fetch(url, { method, headers: { ...type, ...headers }, body: JSON.stringify(json), signal: abort.signal });
-		// The body of an event stream does not end.
-		const body = /json/.test(answer.headers.get('Content-Type') ?? '') ? await answer.json() : null;
-		const meaning = judgeAnswer(answer.status, body, answer.headers.get('Retry-After') ?? '');
-		return { ...meaning, until: Date.now() + (meaning.millis ?? 0) };
+		const answer = await fetch(url, {
+			method, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json), signal: AbortSignal.timeout(ANSWER_MILLIS),
+		});
+		const isJson = answer.headers.get('Content-Type')?.includes('json');
+		if (!isJson) answer.body?.cancel(); // That of an event stream does not end.
+		return judgeAnswer(answer.status, isJson && (await answer.json()), Number(answer.headers.get('Retry-After')));
 	} catch {
 		return judgeAnswer(0);
-	} finally {
-		clearTimeout(timer);
-		abort.abort();
 	}
 }
 
-/** EventSource hides the status of a refusal. */
-const askStatus = (url) => request(url, { headers: { Accept: 'text/event-stream' } });
+// EventSource hides the status of a refusal.
+const askStatus = (url) => request(url, 'GET', undefined, { Accept: 'text/event-stream' });
 
 // ---- The stream
 
-/** Rooms that are not `settled` begin with their history. */
 export function streamUrl({ name, asked, settled, position }) {
 	const history = Math.max(HISTORY.least, Math.min(HISTORY.most, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
@@ -60,10 +54,10 @@ export function streamUrl({ name, asked, settled, position }) {
 	return `chat?${new URLSearchParams(query)}`;
 }
 
-/** A stream silent for longer has died. */
+// A stream silent for longer has died.
 const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
-/** EventSource gives up on any status but 200. `refuse` is told what another try would only repeat. */
+/** Reconnects by itself, as EventSource gives up on any status but 200. `refuse` is told what no other try would change. */
 function openStream(chat, quiet, share, refuse) {
 	let source;
 	let timer;
@@ -72,23 +66,22 @@ function openStream(chat, quiet, share, refuse) {
 	let patience = 0;
 
 	function connect() {
-		clearTimeout(timer);
-		source?.close();
+		close();
 		heardAt = Date.now();
 		patience = ANSWER_MILLIS;
 		if (!quiet || attempt) share({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
 		const current = new EventSource(streamUrl(chat));
 		source = current;
 		for (const event of EVENTS) {
-			current.addEventListener(event, ({ data, lastEventId }) => {
+			current.addEventListener(event, ({ data, lastEventId: id }) => {
 				if (current !== source) return;
 				heardAt = Date.now();
 				attempt = 0;
-				share({ event, id: lastEventId, data: JSON.parse(data) });
+				share({ event, id, data: JSON.parse(data) });
 				patience = silenceMillis(chat);
 			});
 		}
-		current.addEventListener('error', () => current === source && lose(current.readyState === EventSource.CLOSED));
+		current.onerror = () => current === source && lose(current.readyState === EventSource.CLOSED);
 	}
 
 	async function lose(refused) {
@@ -98,40 +91,38 @@ function openStream(chat, quiet, share, refuse) {
 		if (source !== current) return;
 		source = undefined;
 		if (why.kind === 'failed' || (why.code === 'too-many-rooms' && chat.asked.length > 1)) return refuse(why);
-		const millis = why.millis ?? backoffMillis(attempt);
+		const millis = why.millis || backoffMillis(attempt);
 		attempt += 1;
 		share({ connection: { phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why } });
 		timer = setTimeout(connect, millis);
 	}
 
+	function close() {
+		clearTimeout(timer);
+		source?.close();
+		source = undefined;
+	}
+
 	connect();
 	return {
+		close,
 		tick: () => source && Date.now() - heardAt > patience && lose(false),
 		wake: (anyway) => (anyway || !source || Date.now() - heardAt > silenceMillis(chat) / 2) && connect(),
-		close() {
-			clearTimeout(timer);
-			source?.close();
-			source = undefined;
-		},
 	};
 }
 
-/**
- * One stream for all tabs under one name. The tab that holds the lock leads: it relays what the stream tells. The others ask it for
- * what they lack. When it goes, the next leader resumes from its own position.
- */
+/** One stream for all tabs under one name. The tab that holds the lock leads: it has the stream, and relays what it tells. */
 export function openFeed(chat, key, wanted, apply) {
 	const self = randomKey();
-	const others = new Map(); // What other tabs show, by their keys.
-	const channel = navigator.locks && globalThis.BroadcastChannel ? new BroadcastChannel(key) : null;
+	const others = new Map(); // What other tabs show.
+	const channel = navigator.locks && new BroadcastChannel(key);
 	const end = new AbortController();
 	const { signal } = end;
+	const ended = new Promise((resolve) => signal.addEventListener('abort', resolve));
 	let stream;
 	let leading = false;
-	let synced = false; // Events count only after the snapshot that they continue.
-	let askedAt = 0;
+	let askedAt = 0; // Until the leader answers, what it relays does not continue what is here.
 	let heardAt = Date.now();
-	let release = () => {};
 
 	const send = (kind, message) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
 	const tell = (kind) => send(kind, { room: chat.open, visible: !document.hidden });
@@ -181,25 +172,27 @@ export function openFeed(chat, key, wanted, apply) {
 		reopen();
 	}
 
-	const hold = () => new Promise((resolve) => {
-		release = () => resolve(0);
-		if (signal.aborted) return release();
+	/** @returns {any} */
+	function lead() {
+		if (signal.aborted) return;
 		leading = true;
 		askedAt = 0;
 		tell('leader');
 		reopen();
-	});
+		return ended;
+	}
+
 	function queue(options) {
-		navigator.locks.request(key, options, hold).catch(() => {
+		navigator.locks.request(key, options, lead).catch(() => {
 			if (signal.aborted) return;
-			leading = false; // The lock was stolen: see `tick`.
+			leading = false; // Another tab stole the lock.
 			drop();
 			queue({ signal });
 			ask();
 		});
 	}
+
 	function ask() {
-		synced = false;
 		askedAt ||= Date.now();
 		send('ask', { known: knownOf(chat) });
 	}
@@ -216,21 +209,20 @@ export function openFeed(chat, key, wanted, apply) {
 		}
 		if (['relay', 'snapshot', 'leader'].includes(kind)) heardAt = Date.now();
 		if (kind === 'leader') ask();
-		else if (kind === 'relay' && synced) apply(what);
+		else if (kind === 'relay' && !askedAt) apply(what);
 		else if (to === self) {
-			synced = true;
 			askedAt = 0;
 			apply({ snapshot });
 		}
 	}
 
 	if (channel) {
-		channel.addEventListener('message', ({ data }) => signal.aborted || listen(data));
+		channel.onmessage = ({ data }) => signal.aborted || listen(data);
 		tell('hello');
 		queue({ signal });
 		ask();
 	} else {
-		queueMicrotask(hold);
+		queueMicrotask(lead);
 	}
 	return {
 		moved() {
@@ -241,24 +233,23 @@ export function openFeed(chat, key, wanted, apply) {
 		isAlone: () => !others.size,
 		/** One tab notifies, if none has the room in sight. */
 		notifies: (room) => leading && ![...others.values()].some((other) => other.visible && other.room === room),
-		/** A tab may be frozen while it holds the lock: a visible one steals it. */
+		/** A tab may be frozen while it leads: a visible one steals the lock. */
 		tick() {
 			stream?.tick();
-			if (leading || !channel || document.hidden) return;
+			if (leading || document.hidden) return;
 			if (!askedAt && Date.now() - heardAt > silenceMillis(chat)) ask();
 			if (!askedAt || Date.now() - askedAt < LEADER_MILLIS) return;
-			askedAt = 0;
+			askedAt = Date.now();
 			queue({ steal: true });
 		},
 		wake(anyway) {
 			stream?.wake(anyway);
-			if (!leading && channel) ask();
+			if (!leading) ask();
 		},
 		goodbye: () => send('bye'),
 		close() {
 			send('bye');
 			end.abort();
-			release();
 			drop();
 			channel?.close();
 		},
@@ -286,23 +277,24 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 		Object.assign(item, { status: 'stored', eventId });
 		if (!isAfter(eventId, chat.position)) dropPending(chat, item);
 	} else if (kind === 'later') {
-		const retryAt = now + (millis ?? backoffMillis(item.tries));
+		const retryAt = now + (millis || backoffMillis(item.tries));
 		Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt, error: problem.status ? problem : undefined });
 	} else if (problem.code === 'removed') {
-		dropPending(chat, item); // It was stored, and has been removed since.
+		dropPending(chat, item); // It was stored before.
 	} else {
 		Object.assign(item, { status: 'failed', error: problem });
 	}
 }
 
-/** If the stream tells of it before its answer comes, a pending message is hidden. */
+/** The stream may tell of a message before its answer comes. */
 export function settlePending(chat, { eventId, room, name, text }) {
 	chat.pending = chat.pending.filter((item) => !item.eventId || isAfter(item.eventId, eventId));
-	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs && item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
+	const twin = chat.pending.find((item) => item.status === 'sending' && !item.seenAs
+		&& item.room === room && item.name === name && item.text.trimEnd() === text.trimEnd());
 	if (twin) twin.seenAs = eventId;
 }
 
-/** Sends one message after the other, so that they keep their order. */
+/** Sends one message after the other, in their order. */
 export function openOutbox(chat, changed) {
 	let busy = false;
 	let timer;
@@ -317,7 +309,7 @@ export function openOutbox(chat, changed) {
 		item.status = 'sending';
 		changed();
 		const { key, room, name, text } = item;
-		const answer = await request(roomPath(room), { method: 'POST', headers: { 'Idempotency-Key': key }, json: { name, text } });
+		const answer = await request(roomPath(room), 'POST', { name, text }, { 'Idempotency-Key': key });
 		busy = false;
 		applyAnswer(chat, item, answer);
 		changed();
@@ -326,7 +318,7 @@ export function openOutbox(chat, changed) {
 
 	return {
 		flush,
-		/** Sends what waits for the connection, but not what the server told to wait. */
+		/** Does not hurry what the server told to wait. */
 		wake() {
 			for (const item of chat.pending) if (item.status === 'queued' && !item.error) item.retryAt = 0;
 			flush();

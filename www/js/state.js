@@ -1,16 +1,9 @@
-// What is known of the rooms, and all that changes it.
+// What is known of the rooms, and all that changes it. Their types tell what it means.
 
 import { mentions, sameName } from './text.js';
 
-export const LIMITS = {
-	held: 5000, // Messages of the room that is shown: 5 MB at 1 KB each.
-	heldElsewhere: 500, // Of each other room.
-	rendered: 300, // Rows: cheap to lay out.
-	page: 100, // Messages fetched, and rows by which the rendered part moves.
-	rooms: 32, // In one stream, as the server has it.
-	groupMillis: 300_000, // Messages closer than this share a heading.
-	backlogMillis: 1000, // What comes so soon after a room was joined is its history.
-};
+/** @type {Limits} */
+export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlogMillis: 1000 };
 
 /** @returns {Chat} */
 export const newChat = (name = '', readOf = (_) => '') => ({
@@ -44,7 +37,6 @@ export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(a
 
 // ---- The connection
 
-/** What was refused under the old name may be free under this one. */
 export const rename = (chat, name) => Object.assign(chat, { name, refused: new Map(), connection: { phase: 'connecting' } });
 
 export const setConnection = (chat, connection) => Object.assign(chat, { connection });
@@ -56,14 +48,13 @@ export function setRefused({ refused }, room, problem) {
 
 // ---- Events
 
-/** Rooms that are not in the new stream would grow stale. */
 export function applyOpened(chat, asked) {
 	const settled = new Set(asked.filter((room) => chat.settled.has(room)));
 	Object.assign(chat, { asked, settled });
 	for (const room of chat.rooms.keys()) if (!asked.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
-/** Returns the new messages. An event without an `id` is history of a room that joined the stream. */
+/** Returns the new messages. What has no `id` is history of a room that joined the stream. */
 export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
 	if (id) {
@@ -87,7 +78,7 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	return [];
 }
 
-/** In this order a repeated event ends with the same names. */
+// In this order a repeated event changes nothing.
 export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
 	if (members) state.members = new Map();
 	for (const name of left) state.members.delete(name.toLowerCase());
@@ -150,7 +141,7 @@ function removeEntry(state, id) {
 	for (const entry of state.entries) if (entry.eventId === id) blank(entry);
 }
 
-/** Drops the oldest, but not what is rendered unless too many came below it. */
+/** Drops the oldest, but what is rendered only when too many came below it. */
 function trimEntries(state, held) {
 	if (state.entries.length - state.view.to > LIMITS.held) followNewest(state);
 	const excess = Math.min(state.entries.length - held, state.view.from);
@@ -164,7 +155,6 @@ function trimEntries(state, held) {
 	state.oldestReached = false;
 }
 
-/** Moves the rendered part down, or up if negative. */
 export function moveView({ view, entries }, rows) {
 	if (rows < 0) {
 		view.from = Math.max(0, view.from + rows);
@@ -195,7 +185,6 @@ export const readUpTo = (state, position) => {
 	if (position && isAfter(position, state.read)) state.read = position;
 };
 
-/** What others said since. */
 export function unreadOf(chat, { entries, read }) {
 	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
 	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
@@ -203,13 +192,11 @@ export function unreadOf(chat, { entries, read }) {
 
 export const endSeeking = (state) => Object.assign(state, { seeking: false });
 
-/** Who answers has read what is new. */
 export function answer(state) {
 	followNewest(state);
 	Object.assign(state, { marker: '', seeking: false });
 }
 
-/** The reader comes to the room or back to the tab. */
 export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
@@ -231,7 +218,6 @@ export function openIn(chat, room) {
 
 const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greeted);
 
-/** By room, the last message that this tab has. */
 export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
 
 export function snapshotOf(chat, known) {
@@ -261,9 +247,9 @@ export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
-	let before; // The message above, if it is of the same block.
+	let before; // The message above in the same block.
 	let day = '';
-	// No line is drawn if reading stopped above what is rendered.
+	// Where reading stopped may be above what is rendered.
 	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {

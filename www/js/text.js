@@ -1,14 +1,14 @@
-// How texts, names and room names are parsed and compared.
+// How texts and names are parsed and compared.
 
 const QUOTE_LINES = 3; // In a reply.
-const QUOTE_CHARACTERS = 240; // Of those lines together.
+const QUOTE_CHARACTERS = 240;
 const NESTING = 2; // Bold in italic, italic in bold.
 
 const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
 const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
-// Invisible characters end a link, so that it shows where it leads.
+// A link has no invisible characters: it shows where it leads.
 const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
-// In snake_case the signs are literal. Chinese and Japanese have no spaces around words.
+// In these scripts a sign within a word is literal, as in snake_case.
 const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
 const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
 
@@ -20,7 +20,7 @@ export function tokensOf(text) {
 		addLines(tokens, text.slice(end, match.index));
 		tokens.push({ kind: 'pre', text: match[2], ...(match[1] && { language: match[1] }) });
 		end = match.index + match[0].length;
-		if (text[end] === '\n') end += 1; // The block already ends its line.
+		if (text[end] === '\n') end += 1;
 	}
 	addLines(tokens, text.slice(end));
 	return tokens;
@@ -56,7 +56,7 @@ function inlineOf(text, nesting) {
 	return tokens;
 }
 
-// Punctuation at its end belongs to the sentence, like a bracket not opened.
+// Punctuation at the end belongs to the sentence.
 function linkOf(address) {
 	const link = address.replace(/[.,;:!?'*~]+$/, '');
 	const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
@@ -79,7 +79,7 @@ export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 /** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Scripts without spaces between words.
+	// Some scripts have no spaces between words.
 	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
@@ -88,7 +88,7 @@ export function mentions(text, name) {
 	return false;
 }
 
-/** What completes the word before the caret, which may be empty after `@`. */
+/** After `@` the word may be empty. */
 export function completionsAt(text, caret, names) {
 	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
 	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
@@ -97,7 +97,7 @@ export function completionsAt(text, caret, names) {
 
 export function hueOf(key) {
 	let hash = 7;
-	for (const character of key.toLowerCase()) hash = (hash * 31 + (character.codePointAt(0) ?? 0)) % 9973;
+	for (const character of key.toLowerCase()) hash = (hash * 31 + character.charCodeAt(0)) % 9973;
 	return (hash * 137) % 360;
 }
 

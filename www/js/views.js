@@ -1,23 +1,37 @@
-// What is drawn beside the log. Texts enter the document as text nodes, never as HTML.
+// What is drawn beside the log. Texts never enter the document as HTML.
 
+import { chat, current, followed, local } from './start.js';
 import { completionsAt, fragmentOf, hueOf, isRoomName, mentions, sameName } from './text.js';
 import { PENDING_MOST } from './network.js';
 import { compareIds, lastOf, unreadOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
-const TEXT_BYTES = 4096; // Of a message, as the server has it by default.
-const COUNTED_BYTES = 500; // Left, from which on they are shown.
+const TEXT_BYTES = 4096; // As the server has it by default.
+const COUNTED_BYTES = 500; // When fewer are left, they are shown.
 
-/** The element with an id: `$.ownName` is `own-name`. @type {Record<string, any>} */
-export const $ = new Proxy({}, {
-	get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)),
-});
+/** What is shown and belongs to no room. @type {any} */
+export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
+
+/** `$.ownName` is the element `own-name`. @type {Record<string, any>} */
+export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
+
+/** @type {any} */
+export let say;
+
+/** In the document, `data-aria-label="close"` gives the property `ariaLabel` its words. */
+export function translate(words) {
+	say = words;
+	document.documentElement.lang = say.language;
+	for (const node of $.app.querySelectorAll('*')) {
+		for (const [property, key] of Object.entries(node.dataset)) node[property] = say(key);
+	}
+}
 
 /** Makes an element of a `tag.class`. @returns {any} */
 export function element(what, properties, ...children) {
 	const [tag, ...classes] = what.split('.');
 	const { dataset, ...others } = { ...properties };
-	const node = Object.assign(document.createElement(tag), tag === 'button' && { type: 'button' }, others);
+	const node = Object.assign(document.createElement(tag), others);
 	node.classList.add(...classes);
 	Object.assign(node.dataset, dataset);
 	node.append(...children);
@@ -29,7 +43,7 @@ export function setText(node, text) {
 	if (node.textContent !== String(text)) node.textContent = text;
 }
 
-/** Makes the children of `parent` stand for `items`, each known by its `key`, and keeps those that did before. */
+/** Makes the children of `parent` stand for `items`, and keeps those that did before. */
 export function syncList(parent, items, build, refresh) {
 	/** @type {any} */
 	const focused = document.activeElement;
@@ -44,24 +58,16 @@ export function syncList(parent, items, build, refresh) {
 	});
 	for (const node of kept.values()) node.remove();
 	for (const [at, node] of nodes.entries()) if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at]);
-	// A node that moves loses it, and one that goes would leave it nowhere.
+	// A node that is moved or removed loses the focus.
 	if (inside) (focused.isConnected ? focused : $.scroller).focus({ preventScroll: true });
 }
 
-/** Gives what stands for a person its colour. */
 export const paint = (node, key) => node.style.setProperty('--hue', hueOf(key));
 
 const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
 
-/** The letter is generated content, so that it is not copied with a message. */
+// The letter is generated content: it is not copied with a message.
 export const avatarOf = (name) => element('span.avatar', { ariaHidden: 'true', dataset: { letter: letterOf(name) } });
-
-export function translate(say) {
-	document.documentElement.lang = say.language;
-	for (const [key, property] of [['words', 'textContent'], ['label', 'ariaLabel'], ['hint', 'placeholder']]) {
-		for (const node of document.querySelectorAll(`[data-${key}]`)) node[property] = say(node.getAttribute(`data-${key}`));
-	}
-}
 
 /** A page over plain HTTP has no `navigator.clipboard`. */
 export async function copyText(value) {
@@ -73,7 +79,7 @@ export async function copyText(value) {
 	field.remove();
 }
 
-// ---- The side panel, and the line at the top about the connection
+// ---- The side panel and the bar
 
 const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
 narrow.addEventListener('change', () => showSide(false));
@@ -92,25 +98,27 @@ export function closeSide() {
 	$.menu.focus();
 }
 
-export function drawConnection({ chat, say, naming }, { greeted, memberCount }) {
+export function drawConnection() {
+	const { greeted, memberCount } = current();
 	const { connection, open, refused } = chat;
 	const bad = !isRoomName(open);
 	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem;
 	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
-	const wait = Math.ceil((connection.until - Date.now()) / 1000);
+	const wait = Math.ceil(((connection.until ?? 0) - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));
 	$.status.classList.toggle('unseen', phase === 'connected'); // Only read out.
 	$.here.hidden = phase !== 'connected';
 	setText($.here, say('here', { n: memberCount }));
-	// Not in the live region, which would read out each second.
+	// A live region would read out each second.
 	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
-	$.notice.hidden = !problem || naming;
+	$.notice.hidden = !problem || page.naming;
 	setText($.noticeText, problem ? say.error(problem) : '');
 	$.tryAgain.hidden = bad;
 }
 
-export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
+export function drawRooms() {
+	const { listed } = page;
 	const rowOf = (room) => {
 		const { memberCount, lastMessageAt } = listed.find((other) => other.room === room) ?? {};
 		const state = chat.rooms.get(room);
@@ -120,9 +128,10 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
-	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort((a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key)), ({ key: room }) => {
+	const byActivity = (a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key);
+	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort(byActivity), ({ key: room }) => {
 		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
-		const button = element('button.leave', { ariaLabel: say('leave', { room }), onclick: () => leaveRoom(room) });
+		const button = element('button.leave', { ariaLabel: say('leave', { room }), dataset: { leave: room } });
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })];
@@ -138,7 +147,8 @@ export function drawRooms({ chat, say, listed, followed, leaveRoom }) {
 	$.others.hidden = !others.length;
 }
 
-export function drawPeople({ chat, say }, { members, authors, memberCount, listenerCount }) {
+export function drawPeople() {
+	const { members, authors, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
 	syncList($.people, names, (name) => {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
@@ -152,7 +162,8 @@ export function drawPeople({ chat, say }, { members, authors, memberCount, liste
 	setText($.listeners, rest.filter(([, n]) => n > 0).map(([key, n]) => say(key, { n })).join(' · '));
 }
 
-export function drawYou({ chat, say, local, moderation: { available, moderator } }) {
+export function drawYou() {
+	const { available, moderator } = page.moderation;
 	$.own.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
@@ -164,15 +175,16 @@ export function drawYou({ chat, say, local, moderation: { available, moderator }
 	setText($.moderate, say(moderator ? 'logOut' : 'moderate'));
 }
 
-// ---- The message field, and the form in which one chooses a name
+// ---- The message and the name
 
-// The keyboard on a screen has no Shift+Enter: there Enter starts a line.
-const [touch, mouse] = ['(pointer: coarse)', '(any-pointer: fine)'].map((query) => matchMedia(query));
-export const typesOnScreen = () => touch.matches && !mouse.matches;
+// Where the keyboard is on the screen, Enter starts a line.
+const screenKeys = matchMedia('(pointer: coarse) and (not (any-pointer: fine))');
+export const typesOnScreen = () => screenKeys.matches;
 
 export const focusWriting = () => ($.join.hidden ? $.text : $.name).focus();
 
-export function drawComposer({ chat, say, naming, nameError }) {
+export function drawComposer() {
+	const { naming, nameError } = page;
 	const usable = isRoomName(chat.open);
 	const text = $.text;
 	$.join.hidden = !usable || !(naming || !chat.name);
@@ -192,7 +204,7 @@ export function drawComposer({ chat, say, naming, nameError }) {
 	$.composerHelp.classList.toggle('problem', left < 0);
 }
 
-/** Replaces the text from `from` to the caret. `after` matches what has to stand before. */
+/** Replaces what is between `from` and the caret. `after` matches what has to stand before. */
 export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {
 	const field = $.text;
 	field.focus();
@@ -202,10 +214,9 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 	document.execCommand('insertText', false, (!before || after.test(before) ? '' : text.startsWith('>') ? '\n' : ' ') + text);
 }
 
-/** `names` gives what Tab completes, the likeliest first. */
 export function listenToText(send, names) {
 	const field = $.text;
-	let last; // The completion that another Tab replaces.
+	let last; // Another Tab replaces it.
 
 	function complete() {
 		const again = last?.value === field.value && last.end === field.selectionStart;
@@ -219,7 +230,7 @@ export function listenToText(send, names) {
 
 	field.addEventListener('keydown', (event) => {
 		const { key, shiftKey, ctrlKey, metaKey, altKey, isComposing, keyCode } = event;
-		// Enter takes the suggestion of an input method. Safari ends the composition first: it has 229.
+		// An input method's Enter: in Safari it is 229, and no longer composing.
 		if (isComposing || keyCode === 229 || shiftKey || altKey) return;
 		const modified = ctrlKey || metaKey;
 		const sends = key === 'Enter' && (modified || !typesOnScreen());

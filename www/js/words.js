@@ -1,6 +1,6 @@
 // Words and dates in the reader's language.
 
-// To add one, name it here and add a file. What it lacks is shown in English.
+// All but English have a file of their own.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
@@ -29,7 +29,7 @@ export const WORDS = {
 		banAddress: 'Ban the network address too', banMessages: 'Remove all messages of this author, for good',
 		moderate: 'Log in as moderator', moderator: 'You are a moderator.', password: 'Moderator password', logIn: 'Log in', logOut: 'Stop moderating',
 		bans: 'Bans', noBans: 'Nobody is banned.', banLine: 'until {until}', banWithAddress: 'with address, until {until}', lift: 'Lift',
-		// For other codes the server's own message is shown.
+		// Other codes show the server's message.
 		errors: {
 			'name-taken': 'Somebody else is here as “{name}”. Choose another name, or try again in a while.',
 			'too-many-streams': 'There is no place left right now. Trying again automatically.',
@@ -50,7 +50,6 @@ function languageOf(tag) {
 	}
 }
 
-/** Returns a function from key and values to words. */
 export async function wordsFor(languages) {
 	const locale = languages.find(languageOf) ?? 'en';
 	const language = languageOf(locale) ?? 'en';
