@@ -35,8 +35,8 @@ pub(super) fn is_mark(c: char) -> bool {
 /// The ranges of general category `M` in `DerivedGeneralCategory.txt` of Unicode 17, without the
 /// ignorable ones. Ranges that only unassigned code points divide are merged.
 #[rustfmt::skip]
-const MARKS: [(u32, u32); 259] = [
-    (0x300, 0x36f), (0x483, 0x489), (0x591, 0x5bd), (0x5bf, 0x5bf), (0x5c1, 0x5c2), (0x5c4, 0x5c5),
+const MARKS: [(u32, u32); 260] = [
+    (0x300, 0x34e), (0x350, 0x36f), (0x483, 0x489), (0x591, 0x5bd), (0x5bf, 0x5bf), (0x5c1, 0x5c2), (0x5c4, 0x5c5),
     (0x5c7, 0x5c7), (0x610, 0x61a), (0x64b, 0x65f), (0x670, 0x670), (0x6d6, 0x6dc), (0x6df, 0x6e4),
     (0x6e7, 0x6e8), (0x6ea, 0x6ed), (0x711, 0x711), (0x730, 0x74a), (0x7a6, 0x7b0), (0x7eb, 0x7f3),
     (0x7fd, 0x7fd), (0x816, 0x819), (0x81b, 0x823), (0x825, 0x827), (0x829, 0x82d), (0x859, 0x85b),
@@ -102,6 +102,14 @@ mod tests {
         let ends: Vec<u32> = MARKS.iter().flat_map(|&(a, b)| [a, b]).collect();
         assert!(ends.is_sorted());
         assert!(MARKS.windows(2).all(|pair| pair[0].1 < pair[1].0));
+    }
+
+    #[test]
+    fn every_mark_is_seen() {
+        let unseen: String = ('\0'..=char::MAX)
+            .filter(|&c| is_mark(c) && is_ignorable(c))
+            .collect();
+        assert_eq!(unseen, "");
     }
 
     #[test]
