@@ -12,15 +12,14 @@ use super::limits::Permit;
 use crate::rooms::frame::Frame as EventFrame;
 use crate::rooms::stream::Stream;
 
-/// Bytes from which on pieces that wait together are given apart: a burst of some thirty messages leaves
-/// in one write.
+/// Bytes up to which pieces that wait together are joined: some thirty messages.
 const BATCH_BYTES: usize = 8 * 1024;
 
 /// The body of an answer: whole, or an event stream.
 ///
 /// A piece that comes alone is given as it is, shared with a history and the queues of others. Pieces that
-/// wait together are joined, since each that hyper is given costs more than its copy. hyper asks for the
-/// next ones only when it has written the last few, so a client that does not read pins little.
+/// wait together are joined, since each that hyper is given costs more than its copy. hyper asks for
+/// no more while 16 KiB wait to be written, so a client that does not read pins little.
 pub struct Body {
     content: Content,
     /// What the visitor holds open with it.
@@ -90,14 +89,14 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = match &mut self.content {
             Content::Whole { pieces, left } => {
-                let piece = together(pieces.next(), || pieces.next());
+                let piece = together(pieces.next(), |_| pieces.next());
                 *left -= piece.as_ref().map_or(0, Bytes::len) as u64;
                 piece
             }
             Content::Stream(stream) => {
                 let bytes = |frame: Arc<EventFrame>| frame.bytes().clone();
                 let first = ready!(stream.poll_next(cx)).map(bytes);
-                together(first, || stream.next_queued().map(bytes))
+                together(first, |most| stream.next_queued(most).map(bytes))
             }
         };
         Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
@@ -115,18 +114,15 @@ impl HttpBody for Body {
     }
 }
 
-/// Joins pieces that wait, up to a batch; `None` at the end.
-fn together(first: Option<Bytes>, mut next: impl FnMut() -> Option<Bytes>) -> Option<Bytes> {
+/// Joins pieces that wait, up to a batch; `None` at the end. `next` is told how many bytes fit.
+fn together(first: Option<Bytes>, mut next: impl FnMut(usize) -> Option<Bytes>) -> Option<Bytes> {
     let first = first?;
-    if first.len() >= BATCH_BYTES {
-        return Some(first);
-    }
-    let Some(second) = next() else {
+    let Some(second) = BATCH_BYTES.checked_sub(first.len()).and_then(&mut next) else {
         return Some(first);
     };
     let mut batch = [first, second].concat();
     while batch.len() < BATCH_BYTES
-        && let Some(piece) = next()
+        && let Some(piece) = next(BATCH_BYTES - batch.len())
     {
         batch.extend_from_slice(&piece);
     }

@@ -92,7 +92,7 @@ impl Queue {
     /// Takes the oldest frame.
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
         let queue = &mut *lock(&self.0);
-        if let Some(frame) = queue.pop() {
+        if let Some(frame) = queue.pop(usize::MAX) {
             return Poll::Ready(Next::Frame(frame));
         }
         match queue.mode {
@@ -108,9 +108,9 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest frame if there is one.
-    pub(super) fn pop(&self) -> Option<Arc<Frame>> {
-        lock(&self.0).pop()
+    /// Takes the oldest frame if there is one, of so many bytes at most.
+    pub(super) fn pop(&self, most: usize) -> Option<Arc<Frame>> {
+        lock(&self.0).pop(most)
     }
 
     /// Queues what a client that catches up gets next, until the queue is full; once `next` is
@@ -180,7 +180,10 @@ impl State {
         self.sent_at = now;
     }
 
-    fn pop(&mut self) -> Option<Arc<Frame>> {
+    fn pop(&mut self, most: usize) -> Option<Arc<Frame>> {
+        self.frames
+            .front()
+            .filter(|frame| frame.bytes().len() <= most)?;
         let frame = self.frames.pop_front()?;
         self.bytes -= frame.bytes().len();
         if self.frames.is_empty() && self.frames.capacity() > KEPT_FRAMES {

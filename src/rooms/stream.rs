@@ -365,9 +365,9 @@ impl Stream {
         }
     }
 
-    /// The next frame if it is queued already.
-    pub(crate) fn next_queued(&mut self) -> Option<Arc<Frame>> {
-        let frame = self.queue.pop()?;
+    /// The next frame if it is queued already and has so many bytes at most.
+    pub(crate) fn next_queued(&mut self, most: usize) -> Option<Arc<Frame>> {
+        let frame = self.queue.pop(most)?;
         Some(self.reach(frame))
     }
 

@@ -150,10 +150,14 @@ fn all_clients_share_one_encoding() {
             let Ok(answer) = chat.call(request).await;
             bodies.push(Box::pin(answer.into_body()));
         }
+        // Told who is there, they wait: what they get next comes alone.
+        for body in &mut bodies {
+            piece_with(body, "\"listenerCount\":3}").await;
+        }
         chat.post("lobby", "ann", "hello").await.expect("posted");
         let mut copies = Vec::new();
         for body in &mut bodies {
-            copies.push(message(body).await);
+            copies.push(piece_with(body, "event: new-message").await);
         }
         for copy in &copies {
             assert_eq!(copy.as_ptr(), copies[0].as_ptr());
@@ -161,17 +165,17 @@ fn all_clients_share_one_encoding() {
     });
 }
 
-/// The next frame of a body that is a message.
-async fn message<B>(body: &mut Pin<Box<B>>) -> Bytes
+/// The next piece of a body that has this in it.
+async fn piece_with<B>(body: &mut Pin<Box<B>>, part: &str) -> Bytes
 where
     B: Body<Data = Bytes>,
     B::Error: std::fmt::Debug,
 {
     loop {
-        let frame = within("a message", body.frame()).await;
+        let frame = within(part, body.frame()).await;
         let frame = frame.expect("a body").expect("a frame");
         let data = frame.into_data().expect("data");
-        if http::find(&data, b"event: new-message").is_some() {
+        if http::find(&data, part.as_bytes()).is_some() {
             return data;
         }
     }
