@@ -12,14 +12,17 @@ use super::limits::Permit;
 use crate::rooms::frame::Frame as EventFrame;
 use crate::rooms::stream::Stream;
 
-/// Bytes up to which pieces that wait together are joined: some thirty messages.
+/// Bytes up to which frames that wait together are joined: some thirty messages.
 const BATCH_BYTES: usize = 8 * 1024;
+/// Pieces of a whole body that hyper is given at once. Its list of them starts with room for so many, and
+/// keeps the room that it once had as long as the connection lives.
+const PIECES: usize = 4;
 
 /// The body of an answer: whole, or an event stream.
 ///
-/// A piece that comes alone is given as it is, shared with a history and the queues of others. Pieces that
-/// wait together are joined, since each that hyper is given costs more than its copy. hyper asks for
-/// no more while 16 KiB wait to be written, so a client that does not read pins little.
+/// Its pieces are shared with a history and the bodies of others. Only frames that wait together are
+/// joined, since each piece that hyper is given costs more than its copy. hyper asks for no more while
+/// 16 KiB wait to be written, so a client that does not read pins little.
 pub struct Body {
     content: Content,
     /// What the visitor holds open with it.
@@ -31,6 +34,8 @@ enum Content {
         pieces: Box<Pieces>,
         /// Bytes that are not given yet.
         left: u64,
+        /// Pieces given since hyper has last written.
+        given: usize,
     },
     Stream(Stream),
 }
@@ -58,6 +63,7 @@ impl Body {
         let content = Content::Whole {
             pieces: Box::new(pieces),
             left: bytes as u64,
+            given: 0,
         };
         Body { content, permit }
     }
@@ -88,9 +94,20 @@ impl HttpBody for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let piece = match &mut self.content {
-            Content::Whole { pieces, left } => {
-                let piece = together(pieces.next(), |_| pieces.next());
+            Content::Whole {
+                pieces,
+                left,
+                given,
+            } => {
+                if *given == PIECES {
+                    // hyper writes them, and asks for the next ones.
+                    *given = 0;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                let piece = pieces.next();
                 *left -= piece.as_ref().map_or(0, Bytes::len) as u64;
+                *given += 1;
                 piece
             }
             Content::Stream(stream) => {
@@ -114,17 +131,15 @@ impl HttpBody for Body {
     }
 }
 
-/// Joins pieces that wait, up to a batch; `None` at the end. `next` is told how many bytes fit.
+/// Joins frames that wait, up to a batch; `None` at the end. `next` is told how many bytes fit.
 fn together(first: Option<Bytes>, mut next: impl FnMut(usize) -> Option<Bytes>) -> Option<Bytes> {
     let first = first?;
     let Some(second) = BATCH_BYTES.checked_sub(first.len()).and_then(&mut next) else {
         return Some(first);
     };
     let mut batch = [first, second].concat();
-    while batch.len() < BATCH_BYTES
-        && let Some(piece) = next(BATCH_BYTES - batch.len())
-    {
-        batch.extend_from_slice(&piece);
+    while let Some(frame) = next(BATCH_BYTES - batch.len()) {
+        batch.extend_from_slice(&frame);
     }
     Some(batch.into())
 }
