@@ -14,14 +14,16 @@ use hyper::http::request::Parts;
 pub(crate) struct Departure(Arc<AtomicBool>);
 
 impl Departure {
-    /// That of the connection that a request came by; an embedding server has none.
-    pub(crate) fn of(head: &Parts) -> Option<&Departure> {
-        head.extensions.get()
+    /// Makes it end the connection that a request came by; an embedding server has none.
+    pub(crate) fn ends_answer_to(head: &Parts) {
+        if let Some(departure) = head.extensions.get::<Departure>() {
+            departure.0.store(true, Relaxed);
+        }
     }
 
-    /// Notes whether it ends the connection: not when a request begins.
-    pub(crate) fn set_final(&self, is_final: bool) {
-        self.0.store(is_final, Relaxed);
+    /// Notes that a request begins, whose answer is to end by itself.
+    pub(crate) fn begin_request(&self) {
+        self.0.store(false, Relaxed);
     }
 
     /// Whether it ends the connection.

@@ -244,7 +244,7 @@ pub(crate) async fn history(
         let now = site.hub.clock().now();
         let _permit = site.shares.open_stream(visitor.address, 1, now)?;
         site.hub.open(room)?;
-        Departure::of(head).map(|departure| departure.set_final(true));
+        Departure::ends_answer_to(head);
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

@@ -82,7 +82,7 @@ pub(crate) async fn open(
         let allowed = site.check_ban(head, visitor);
         allowed.inspect_err(|_| site.expel_banned())?;
     }
-    Departure::of(head).map(|departure| departure.set_final(true));
+    Departure::ends_answer_to(head);
 
     let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();

@@ -33,6 +33,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes: cookies of other programs on the host come along, and
 /// 8 KiB have proved too few for those.
 const HEAD_BYTES: usize = 16 * 1024;
+
 /// Serves a connection in a task of its own.
 ///
 /// The task is the connection and nothing else: an `async` block around it would keep room for its
@@ -88,7 +89,7 @@ impl Service<Request<Incoming>> for PeerService {
     type Future = <Chat as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.departure.set_final(false);
+        self.departure.begin_request();
         request.extensions_mut().insert(PeerAddr(self.peer));
         request.extensions_mut().insert(self.departure.clone());
         self.connections.chat.call(request)

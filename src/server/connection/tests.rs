@@ -44,7 +44,9 @@ fn spend(cx: &mut Context<'_>, most: usize) -> usize {
 #[tokio::test]
 async fn a_departure_is_noticed_though_the_socket_was_asked_with_the_last_of_the_budget() {
     let (mut socket, client) = pair().await;
-    socket.departure.set_final(true);
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.extensions.insert(socket.departure.clone());
+    Departure::ends_answer_to(&head);
     let (asked, waits) = tokio::sync::oneshot::channel();
     let mut asked = Some(asked);
     let mut budget = None;
