@@ -63,6 +63,27 @@ fn frames_come_in_order_and_one_wake_brings_all_that_wait() {
 }
 
 #[test]
+fn a_frame_that_is_larger_than_there_is_room_for_stays_in_its_place() {
+    let queue = live();
+    let (small, large) = (frame("{}"), frame(&"x".repeat(500)));
+    for frame in [&small, &large, &small] {
+        assert!(queue.send(frame, NOW));
+    }
+    let most = small.bytes().len();
+    assert!(
+        queue
+            .pop(most)
+            .is_some_and(|frame| Arc::ptr_eq(&frame, &small))
+    );
+    assert!(queue.pop(most).is_none());
+    assert!(
+        queue
+            .pop(usize::MAX)
+            .is_some_and(|frame| Arc::ptr_eq(&frame, &large))
+    );
+}
+
+#[test]
 fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
     for (data, fits) in [
         ("{}".to_owned(), QUEUE_FRAMES),
