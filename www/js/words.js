@@ -1,6 +1,6 @@
 // Words and dates in the reader's language.
 
-// All but English have a file of their own.
+// To add one, name it here and add a file. What it lacks is shown in English.
 const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
