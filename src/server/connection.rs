@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -22,9 +21,9 @@ use tokio::net::TcpStream;
 use tokio::task::coop;
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Connections, Phase, Registration};
+use super::connections::{Phase, Registration};
 use crate::chat::Chat;
-use crate::http::departure::Departure;
+use crate::http::address::ClientAddress;
 use crate::http::routes::PeerAddr;
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
@@ -34,37 +33,35 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// 8 KiB have proved too few for those.
 const HEAD_BYTES: usize = 16 * 1024;
 
-/// Serves a connection in a task of its own.
-///
-/// The task is the connection and nothing else: an `async` block around it would keep room for its
-/// parts as well, as long as the client stays.
-pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registration) {
-    // Frames leave when they are written. If the client is gone already, reading will tell.
-    let _ = stream.set_nodelay(true);
-    let connections = registration.connections.clone();
-    let departure = Departure::default();
-    let socket = Socket {
-        io: TokioIo::new(stream),
-        departure: departure.clone(),
-        write_timeout: connections.limits.write_timeout,
-        blocked: None,
-        input: Input::Unasked,
-    };
-    let service = PeerService {
-        connections,
-        peer,
-        departure,
-    };
-    let mut http = http1::Builder::new()
-        .timer(TokioTimer::new())
+/// How HTTP/1.1 is spoken.
+pub(super) fn protocol() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
         // A client may end its side behind a request. hyper would drop the request; where that
         // means departure, the socket tells.
-        .half_close(true)
-        // During shutdown a connection serves one request.
-        .keep_alive(!registration.late)
-        .serve_connection(socket, service);
+        .half_close(true);
+    http
+}
+
+/// Serves a connection in a task of its own.
+///
+/// The task is the connection and nothing else: an `async` block around it would keep room for its
+/// parts as well, as long as the client stays.
+pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
+    // Frames leave when they are written. If the client is gone already, reading will tell.
+    let _ = stream.set_nodelay(true);
+    let socket = Socket {
+        io: TokioIo::new(stream),
+        registration: registration.clone(),
+        blocked: None,
+        input: Input::Unasked,
+    };
+    let mut protocol = registration.connections.http.clone();
+    // During shutdown a connection serves one request.
+    protocol.keep_alive(!registration.late);
+    let mut http = protocol.serve_connection(socket, PeerService(registration.clone()));
     // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
     // requests, most of it is memory that nothing has used, which costs nothing. A worker would make
     // it where past requests have been, and those pages count as long as the client stays.
@@ -72,16 +69,13 @@ pub(super) fn serve(stream: TcpStream, peer: SocketAddr, registration: Registrat
     tokio::spawn(Connection {
         http,
         registration,
-        ending: false,
+        has_begun: false,
+        is_ending: false,
     });
 }
 
 /// The chat, which learns from each request's extensions where it comes from.
-struct PeerService {
-    connections: Arc<Connections>,
-    peer: SocketAddr,
-    departure: Departure,
-}
+struct PeerService(Arc<Registration>);
 
 impl Service<Request<Incoming>> for PeerService {
     type Response = <Chat as Service<Request<Incoming>>>::Response;
@@ -89,18 +83,21 @@ impl Service<Request<Incoming>> for PeerService {
     type Future = <Chat as Service<Request<Incoming>>>::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.departure.begin_request();
-        request.extensions_mut().insert(PeerAddr(self.peer));
-        request.extensions_mut().insert(self.departure.clone());
-        self.connections.chat.call(request)
+        let PeerService(registration) = self;
+        registration.departure.begin_request();
+        let extensions = request.extensions_mut();
+        extensions.insert(PeerAddr(registration.peer));
+        extensions.insert(registration.departure.clone());
+        registration.connections.chat.call(request)
     }
 }
 
 /// A connection's whole life.
 struct Connection {
     http: http1::Connection<Socket, PeerService>,
-    registration: Registration,
-    ending: bool,
+    registration: Arc<Registration>,
+    has_begun: bool,
+    is_ending: bool,
 }
 
 impl Future for Connection {
@@ -108,10 +105,14 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        match this.registration.phase(cx) {
+        if !this.has_begun {
+            this.has_begun = true;
+            this.registration.wake_on_change(cx);
+        }
+        match this.registration.phase() {
             Phase::Cut => return Poll::Ready(()),
-            Phase::Ending if !this.ending && !this.registration.late => {
-                this.ending = true;
+            Phase::Ending if !this.is_ending && !this.registration.late => {
+                this.is_ending = true;
                 Pin::new(&mut this.http).graceful_shutdown();
             }
             Phase::Serving | Phase::Ending => {}
@@ -124,7 +125,7 @@ impl Future for Connection {
             chat.note_stalled_write();
             chat.report().info(format_args!(
                 "cut {}: it took nothing for too long",
-                this.registration.address
+                ClientAddress::from(this.registration.peer.ip())
             ));
         }
         Poll::Ready(())
@@ -143,8 +144,7 @@ fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
 /// lasts that ends by nothing else: hyper would go on waiting in both cases.
 struct Socket {
     io: TokioIo<TcpStream>,
-    departure: Departure,
-    write_timeout: Option<Duration>,
+    registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
     input: Input,
@@ -163,7 +163,8 @@ enum Input {
 }
 
 impl Socket {
-    /// Fails if the client has ended its side. Asked at every flush, so it has to be cheap.
+    /// Fails if the client has ended its side and the answer ends by nothing else. Asked at every
+    /// flush, so it has to be cheap.
     fn check_departure(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let socket = self.io.inner();
         let is_readable = || socket.try_io(Interest::READABLE, || Ok(())).is_ok();
@@ -171,6 +172,7 @@ impl Socket {
             // The task has one waker for life. While the socket holds it, a glance is enough.
             Input::Awaited if !is_readable() => return Ok(()),
             Input::Pipelined => return Ok(()),
+            _ if !self.registration.departure.is_final() => return Ok(()),
             Input::Awaited | Input::Unasked | Input::Unknown => {}
         }
         self.input = match socket.poll_peek(cx, &mut ReadBuf::new(&mut [0]))? {
@@ -213,7 +215,7 @@ impl Write for Socket {
         };
         if written.is_ready() {
             self.blocked = None;
-        } else if let Some(limit) = self.write_timeout {
+        } else if let Some(limit) = self.registration.connections.limits.write_timeout {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
@@ -247,9 +249,7 @@ impl Write for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // hyper flushes whenever it is polled.
-        if self.departure.is_final() {
-            self.check_departure(cx)?;
-        }
+        self.check_departure(cx)?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 

@@ -1,15 +1,18 @@
 //! The open connections: bounded in number, in all and by address, and told when to end.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
+use hyper::server::conn::http1;
 use tokio::sync::Notify;
 
+use super::connection;
 use crate::chat::{Chat, ServerLimits};
 use crate::http::address::ClientAddress;
+use crate::http::departure::Departure;
 use crate::rooms::lock;
 use crate::slab::Slab;
 
@@ -17,6 +20,7 @@ use crate::slab::Slab;
 pub(super) struct Connections {
     pub(super) chat: Chat,
     pub(super) limits: ServerLimits,
+    pub(super) http: http1::Builder,
     phase: AtomicU8,
     table: Mutex<Table>,
     /// Wakes whoever waits for connections to end.
@@ -43,16 +47,16 @@ pub(super) enum Phase {
     Cut,
 }
 
-/// A connection's place in the table, given up on drop.
+/// A connection's place in the table, given up on drop. Its task, its socket and its service share it.
 pub(super) struct Registration {
     pub(super) connections: Arc<Connections>,
-    pub(super) address: ClientAddress,
+    pub(super) peer: SocketAddr,
+    pub(super) departure: Departure,
     /// Whether it counts towards its address.
     counted: bool,
     /// Whether it was accepted after shutdown began.
     pub(super) late: bool,
     place: usize,
-    has_waker: bool,
 }
 
 impl Connections {
@@ -60,6 +64,7 @@ impl Connections {
         Connections {
             limits: chat.limits(),
             chat,
+            http: connection::protocol(),
             phase: AtomicU8::new(Phase::Serving as u8),
             table: Mutex::default(),
             ended: Notify::new(),
@@ -68,13 +73,13 @@ impl Connections {
 
     /// Registers a connection from this peer; `None` if its address has too many. A trusted proxy
     /// speaks for many clients and may have any number.
-    pub(super) fn register(self: &Arc<Connections>, peer: IpAddr) -> Option<Registration> {
-        let address = ClientAddress::from(peer);
-        let counted =
-            self.limits.connections_of_address < usize::MAX && !self.chat.is_trusted_proxy(peer);
+    pub(super) fn register(self: &Arc<Connections>, peer: SocketAddr) -> Option<Arc<Registration>> {
+        let counted = self.limits.connections_of_address < usize::MAX
+            && !self.chat.is_trusted_proxy(peer.ip());
         let late = self.phase() != Phase::Serving;
         let table = &mut *lock(&self.table);
         if counted {
+            let address = ClientAddress::from(peer.ip());
             let count = table.by_address.entry(address).or_default();
             if *count >= self.limits.connections_of_address {
                 return None;
@@ -82,14 +87,14 @@ impl Connections {
             *count += 1;
         }
         table.late += usize::from(late);
-        Some(Registration {
+        Some(Arc::new(Registration {
             connections: self.clone(),
-            address,
+            peer,
+            departure: Departure::default(),
             counted,
             late,
             place: table.wakers.insert(None),
-            has_waker: false,
-        })
+        }))
     }
 
     pub(super) fn count(&self) -> usize {
@@ -146,16 +151,16 @@ impl Connections {
 }
 
 impl Registration {
-    /// The current phase; the task of `cx` is woken when it changes. A task has one waker for life,
-    /// so it is stored once and costs nothing per message.
-    pub(super) fn phase(&mut self, cx: &Context<'_>) -> Phase {
-        if !self.has_waker {
-            self.has_waker = true;
-            if let Some(waker) = lock(&self.connections.table).wakers.get_mut(self.place) {
-                *waker = Some(cx.waker().clone());
-            }
-        }
+    pub(super) fn phase(&self) -> Phase {
         self.connections.phase()
+    }
+
+    /// Has a task woken when the phase changes. A task has one waker for life, so it is stored once
+    /// and costs nothing per message.
+    pub(super) fn wake_on_change(&self, cx: &Context<'_>) {
+        if let Some(waker) = lock(&self.connections.table).wakers.get_mut(self.place) {
+            *waker = Some(cx.waker().clone());
+        }
     }
 }
 
@@ -165,12 +170,13 @@ impl Drop for Registration {
             let table = &mut *lock(&self.connections.table);
             table.wakers.remove(self.place);
             table.late -= usize::from(self.late);
+            let address = ClientAddress::from(self.peer.ip());
             if self.counted
-                && let Some(count) = table.by_address.get_mut(&self.address)
+                && let Some(count) = table.by_address.get_mut(&address)
             {
                 *count -= 1;
                 if *count == 0 {
-                    table.by_address.remove(&self.address);
+                    table.by_address.remove(&address);
                 }
             }
         }

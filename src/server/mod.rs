@@ -117,8 +117,8 @@ async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> Infal
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
-                match connections.register(peer.ip()) {
-                    Some(registration) => connection::serve(stream, peer, registration),
+                match connections.register(peer) {
+                    Some(registration) => connection::serve(stream, registration),
                     None => refuse(stream, peer, connections.chat.report()),
                 }
             }

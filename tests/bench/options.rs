@@ -1,9 +1,8 @@
 //! The command line.
 
 use crate::Fallible;
-use crate::common::process::BINARY;
 use crate::scenario::{Draft, Pace, SCENARIOS, Scenario};
-use crate::server::Peer;
+use crate::server::{self, Peer};
 use std::str::FromStr;
 
 pub(crate) const HELP: &str = "\
@@ -48,7 +47,7 @@ The servers:
   --data             chatroom keeps a journal, in a temporary folder
   --all-cores        servers may run on all cores, where the load has one of them
   --server-flags S   more flags for chatroom, separated by blanks
-  --binary FILE      measure this chatroom executable instead of the one just built
+  --binary FILE      measure this chatroom executable instead of the one that cargo build makes
   --against PEER     measure another server too; repeatable. It is one of
       nchan          nginx with that module (libnginx-mod-nchan)
       FILE           another chatroom executable
@@ -80,7 +79,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
     let mut scenarios = named("quick")?;
     let mut rounds = None;
     let mut overrides: Vec<Override> = Vec::new();
-    let (mut binary, mut journal, mut flags) = (BINARY.to_owned(), false, Vec::new());
+    let (mut binary, mut journal, mut flags) = (None, false, Vec::new());
     let (mut against, mut pids) = (Vec::new(), Vec::new());
     let mut words = arguments.iter();
     while let Some(flag) = words.next() {
@@ -111,7 +110,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
                     "--server-flags" => {
                         flags.extend(value()?.split_ascii_whitespace().map(str::to_owned));
                     }
-                    "--binary" => value()?.clone_into(&mut binary),
+                    "--binary" => binary = Some(value()?.to_owned()),
                     ALL_CORES => {}
                     "--against" => against.push(value()?),
                     "--pid" => pids.push(positive(flag, value()?)?),
@@ -124,7 +123,7 @@ pub(crate) fn parse(arguments: &[String]) -> Fallible<Option<Options>> {
     }
     let chatroom = Peer::Chatroom {
         label: "chatroom".to_owned(),
-        binary,
+        binary: binary.map_or_else(server::build, Ok)?,
         flags,
         journal,
     };

@@ -1,11 +1,12 @@
 //! The servers that are measured: each a process of its own, on a core of its own.
 
 use crate::Fallible;
-use crate::common::process::free_port;
-use crate::common::process::prepared;
+use crate::common::process::{BINARY, free_port, prepared};
 use crate::common::{Folder, Process, Program, eventually, proc};
 use crate::system::{core_time, family};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -27,6 +28,25 @@ const NGINX_PREFIX: &str = "/usr/share/nginx";
 
 /// Clock ticks per second in `/proc`: 100 on every architecture of Linux.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Builds chatroom as its users do, and returns the path. The one that cargo built with this program
+/// has features of hyper that only the tests need, and larger connections for it.
+pub(crate) fn build() -> Fallible<String> {
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let profile = Path::new(BINARY).parent();
+    let target = profile.and_then(Path::parent).ok_or("no target folder")?;
+    let mut cargo = process::Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--release"]);
+    cargo.args(["--manifest-path", manifest, "--target-dir"]);
+    cargo.arg(target);
+    if cfg!(feature = "redis") {
+        cargo.args(["--features", "redis"]);
+    }
+    let built = cargo.status()?.success();
+    built
+        .then(|| BINARY.to_owned())
+        .ok_or("cargo build failed".into())
+}
 
 /// Where a server listens, and how it is addressed.
 pub(crate) struct Target {

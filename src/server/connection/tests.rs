@@ -4,17 +4,20 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::http::departure::Departure;
+use crate::server::connections::Connections;
 
 /// A socket as the server has it, and the client at its other end.
 async fn pair() -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
     let client = TcpStream::connect(address).await.expect("it listens");
-    let (stream, _) = listener.accept().await.expect("the client is there");
+    let (stream, peer) = listener.accept().await.expect("the client is there");
+    let chat = Chat::builder().build().expect("the defaults are good");
+    let connections = Arc::new(Connections::new(chat));
     let socket = Socket {
         io: TokioIo::new(stream),
-        departure: Departure::default(),
-        write_timeout: None,
+        registration: connections.register(peer).expect("it is the first"),
         blocked: None,
         input: Input::Unknown,
     };
@@ -45,7 +48,8 @@ fn spend(cx: &mut Context<'_>, most: usize) -> usize {
 async fn a_departure_is_noticed_though_the_socket_was_asked_with_the_last_of_the_budget() {
     let (mut socket, client) = pair().await;
     let (mut head, ()) = Request::new(()).into_parts();
-    head.extensions.insert(socket.departure.clone());
+    head.extensions
+        .insert(socket.registration.departure.clone());
     Departure::ends_answer_to(&head);
     let (asked, waits) = tokio::sync::oneshot::channel();
     let mut asked = Some(asked);
