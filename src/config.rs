@@ -21,9 +21,11 @@ use crate::rooms::clock::Clock;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::Limits;
 use crate::store::Store;
-use crate::store::journal::Fsync;
+use crate::store::folder::DataFolder;
+use crate::store::journal::{Fsync, Journal};
 #[cfg(feature = "redis")]
 use crate::store::redis::{Redis, Url};
+use crate::store::secret;
 use crate::store::standing::Standing;
 
 /// Bytes of one text at most, whatever the options say: a message is held in memory whole.
@@ -145,10 +147,13 @@ impl Builder {
     /// Offers this room, and those of further calls, and no other. The first is the one that
     /// `/chat` means. Default: any room, and `lobby`.
     pub fn room(mut self, room: RoomName) -> Builder {
-        if self.site.offered_rooms.is_empty() {
+        let offered = &mut self.site.offered_rooms;
+        if offered.is_empty() {
             self.site.default_room = room.clone();
         }
-        self.site.offered_rooms.push(room);
+        if !offered.contains(&room) {
+            offered.push(room);
+        }
         self
     }
 
@@ -344,11 +349,17 @@ impl Builder {
             let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
             return Ok((Store::Redis { redis, _tasks }, secret));
         }
-        let (folder, hub, counters) = (self.data.as_deref(), hub.clone(), counters.clone());
-        let opened = Store::open(folder, self.fsync, hub, counters, report, random)?;
-        // The store has made the folder, and locked it.
+        let Some(path) = &self.data else {
+            return Ok((Store::Memory(hub.clone()), random()));
+        };
+        let folder = DataFolder::open(path)?;
+        // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
+        let secret = secret::load(path)?;
         standing.read()?;
-        Ok(opened)
+        let (hub, counters) = (hub.clone(), counters.clone());
+        let journal = Journal::open(folder, self.fsync, hub, counters, report)?;
+        let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
+        Ok((Store::Journal(journal), secret))
     }
 
     /// Tells the operator what matters most.

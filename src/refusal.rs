@@ -88,7 +88,7 @@ impl Refusal {
             R::TooLarge => (413, "too-large", "That is too long: send less at once."),
             R::UnsupportedMediaType => (415, "unsupported-media-type", "Send application/json or text/plain, in UTF-8."),
             R::TooManyMessages { .. } => (429, "too-many-messages", "Too many messages: wait as long as Retry-After says."),
-            R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many streams or answers open: close some."),
+            R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many streams or answers open, or opens them too fast: close some, or wait."),
             R::TooManyAttempts { .. } => (429, "too-many-attempts", "Too many wrong passwords: wait as long as Retry-After says."),
             R::TooManyStreams => (503, "too-many-streams", "The server is full: try again soon."),
             R::TooManyRooms => (503, "too-many-rooms", "The server has as many rooms as it may: use an existing one."),

@@ -95,8 +95,10 @@ impl Site {
         let minutes = until.saturating_sub(now).div_ceil(60_000);
         let last_seen = last_seen.map(|address| ClientAddress::from(address).to_string());
         let last_seen = last_seen.as_deref().unwrap_or("an unknown address");
+        // A firewall that acts on this line is to spare the address too.
+        let alone = if with_address { "" } else { " alone" };
         self.report.info(format_args!(
-            "banned author {author} for {minutes} minutes, last seen at {last_seen}, by {by}"
+            "banned author {author}{alone} for {minutes} minutes, last seen at {last_seen}, by {by}"
         ));
         Ok(ban)
     }

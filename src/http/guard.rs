@@ -85,7 +85,7 @@ impl Guard {
         }
         let refused = &mut *lock(&self.refused_hosts);
         let name: String = name.chars().take(LOGGED_HOST_CHARS).collect();
-        if refused.len() < LOGGED_HOSTS && !refused.contains(&name) {
+        if is_host(&name) && refused.len() < LOGGED_HOSTS && !refused.contains(&name) {
             self.report.info(format_args!(
                 "refused a request for host {name:?}: --allow-host {name} would allow it"
             ));

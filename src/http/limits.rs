@@ -16,10 +16,10 @@ use crate::rooms::lock;
 const TABLE_ENTRIES: usize = 16_384;
 /// Buckets in the sample from which one is evicted.
 const EVICTION_SAMPLE: usize = 16;
-/// Streams that one address may open per second, and at once: more than the tabs of a household
-/// that reconnects, few enough that names in their grace stay few.
-const OPENINGS_PER_SECOND: f64 = 10.0;
-const OPENINGS_AT_ONCE: f64 = 100.0;
+/// Streams under names that one address may open at once, and per second, as multiples of those that it may
+/// have open: all of them may reconnect, twice, and names in their grace stay few.
+const OPENINGS_AT_ONCE: f64 = 2.0;
+const OPENINGS_PER_SECOND: f64 = 0.1;
 /// Memberships of one address, as a multiple of its streams.
 const MEMBERSHIPS_PER_STREAM: u32 = 8;
 /// Bytes of whole answers that one address may leave unread: eight full histories. Frames in them
@@ -128,7 +128,7 @@ pub(crate) struct Shares {
     max_streams: u32,
     max_of_address: Share,
     open: Mutex<Open>,
-    /// How often an address may open a stream.
+    /// How often an address may open a stream under a name.
     openings: Option<TokenBuckets<ClientAddress>>,
 }
 
@@ -159,32 +159,42 @@ impl Shares {
             max_streams,
             max_of_address,
             open: Mutex::default(),
-            openings: limited.then(|| TokenBuckets::new(OPENINGS_PER_SECOND, OPENINGS_AT_ONCE)),
+            openings: limited.then(|| {
+                let streams = f64::from(max_streams_per_ip);
+                TokenBuckets::new(streams * OPENINGS_PER_SECOND, streams * OPENINGS_AT_ONCE)
+            }),
         }
     }
 
-    /// Opens one stream of this many rooms. A stream of more rooms than [`MEMBERSHIPS_PER_STREAM`] counts
-    /// as several towards the rate, so that names in their grace stay few.
+    /// Opens one stream of this many rooms.
     pub(crate) fn open_stream(
         self: &Arc<Shares>,
         address: ClientAddress,
         rooms: u32,
-        now: Moment,
     ) -> Result<Permit, Refusal> {
-        let permit = self.open(
-            address,
-            Share {
-                streams: 1,
-                memberships: rooms,
-                answer_bytes: 0,
-            },
-        )?;
-        if let Some(openings) = &self.openings {
-            let openings = |tokens| openings.take_many(address, tokens, now);
-            openings(f64::from(rooms.div_ceil(MEMBERSHIPS_PER_STREAM)))
-                .map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
-        }
-        Ok(permit)
+        let share = Share {
+            streams: 1,
+            memberships: rooms,
+            answer_bytes: 0,
+        };
+        self.open(address, share)
+    }
+
+    /// Spends what it takes to open a stream under a name, which keeps the name in all of its rooms for a
+    /// while after its end. More rooms than [`MEMBERSHIPS_PER_STREAM`] count as several streams.
+    pub(crate) fn spend_opening(
+        &self,
+        address: ClientAddress,
+        rooms: u32,
+        now: Moment,
+    ) -> Result<(), Refusal> {
+        let Some(openings) = &self.openings else {
+            return Ok(());
+        };
+        let streams = f64::from(rooms.div_ceil(MEMBERSHIPS_PER_STREAM));
+        openings
+            .take_many(address, streams, now)
+            .map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })
     }
 
     /// Opens a whole answer of this many bytes.
@@ -297,7 +307,7 @@ mod tests {
     fn shares_are_counted_and_given_back() {
         let shares = Arc::new(Shares::new(3, 2));
         let address = |last: u8| ClientAddress::from(std::net::IpAddr::from([10, 0, 0, last]));
-        let open = |last, rooms| shares.open_stream(address(last), rooms, START);
+        let open = |last, rooms| shares.open_stream(address(last), rooms);
         let refused = Some(Refusal::TooManyStreamsOfAddress {
             retry_after: RETRY_SOON,
         });
@@ -328,19 +338,17 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_opened_at_a_bounded_rate() {
-        let shares = Arc::new(Shares::new(u32::MAX, 1_000));
+    fn streams_under_names_are_opened_at_a_bounded_rate() {
         let address = ClientAddress::from(std::net::IpAddr::from([10, 0, 0, 1]));
-        let opened = |now| {
-            (0..1_000)
-                .map_while(|_| shares.open_stream(address, 1, now).ok())
-                .count()
-        };
-        assert_eq!(opened(START), 100);
-        assert_eq!(opened(START + Duration::from_secs(2)), 20);
-        let many = |rooms, now| shares.open_stream(address, rooms, now).is_ok();
-        let later = START + Duration::from_secs(4);
-        assert!(many(32, later) && many(32, later) && many(32, later) && many(32, later));
-        assert!(many(32, later) && !many(8, later), "20 tokens are spent");
+        for per_ip in [100, 1_000] {
+            let shares = Shares::new(u32::MAX, per_ip);
+            let spend = |rooms, now| shares.spend_opening(address, rooms, now).is_ok();
+            let opened = |now| (0..10_000).take_while(|_| spend(1, now)).count() as u32;
+            assert_eq!(opened(START), 2 * per_ip);
+            assert_eq!(opened(START + Duration::from_secs(2)), per_ip / 5);
+        }
+        let shares = Shares::new(u32::MAX, 2);
+        let spend = |rooms| shares.spend_opening(address, rooms, START).is_ok();
+        assert!(!spend(33) && spend(32) && !spend(1), "four tokens");
     }
 }

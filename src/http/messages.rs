@@ -125,7 +125,9 @@ pub(crate) async fn send(
     let author = visitor.session.map(|session| site.author(session));
     let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
-        site.standing.seen.note(author, &name, visitor.address.ip());
+        site.standing
+            .seen
+            .note(author, Some(&name), visitor.address.ip());
     }
     let draft = Draft::Message {
         name,
@@ -241,8 +243,7 @@ pub(crate) async fn history(
     let mut page = site.hub.page(room, after, before, limit);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     if wait > 0 && before.is_none() && is_empty && !site.is_draining() {
-        let now = site.hub.clock().now();
-        let _permit = site.shares.open_stream(visitor.address, 1, now)?;
+        let _permit = site.shares.open_stream(visitor.address, 1)?;
         site.hub.open(room)?;
         Departure::ends_answer_to(head);
         // Whether something came or time is up, the answer is what there is now.

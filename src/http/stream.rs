@@ -55,10 +55,13 @@ pub(crate) async fn open(
     if name.is_some() {
         site.check_ban(head, visitor)?;
     }
-    let now = site.hub.clock().now();
-    let permit = site
-        .shares
-        .open_stream(visitor.address, rooms.len() as u32, now)?;
+    let memberships = rooms.len() as u32;
+    let permit = site.shares.open_stream(visitor.address, memberships)?;
+    if name.is_some() {
+        let now = site.hub.clock().now();
+        site.shares
+            .spend_opening(visitor.address, memberships, now)?;
+    }
     let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
     let author = site.author(session);
     let claim = name.clone().map(|name| Claim {
@@ -76,8 +79,9 @@ pub(crate) async fn open(
             .hub
             .subscribe_after(reached, rooms, claim, Some(author), start),
     };
-    if let Some(name) = &name {
-        site.standing.seen.note(author, name, visitor.address.ip());
+    let address = visitor.address.ip();
+    site.standing.seen.note(author, name.as_ref(), address);
+    if name.is_some() {
         // A ban set since the first look may have come too early to end this stream.
         let allowed = site.check_ban(head, visitor);
         allowed.inspect_err(|_| site.expel_banned())?;

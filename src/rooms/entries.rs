@@ -197,6 +197,7 @@ impl Hub {
             .take_while(|entry| before.is_none_or(|before| entry.id < before));
         let frame_of = |entry: &Entry| entry.frame.clone();
         let mut messages = Vec::new();
+        let mut is_cut = before.is_some();
         match (asked, before) {
             (None, Some(before)) => {
                 let nearest = history.messages_before(before, limit);
@@ -204,14 +205,14 @@ impl Hub {
             }
             _ => {
                 messages.reserve_exact(limit.min(history.after(from).len()));
-                let wanted = entries.filter(|entry| entry.removes.is_none());
-                messages.extend(wanted.take(limit).map(frame_of));
+                let mut wanted = entries.filter(|entry| entry.removes.is_none());
+                messages.extend(wanted.by_ref().take(limit).map(frame_of));
+                is_cut |= wanted.next().is_some();
             }
         }
         let last = messages.last().and_then(|message| message.id());
         let last = last.unwrap_or(from);
         let removals = history.after(from).filter(|_| asked.is_some());
-        let is_cut = before.is_some() || messages.len() == limit;
         Page {
             next: match last.max(history.newest()) {
                 _ if is_cut => last,

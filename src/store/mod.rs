@@ -6,6 +6,7 @@
 //! then does anybody see it, so nobody ever sees a message that was then refused.
 
 pub(crate) mod bans;
+pub(crate) mod folder;
 pub(crate) mod journal;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
@@ -18,21 +19,17 @@ mod sealed;
 #[cfg(test)]
 mod test_folder;
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
-use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use crate::rooms::stream::Reached;
-use journal::{Fsync, Journal};
+use journal::Journal;
 use standing::{Change, Standing};
 
 /// Where entries are stored.
@@ -48,27 +45,6 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    /// Opens the store in a folder, or in memory. Returns it with the secret from which authors are
-    /// derived, which is `random` if there is none yet.
-    ///
-    /// # Errors
-    /// The folder cannot be used; the error says why and what to do.
-    pub(crate) fn open(
-        folder: Option<&Path>,
-        fsync: Fsync,
-        hub: Arc<Hub>,
-        counters: Arc<Counters>,
-        report: Reporter,
-        random: impl FnOnce() -> [u8; 16],
-    ) -> io::Result<(Store, [u8; 16])> {
-        let Some(folder) = folder else {
-            return Ok((Store::Memory(hub), random()));
-        };
-        let journal = Journal::open(folder, fsync, hub, counters, report)?;
-        let secret = secret::load_or_create(folder, random)?;
-        Ok((Store::Journal(journal), secret))
-    }
-
     /// Commits a draft. When this returns, the entry has its id and is in every client's queue.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         match self {

@@ -9,24 +9,23 @@ use super::{durable, sealed};
 
 const FILE: &str = "secret";
 
-/// Reads the secret in `folder`, which this server holds the lock of; makes it of `random` bytes if
-/// there is none.
+/// Reads the secret in a folder; `None` if there is none yet.
 ///
 /// # Errors
-/// The file cannot be read or written, or it is damaged; the error says what to do.
-pub(crate) fn load_or_create(
-    folder: &Path,
-    random: impl FnOnce() -> [u8; 16],
-) -> io::Result<[u8; 16]> {
-    let path = folder.join(FILE);
+/// The file cannot be read, or it is damaged; the error says what to do.
+pub(crate) fn load(folder: &Path) -> io::Result<Option<[u8; 16]>> {
     let loss =
         ": everybody then counts as a new author, and can no longer remove what they wrote before";
-    if let Some(secret) = durable::read(&path, parse, loss)? {
-        return Ok(secret);
-    }
-    let secret = random();
+    durable::read(&folder.join(FILE), parse, loss)
+}
+
+/// Writes a new secret, and returns it.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn create(folder: &Path, secret: [u8; 16]) -> io::Result<[u8; 16]> {
     durable::replace(folder, FILE, format(secret).as_bytes())
-        .map_err(|error| durable::problem(&path, "cannot be written", &error))?;
+        .map_err(|error| durable::problem(&folder.join(FILE), "cannot be written", &error))?;
     Ok(secret)
 }
 
@@ -56,9 +55,9 @@ mod tests {
         // What a crash in the middle of making it would leave.
         fs::write(folder.path().join("secret.new"), "00").expect("the folder can be written");
         let secret = *b"0123456789\x00\xffabcd";
-        assert_eq!(load_or_create(folder.path(), || secret).ok(), Some(secret));
-        let again = load_or_create(folder.path(), || panic!("it is there"));
-        assert_eq!(again.ok(), Some(secret));
+        assert_eq!(load(folder.path()).ok(), Some(None));
+        assert_eq!(create(folder.path(), secret).ok(), Some(secret));
+        assert_eq!(load(folder.path()).ok(), Some(Some(secret)));
         let file = fs::metadata(folder.path().join(FILE)).expect("it was made");
         assert_eq!(file.permissions().mode() & 0o777, 0o600);
         assert_eq!(folder.names(), [FILE]);
@@ -77,8 +76,7 @@ mod tests {
         let cut = (0..whole.len()).map(|end| whole[..end].to_vec());
         for damaged in flipped.chain(cut).chain([[&*whole, b"x"].concat()]) {
             fs::write(&path, &damaged).expect("the folder can be written");
-            let refused = load_or_create(folder.path(), || panic!("it is there"));
-            let refused = refused.expect_err("it is damaged").to_string();
+            let refused = load(folder.path()).expect_err("it is damaged").to_string();
             assert!(
                 refused.starts_with(&format!("{}: is damaged", path.display())),
                 "{refused}"

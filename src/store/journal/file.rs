@@ -1,16 +1,16 @@
 //! The journal's file: opened by one server at a time, always made of whole lines. All of it may
 //! block.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use std::{fmt, mem};
 
 use super::super::durable::{self, problem};
+use super::super::folder::DataFolder;
 use super::line::Record;
 use super::load::load;
 use super::{Fsync, Status};
@@ -22,15 +22,13 @@ use crate::report::Reporter;
 const FILE: &str = "messages.jsonl";
 /// Its replacement, while that is being written.
 pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
-/// Locked by the server that uses the folder.
-const LOCK_FILE: &str = "lock";
 /// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored:
 /// less than the second that is promised for both, which leaves the rest to the disk.
 const UPKEEP: Duration = Duration::from_millis(700);
 
 /// An open journal that ends with a whole line.
 pub(super) struct JournalFile {
-    pub(super) folder: PathBuf,
+    pub(super) folder: DataFolder,
     file: File,
     pub(super) bytes: u64,
     fsync: Fsync,
@@ -42,27 +40,25 @@ pub(super) struct JournalFile {
     status: Arc<Status>,
     counters: Arc<Counters>,
     report: Reporter,
-    _lock: FolderLock,
 }
 
 impl JournalFile {
-    /// Opens the journal in `folder`, making both where they are missing, and gives every record to
-    /// `visit` in order. A torn last line is cut off.
+    /// Opens the journal in `folder`, making it if it is missing, and gives every record to `visit` in
+    /// order. A torn last line is cut off.
     ///
     /// # Errors
     /// Something else is wrong, and nothing on the disk was changed.
     pub(super) fn open(
-        folder: &Path,
+        folder: DataFolder,
         visit: impl FnMut(Record),
         fsync: Fsync,
         status: Arc<Status>,
         counters: Arc<Counters>,
         report: Reporter,
     ) -> io::Result<JournalFile> {
-        let lock = FolderLock::take(folder)?;
         let path = folder.join(FILE);
         let mut file =
-            durable::open(&path).map_err(|e| problem(folder, "cannot open the journal", &e))?;
+            durable::open(&path).map_err(|e| problem(&folder, "cannot open the journal", &e))?;
         let (mut bytes, lacks_break) = load(&path, &file, visit)?;
         let torn = file.metadata()?.len() - bytes;
         if torn > 0 {
@@ -82,13 +78,13 @@ impl JournalFile {
         // Left by a server that was killed while it rewrote the journal.
         match fs::remove_file(folder.join(NEXT_FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(problem(folder, "cannot clear the data folder", &error));
+                return Err(problem(&folder, "cannot clear the data folder", &error));
             }
-            _ => durable::sync_folder(folder)?,
+            _ => durable::sync_folder(&folder)?,
         }
         counters.journal_bytes.store(bytes, Ordering::Relaxed);
         Ok(JournalFile {
-            folder: folder.to_owned(),
+            folder,
             file,
             bytes,
             fsync,
@@ -98,7 +94,6 @@ impl JournalFile {
             status,
             counters,
             report,
-            _lock: lock,
         })
     }
 
@@ -241,37 +236,5 @@ impl JournalFile {
             // A failure is reported, and there is nobody left to refuse.
             let _ = self.sync();
         }
-    }
-}
-
-/// Keeps other servers out of a data folder.
-struct FolderLock(File);
-
-impl FolderLock {
-    /// Makes the folder if it is missing, and locks it.
-    fn take(folder: &Path) -> io::Result<FolderLock> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|e| problem(folder, "cannot make the data folder", &e))?;
-        let lock = durable::open(&folder.join(LOCK_FILE))
-            .map_err(|e| problem(folder, "cannot write to the data folder", &e))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(FolderLock(lock)),
-            Err(TryLockError::WouldBlock) => Err(io::Error::other(format!(
-                "{}: another server uses this data folder",
-                folder.display()
-            ))),
-            Err(TryLockError::Error(e)) => Err(problem(folder, "cannot lock the data folder", &e)),
-        }
-    }
-}
-
-impl Drop for FolderLock {
-    fn drop(&mut self) {
-        // Closing the file is not enough: until a child that this process has just started executes
-        // its program, it shares the lock.
-        let _ = self.0.unlock();
     }
 }

@@ -10,12 +10,12 @@ mod rewrite;
 mod writer;
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::folder::DataFolder;
 use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -80,7 +80,7 @@ impl Journal {
     /// # Errors
     /// The folder cannot be used, or the journal cannot be read; the error says what to do.
     pub(crate) fn open(
-        folder: &Path,
+        folder: DataFolder,
         fsync: Fsync,
         hub: Arc<Hub>,
         counters: Arc<Counters>,
@@ -108,7 +108,7 @@ impl Journal {
             counters,
             report.clone(),
         )?;
-        let (folder, bytes) = (folder.display(), file.bytes);
+        let (folder, bytes) = (file.folder.display(), file.bytes);
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"
         ));

@@ -109,7 +109,7 @@ impl Rewrite {
             return;
         }
         self.oldest = entries.first().map(|(_, oldest)| oldest.id);
-        let folder = file.folder.clone();
+        let folder = file.folder.to_path_buf();
         let thread = thread::Builder::new().name("journal-rewrite".to_owned());
         self.running = Some(Running {
             offset,

@@ -26,7 +26,8 @@ fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
         level: LogLevel::Error,
         ..Reporter::default()
     };
-    let journal = Journal::open(folder.path(), Fsync::No, hub.clone(), counters, report);
+    let data = DataFolder::open(folder.path()).expect("it can be made");
+    let journal = Journal::open(data, Fsync::No, hub.clone(), counters, report);
     (journal.expect("the folder can be used"), hub)
 }
 
