@@ -48,8 +48,6 @@ pub(super) struct Backlog {
     pub(super) pending: VecDeque<Arc<Frame>>,
     /// Who the client is to others.
     pub(super) author: Option<Author>,
-    /// The server's goodbye has been given.
-    pub(super) said_goodbye: bool,
     /// The roster may have changed unseen.
     pub(super) lost_roster: bool,
     /// The store lost entries that the client may have; this is the newest id since.

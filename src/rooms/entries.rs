@@ -175,7 +175,8 @@ impl Hub {
             }
         };
         let asked = after.map(|after| {
-            let missed = history.missed_after(after, self.is_known(after, &state));
+            let known = Some(after).filter(|after| self.is_known(*after, &state));
+            let missed = history.missed_after(known);
             // A client that reads page by page goes on, even if an earlier epoch lost entries.
             let goes_on = missed.is_none() || after < state.epoch && history.find(after).is_some();
             (

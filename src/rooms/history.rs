@@ -134,15 +134,11 @@ impl History {
         self.entries.get(place.ok()?)
     }
 
-    /// Why not everything after a position can be given; `is_known` says whether the position is
-    /// one of this run at all.
-    pub(super) fn missed_after(&self, position: EventId, is_known: bool) -> Option<MissedReason> {
-        if !is_known {
-            Some(MissedReason::Unknown)
-        } else if position < self.evicted_up_to {
-            Some(MissedReason::Expired)
-        } else {
-            None
+    /// Why not everything after a position can be given; `None` is a position that is not known.
+    pub(super) fn missed_after(&self, known: Option<EventId>) -> Option<MissedReason> {
+        match known {
+            None => Some(MissedReason::Unknown),
+            Some(position) => (position < self.evicted_up_to).then_some(MissedReason::Expired),
         }
     }
 

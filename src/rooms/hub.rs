@@ -111,7 +111,7 @@ impl Hub {
                 counted.count() >= self.limits.rooms
             };
             if full(state) {
-                state.forget(|room| room.is_expendable(now, None, false));
+                state.forget(Room::has_only_names_in_grace);
             }
             if full(state) {
                 return Err(Refusal::TooManyRooms);
@@ -146,8 +146,7 @@ impl Hub {
             }
         }
         let ttl = self.limits.room_ttl;
-        self.lock()
-            .forget(|room| room.is_expendable(now, ttl, true))
+        self.lock().forget(|room| room.is_expendable(now, ttl))
     }
 
     /// Sends heartbeats where they are due.
@@ -202,7 +201,7 @@ impl State {
     /// Forgets a room that its last client has left, if nothing was ever said in it.
     pub(super) fn forget_if_unused(&mut self, name: &RoomName, now: Moment) {
         let room = self.rooms.get(name);
-        if room.is_some_and(|room| room.is_expendable(now, None, true)) {
+        if room.is_some_and(|room| room.is_expendable(now, None)) {
             self.rooms.remove(name);
         }
     }

@@ -41,7 +41,6 @@ pub(super) struct Members {
     /// Names without a stream, in the order in which they may become free. An entry counts only if
     /// its member still has that time.
     grace: VecDeque<(Moment, FoldedName)>,
-    in_grace: usize,
     joins: u64,
     changes: PendingChanges,
     /// The encoded roster, until it changes, and the last name in it if there may be more.
@@ -109,9 +108,7 @@ impl Members {
             Some(member) => {
                 member.streams += 1;
                 member.join = self.joins;
-                if member.free_at.take().is_some() {
-                    self.in_grace -= 1;
-                }
+                member.free_at = None;
                 self.respell(&folded, name, *author);
             }
             None => self.insert(folded.clone(), name, *author, (1, 0)),
@@ -176,7 +173,6 @@ impl Members {
         }
         let (join, free_at) = (member.join, now + NAME_GRACE);
         member.free_at = Some(free_at);
-        self.in_grace += 1;
         let renamed = self
             .names_of(*author)
             .any(|other| other.join > join && (other.streams > 0 || other.elsewhere > 0));
@@ -200,11 +196,11 @@ impl Members {
         }
     }
 
-    /// Frees a name at once, whether it has streams or not.
-    pub(super) fn evict(&mut self, claim: &Claim) {
+    /// Ends the grace of a name at once. A name that still has a stream stays.
+    pub(super) fn end_grace(&mut self, claim: &Claim) {
         let folded = claim.name.folded();
         let member = self.by_name.get(&folded);
-        if member.is_some_and(|member| member.author == claim.author) {
+        if member.is_some_and(|member| member.author == claim.author && member.streams == 0) {
             self.remove(&folded);
         }
     }
@@ -241,9 +237,9 @@ impl Members {
         }
     }
 
-    /// Whether any stream is here, rather than only names in their grace.
-    pub(super) fn has_streams(&self) -> bool {
-        self.listeners + self.listeners_elsewhere > 0 || self.by_name.len() > self.in_grace
+    /// Whether any stream is at another server.
+    pub(super) fn has_streams_elsewhere(&self) -> bool {
+        self.listeners_elsewhere > 0 || self.by_name.values().any(|member| member.elsewhere > 0)
     }
 
     /// All names, in the order in which they are compared.
@@ -316,11 +312,7 @@ impl Members {
     /// Frees a name, unless another server has it.
     fn release(&mut self, folded: &FoldedName) {
         match self.by_name.get_mut(folded) {
-            Some(member) if member.elsewhere > 0 => {
-                if member.free_at.take().is_some() {
-                    self.in_grace -= 1;
-                }
-            }
+            Some(member) if member.elsewhere > 0 => member.free_at = None,
             _ => self.remove(folded),
         }
     }
@@ -329,9 +321,6 @@ impl Members {
         let Some(member) = self.by_name.remove(folded) else {
             return;
         };
-        if member.free_at.is_some() {
-            self.in_grace -= 1;
-        }
         if let Some(names) = self.by_author.get_mut(&member.author) {
             names.retain(|name| name != folded);
             if names.is_empty() {

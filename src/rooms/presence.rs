@@ -108,16 +108,16 @@ impl Hub {
             let Some(claim) = client.claim.as_deref() else {
                 continue;
             };
-            let evicted = |membership: &Membership| concerns(claim, &membership.room);
-            if !client.memberships.iter().any(evicted) {
+            let is_concerned = |membership: &Membership| concerns(claim, &membership.room);
+            if !client.memberships.iter().any(is_concerned) {
                 continue;
             }
-            client.queue.end();
+            client.queue.end(None, now);
             for membership in &std::mem::take(&mut client.memberships) {
                 if let Some(room) = state.rooms.get_mut(&membership.room) {
                     room.leave(membership, Some(claim), now);
-                    if evicted(membership) {
-                        room.members.evict(claim);
+                    if is_concerned(membership) {
+                        room.members.end_grace(claim);
                     }
                 }
             }

@@ -78,7 +78,7 @@ impl Queue {
             queue.mode = Mode::Behind;
         }
         if queue.mode != Mode::Live {
-            queue.lost_roster |= frame.id().is_none();
+            queue.lost_roster |= frame.event() == "members-changed";
             return false;
         }
         queue.push(frame.clone(), now);
@@ -153,9 +153,13 @@ impl Queue {
         lock(&self.0).leave_live(Mode::Behind);
     }
 
-    /// Ends the client's stream once it has taken what is queued.
-    pub(super) fn end(&self) {
-        lock(&self.0).leave_live(Mode::Ended);
+    /// Ends the client's stream once it has taken what is queued and this `last` frame.
+    pub(super) fn end(&self, last: Option<Arc<Frame>>, now: Moment) {
+        let queue = &mut *lock(&self.0);
+        if let Some(last) = last.filter(|_| queue.mode != Mode::Ended) {
+            queue.push(last, now);
+        }
+        queue.leave_live(Mode::Ended);
     }
 
     /// When a frame was last queued.

@@ -89,19 +89,26 @@ impl Room {
         counters.deliveries.fetch_add(queued, Ordering::Relaxed);
     }
 
-    /// Whether the room has nothing to lose: no stream, and no entry, or none within `ttl`. Names
-    /// in their grace keep a room only if `grace_counts`.
-    pub(super) fn is_expendable(
-        &self,
-        now: Moment,
-        ttl: Option<Duration>,
-        grace_counts: bool,
-    ) -> bool {
+    /// Whether the room has nothing to lose: no stream, no name in its grace, and no entry, or none
+    /// within `ttl`.
+    pub(super) fn is_expendable(&self, now: Moment, ttl: Option<Duration>) -> bool {
         let idle = now.saturating_sub(self.active_at);
-        let in_use = self.members.has_streams()
-            || (grace_counts && self.members.census().members > 0)
+        !self.has_streams()
+            && self.members.census().members == 0
+            && (self.history.is_unused() || ttl.is_some_and(|ttl| idle >= ttl))
+    }
+
+    /// Whether all that the room has is names in their grace. A room that has nothing at all was
+    /// opened just now, for an entry or a stream that is on its way.
+    pub(super) fn has_only_names_in_grace(&self) -> bool {
+        !self.has_streams() && self.members.census().members > 0 && self.history.is_unused()
+    }
+
+    /// Whether there is a stream, or a request that waits.
+    fn has_streams(&self) -> bool {
+        !self.clients.is_empty()
+            || self.members.has_streams_elsewhere()
             // A waiting request holds the other reference.
-            || Arc::strong_count(&self.arrivals) > 1;
-        !in_use && (self.history.is_unused() || ttl.is_some_and(|ttl| idle >= ttl))
+            || Arc::strong_count(&self.arrivals) > 1
     }
 }

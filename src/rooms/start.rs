@@ -44,7 +44,7 @@ impl Hub {
                 starts.push((from, None));
                 continue;
             }
-            let reason = history.missed_after(known.unwrap_or_default(), known.is_some());
+            let reason = history.missed_after(known);
             let from = match (reason, known) {
                 (None, Some(known)) => known,
                 _ => history.evicted_up_to(),

@@ -167,9 +167,6 @@ impl Hub {
         let mut given = 0_u64;
         let is_live = client.queue.refill(now, || {
             let next = self.next_of(&mut backlog, &mut state.rooms, memberships, claim, position);
-            let says_goodbye = next.is_none() && state.closed && !backlog.said_goodbye;
-            backlog.said_goodbye |= says_goodbye;
-            let next = next.or_else(|| says_goodbye.then(|| Arc::new(Frame::server_closing())));
             given += u64::from(next.is_some());
             next
         });
@@ -177,7 +174,8 @@ impl Hub {
         if !is_live {
             client.backlog = Some(backlog);
         } else if state.closed {
-            client.queue.end();
+            let goodbye = Arc::new(Frame::server_closing());
+            client.queue.end(Some(goodbye), now);
         } else {
             *position = state.newest;
         }

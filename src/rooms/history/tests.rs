@@ -145,7 +145,7 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
 #[test]
 fn positions() {
     let history = history(&limits(3, usize::MAX), 10);
-    let missed = |n| history.missed_after(id(n), true);
+    let missed = |n| history.missed_after(Some(id(n)));
     assert_eq!(missed(9), None);
     assert_eq!(
         missed(7),
@@ -153,10 +153,7 @@ fn positions() {
         "nothing after the last evicted one is missing"
     );
     assert_eq!(missed(6), Some(MissedReason::Expired));
-    assert_eq!(
-        history.missed_after(id(9), false),
-        Some(MissedReason::Unknown)
-    );
+    assert_eq!(history.missed_after(None), Some(MissedReason::Unknown));
     assert_eq!(history.before_latest(2), id(8));
     assert_eq!(history.before_latest(9), id(7));
     assert_eq!(history.before_latest(0), id(10));
@@ -180,7 +177,7 @@ proptest! {
     #[test]
     fn resuming_is_whole_or_says_so(bound in 1_usize..20, said in 0_u64..60, asked in 0_u64..80) {
         let history = history(&limits(bound, usize::MAX), said);
-        let missed = history.missed_after(id(asked), id(asked) <= history.newest());
+        let missed = history.missed_after(Some(id(asked)).filter(|asked| *asked <= history.newest()));
         let from = if missed.is_some() { history.evicted_up_to() } else { id(asked) };
         let given: Vec<EventId> = history.after(from).map(|entry| entry.id).collect();
         let followed: Vec<EventId> = (1..=said).filter(|n| *n > asked).map(id).collect();

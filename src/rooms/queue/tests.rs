@@ -139,6 +139,11 @@ fn a_roster_that_was_dropped_is_told() {
     assert!(!queue.send(&frame("{}"), NOW));
     assert!(!queue.take_lost_roster(), "messages are in the history");
     assert!(!queue.send(&Arc::new(Frame::heartbeat(1)), NOW));
+    assert!(
+        !queue.take_lost_roster(),
+        "a heartbeat says nothing of the roster"
+    );
+    assert!(!queue.send(&roster_change(), NOW));
     assert!(queue.take_lost_roster());
     assert!(!queue.take_lost_roster());
 }
@@ -149,7 +154,7 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     let ((first_wakes, first), (wakes, waker)) = (count(), count());
     assert!(take(&queue, &first).is_pending());
     assert!(take(&queue, &waker).is_pending());
-    queue.end();
+    queue.end(None, NOW);
     assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
     queue.interrupt();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
@@ -162,7 +167,7 @@ fn the_end_is_final_for_a_client_that_catches_up() {
     let queue = Queue::new(NOW);
     let (_, waker) = count();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
-    queue.end();
+    queue.end(None, NOW);
     queue.refill(NOW, || None);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
 }
@@ -177,4 +182,15 @@ fn an_interrupted_client_takes_what_is_queued_first() {
     assert_eq!(wakes.so_far(), 2);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+}
+
+fn roster_change() -> Arc<Frame> {
+    let room = crate::names::RoomName::parse("r").expect("a room");
+    let nobody = || std::iter::empty();
+    Arc::new(Frame::members_changed(
+        &room,
+        nobody(),
+        nobody(),
+        Default::default(),
+    ))
 }

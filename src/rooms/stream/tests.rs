@@ -345,3 +345,49 @@ proptest! {
 
 #[cfg(feature = "redis")]
 mod epochs;
+
+fn join_from(hub: &Arc<Hub>, rooms: &[RoomName], address: [u8; 4]) -> Stream {
+    let address = Some(address.into());
+    let claim = Claim {
+        address,
+        ..claim("y", 7)
+    };
+    let stream = hub.subscribe(rooms, Some(claim), None, Start::default());
+    stream.unwrap_or_else(|refusal| panic!("{refusal}"))
+}
+
+#[test]
+fn expelling_one_stream_of_a_session_leaves_it_its_name_and_its_other_stream() {
+    let hub = hub(usize::MAX);
+    let _expelled = join_from(&hub, &[room(0)], [10, 0, 0, 1]);
+    let mut other = join_from(&hub, &[room(0)], [10, 0, 0, 2]);
+    hub.expel(|claim, _| claim.address == Some([10, 0, 0, 1].into()));
+    assert_eq!(hub.members(&room(0)).0.len(), 1);
+    hub.tick();
+    let said = say(&hub, &room(0));
+    assert_eq!(messages(&take(&mut other).0), [said]);
+}
+
+fn hub_of_one_room() -> Arc<Hub> {
+    let limits = Limits {
+        rooms: 1,
+        ..hub(9).limits.clone()
+    };
+    let clock = ManualClock::at(1_000).into();
+    Arc::new(Hub::new(limits, clock, Arc::default(), false))
+}
+
+#[test]
+fn a_stream_of_many_rooms_does_not_pass_the_limit() {
+    let hub = hub_of_one_room();
+    let rooms = [room(0), room(1)];
+    let stream = hub.subscribe(&rooms, None, None, Start::default());
+    assert!(matches!(stream, Err(Refusal::TooManyRooms)));
+}
+
+#[test]
+fn entries_on_their_way_do_not_pass_the_limit_of_rooms() {
+    let hub = hub_of_one_room();
+    assert_eq!(hub.open(&room(0)), Ok(()));
+    assert_eq!(hub.open(&room(1)), Err(Refusal::TooManyRooms));
+}
