@@ -14,6 +14,8 @@ use crate::http::guard;
 use crate::report;
 use crate::{Builder, Fsync, LogLevel, RoomName};
 
+const NOT_UTF8: &str = "expected UTF-8";
+
 /// What the program is asked to do.
 pub enum Command {
     /// Serve a chat.
@@ -169,7 +171,14 @@ fn read(
     let mut given: HashMap<&'static str, Vec<String>> = HashMap::new();
     let mut check = false;
     while let Some(argument) = arguments.next() {
-        let argument = utf8(argument)?;
+        let argument = argument.into_string().map_err(|bad| {
+            let shown = bad.to_string_lossy();
+            let named = shown.split_once('=').and_then(|(name, _)| find(name));
+            match named.filter(|spec| spec.secret) {
+                Some(spec) => format!("--{}: {NOT_UTF8}", spec.name),
+                None => format!("{bad:?}: {NOT_UTF8}"),
+            }
+        })?;
         match argument.as_str() {
             "-h" | "--help" => return Ok(Command::Print(help())),
             "-V" | "--version" => {
@@ -184,10 +193,12 @@ fn read(
                 };
                 let spec =
                     find(name).ok_or_else(|| format!("{name}: unknown option; see --help"))?;
-                let value = match value.map_or_else(|| arguments.next().map(utf8), |v| Some(Ok(v)))
-                {
-                    Some(value) => value.map_err(|error| format!("{name} {error}"))?,
-                    None => return Err(format!("{name}: expected a value: {}", spec.value)),
+                let value = match value {
+                    Some(value) => value,
+                    None => match arguments.next() {
+                        Some(value) => utf8(spec, name, value)?,
+                        None => return Err(format!("{name}: expected a value: {}", spec.value)),
+                    },
                 };
                 let values = given.entry(spec.name).or_default();
                 if !spec.repeatable {
@@ -219,8 +230,8 @@ fn apply(
         if !given.contains_key(spec.name) {
             let variable = variable(spec);
             let value = environment(&variable).filter(|value| !value.is_empty());
-            let value = value.map(utf8).transpose();
-            let values = match value.map_err(|error| format!("{variable} {error}"))? {
+            let value = value.map(|value| utf8(spec, &variable, value));
+            let values = match value.transpose()? {
                 Some(value) if spec.repeatable => {
                     value.split(',').map(|one| one.trim().to_owned()).collect()
                 }
@@ -235,10 +246,8 @@ fn apply(
             given.insert(spec.name, values);
         }
         for value in &given[spec.name] {
-            (spec.apply)(&mut options, value).map_err(|expected| match spec.secret {
-                true => format!("{source}: {expected}"),
-                false => format!("{source} {value}: {expected}"),
-            })?;
+            (spec.apply)(&mut options, value)
+                .map_err(|expected| refused(spec, &source, value, &expected))?;
         }
     }
     let loopback = options.listen.ip().is_loopback();
@@ -298,10 +307,16 @@ fn help() -> String {
     text
 }
 
-fn utf8(value: OsString) -> Result<String, String> {
-    value
-        .into_string()
-        .map_err(|value| format!("{value:?}: expected UTF-8"))
+fn utf8(spec: &Spec, source: &str, value: OsString) -> Result<String, String> {
+    let value = value.into_string();
+    value.map_err(|bad| refused(spec, source, &format!("{bad:?}"), NOT_UTF8))
+}
+
+fn refused(spec: &Spec, source: &str, value: &str, expected: &str) -> String {
+    match spec.secret {
+        true => format!("{source}: {expected}"),
+        false => format!("{source} {value}: {expected}"),
+    }
 }
 
 /// An address; without a host, or with `localhost`, one on loopback.

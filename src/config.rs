@@ -319,7 +319,7 @@ impl Builder {
         let counters = Arc::<Counters>::default();
         let (clock, remembers) = (self.clock.clone(), self.remembers());
         let hub = Arc::new(Hub::new(rooms, clock, counters.clone(), remembers));
-        let standing = Arc::new(Standing::new(self.data.clone()));
+        let standing = Arc::new(Standing::new(self.data.clone(), self.report.clone()));
         let (store, authors) = self.store(&hub, &standing, &counters)?;
         let authors = AuthorKey(authors);
         let site = Site::new(hub, store, authors, standing, site, counters, self.report);

@@ -177,6 +177,22 @@ fn a_value_that_is_not_utf_8_is_refused_and_not_ignored() {
 }
 
 #[test]
+fn a_password_in_a_url_is_not_told_back() {
+    let broken = || OsString::from_vec(b"redis://:secret@\xff".to_vec());
+    let joined = OsString::from_vec(b"--redis=redis://:secret@\xff".to_vec());
+    for (arguments, named) in [
+        (vec![], "CHATROOM_REDIS"),
+        (vec!["--redis".into(), broken()], "--redis"),
+        (vec![joined], "--redis"),
+    ] {
+        let find = |name: &str| (name == "CHATROOM_REDIS").then(broken);
+        let error = parse(arguments, find).err();
+        let expected = format!("{named}: expected UTF-8");
+        assert_eq!(error.as_deref(), Some(&*expected));
+    }
+}
+
+#[test]
 fn an_error_stays_one_line_whatever_was_given() {
     assert!(error(&["--listen", "a\nb"], &[]).starts_with("--listen a b: "));
     assert!(error(&["--no\nsense"], &[]).starts_with("--no sense: "));

@@ -1,6 +1,7 @@
 //! Bans: who may not take part for a while, and the routes by which moderators set and lift them.
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,14 +113,14 @@ impl Site {
     pub(crate) fn expel_banned(&self) {
         let now = self.hub.clock().unix_ms();
         let standing = &self.standing;
-        let mut bans = lock(&standing.bans).clone();
-        bans.retain(|ban| ban.until > now);
+        let bans = lock(&standing.bans).clone();
+        let current = || bans.iter().filter(|ban| ban.until > now);
+        let authors: HashSet<Author> = current().map(|ban| ban.author).collect();
+        let addresses: HashSet<IpAddr> = current().filter_map(|ban| ban.address).collect();
         self.hub.expel(|claim, _| {
-            bans.iter().any(|ban| {
-                let by_address = ban.address.is_some() && ban.address == claim.address;
-                let author = claim.author;
-                ban.author == author || (by_address && !standing.is_moderator(author, now))
-            })
+            let is_at_one = |address| addresses.contains(&address);
+            authors.contains(&claim.author)
+                || claim.address.is_some_and(is_at_one) && !standing.is_moderator(claim.author, now)
         });
     }
 

@@ -71,7 +71,9 @@ impl Hub {
         name: Option<&MemberName>,
         text: &MessageText,
     ) -> Result<Option<Arc<Frame>>, Refusal> {
-        self.lock().by_key(room, key, name, text)
+        // Compared without the lock, since a text may be long.
+        let entry = self.lock().by_key(room, key).cloned();
+        entry.map(|entry| entry.repeated_by(name, text)).transpose()
     }
 
     /// Publishes an entry that a store has committed.
@@ -107,12 +109,17 @@ impl Hub {
     }
 
     /// All that is retained, in order and each with the position before it in its room; and the
-    /// low-water mark of the rooms that have nothing, for a store that writes this anew.
+    /// low-water mark of the rooms that have nothing, for a store that writes this anew. It publishes
+    /// nothing meanwhile, so one room is locked after the other.
     pub(crate) fn retained(&self) -> (EventId, Vec<(EventId, Entry)>) {
-        let state = self.lock();
-        let mut evicted_up_to = state.forgotten_up_to;
+        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
+        let mut evicted_up_to = EventId::ZERO;
         let mut entries = Vec::new();
-        for room in state.rooms.values() {
+        for name in names {
+            let state = self.lock();
+            let Some(room) = state.rooms.get(&name) else {
+                continue;
+            };
             let mut after = room.history.evicted_up_to();
             if room.history.newest() == after {
                 evicted_up_to = evicted_up_to.max(after);
@@ -122,9 +129,9 @@ impl Hub {
                 after = entry.id;
             }
         }
-        drop(state);
         entries.sort_unstable_by_key(|(_, entry)| entry.id);
-        (evicted_up_to, entries)
+        // Last, for it covers rooms that were forgotten meanwhile.
+        (evicted_up_to.max(self.lock().forgotten_up_to), entries)
     }
 
     /// The newest id of all rooms.
@@ -273,20 +280,16 @@ impl State {
                 name,
                 text,
                 ..
-            } => self.by_key(room, key, Some(name), text),
+            } => {
+                let entry = self.by_key(room, key);
+                let repeated = entry.map(|entry| entry.repeated_by(Some(name), text));
+                repeated.transpose()
+            }
         }
     }
 
-    fn by_key(
-        &self,
-        room: &RoomName,
-        key: &IdempotencyKey,
-        name: Option<&MemberName>,
-        text: &MessageText,
-    ) -> Result<Option<Arc<Frame>>, Refusal> {
-        let room = self.rooms.get(room);
-        let entry = room.and_then(|room| room.history.by_key(key));
-        entry.map(|entry| entry.repeated_by(name, text)).transpose()
+    fn by_key(&self, room: &RoomName, key: &IdempotencyKey) -> Option<&Entry> {
+        self.rooms.get(room)?.history.by_key(key)
     }
 }
 

@@ -32,6 +32,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes: cookies of other programs on the host come along, and
 /// 8 KiB have proved too few for those.
 const HEAD_BYTES: usize = 16 * 1024;
+/// Bytes of one write at most: more than the kernel takes at once, so what is longer is not copied
+/// again and again.
+const WRITE_BYTES: usize = 64 * 1024;
 
 /// How HTTP/1.1 is spoken.
 pub(super) fn protocol() -> http1::Builder {
@@ -240,9 +243,10 @@ impl Write for Socket {
         }
         TOGETHER.with_borrow_mut(|bytes| {
             bytes.clear();
-            pieces
-                .iter()
-                .for_each(|piece| bytes.extend_from_slice(piece));
+            for piece in pieces {
+                let room = WRITE_BYTES - bytes.len();
+                bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+            }
             self.poll_write(cx, bytes)
         })
     }

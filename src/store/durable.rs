@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use crate::refusal::Refusal;
+
 /// Opens a file for reading and for writing at its end; makes it if it is missing.
 pub(super) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
@@ -58,6 +60,15 @@ pub(super) fn read<T>(
 /// An error that says where it happened.
 pub(super) fn problem(path: &Path, what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {what}: {error}", path.display()))
+}
+
+/// How a write that failed is refused.
+pub(super) fn refusal(error: &io::Error) -> Refusal {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge | WriteZero => Refusal::StorageFull,
+        _ => Refusal::StorageFailed,
+    }
 }
 
 /// Makes new names in a folder durable.

@@ -8,8 +8,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::bans::{self, Ban, MOST_BANS};
+use super::durable;
 use super::seen::Seen;
 use crate::refusal::Refusal;
+use crate::report::Reporter;
 use crate::rooms::author::Author;
 use crate::rooms::lock;
 
@@ -29,6 +31,7 @@ pub(crate) struct Standing {
     has_changed: AtomicBool,
     /// Where bans are kept across restarts.
     folder: Option<PathBuf>,
+    report: Reporter,
 }
 
 /// A change of bans or moderators.
@@ -42,7 +45,7 @@ pub(crate) enum Change {
 
 impl Standing {
     /// Nobody is banned yet; bans are kept in `folder`, if there is one.
-    pub(crate) fn new(folder: Option<PathBuf>) -> Standing {
+    pub(crate) fn new(folder: Option<PathBuf>, report: Reporter) -> Standing {
         Standing {
             bans: Mutex::default(),
             seen: Seen::default(),
@@ -50,6 +53,7 @@ impl Standing {
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),
             folder,
+            report,
         }
     }
 
@@ -112,7 +116,12 @@ impl Standing {
             ban => bans.extend(ban),
         }
         if let Some(folder) = &self.folder {
-            bans::save(folder, &bans).map_err(|_| Refusal::StorageFailed)?;
+            bans::save(folder, &bans).map_err(|error| {
+                self.report.error(format_args!(
+                    "bans: cannot write, nothing was changed: {error}"
+                ));
+                durable::refusal(&error)
+            })?;
         }
         *lock(&self.bans) = bans;
         Ok(())

@@ -133,6 +133,25 @@ async fn a_question_waits_for_the_next_message() {
     assert_eq!(again, answer);
 }
 
+/// At the limits that a server has by default.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_room_can_be_followed_by_asking_again_and_again() {
+    const MESSAGES: usize = 250;
+    let server = Server::with(|chat| chat.max_streams_per_ip(100)).await;
+    let mut next = page(&server, "").await["next"].clone();
+    for n in 0..MESSAGES {
+        let position = next.as_str().expect("a position");
+        let target = format!("/chat/lobby/messages?after={position}&wait=60");
+        let mut waiting = ask_waiting(&server, &target).await;
+        say(server.address(), "lobby", "ann", &format!("{n}")).await;
+        let answer = waiting.response("GET").await.expect(200, "").json();
+        assert_eq!(texts(&answer), [format!("{n}")]);
+        next = answer["next"].clone();
+        drop(waiting);
+        until_streams(server.address(), 0).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_without_a_position_waits_as_well() {
     let server = Server::start().await;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use chatroom::{ManualClock, RoomName};
 use serde_json::{Value, json};
 
-use crate::common::{EventStream, Request, Response, Server, ask, eventually, get, say, unlimited};
+use crate::common::{
+    EventStream, Request, Response, Server, ask, eventually, get, say, unlimited, until_streams,
+};
 
 async fn limited_server(clock: &ManualClock, per_second: f64) -> Server {
     Server::with(|_| unlimited().clock(clock.clone()).message_rate(per_second)).await
@@ -169,6 +171,45 @@ async fn streams_are_limited_by_address_and_come_back() {
     until_a_stream_opens(&server).await;
 }
 
+/// Everybody behind one address may lose the connection at once, and come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_streams_as_may_be_open_may_come_back_at_once() {
+    let (clock, limit) = (ManualClock::default(), 20);
+    let server = Server::with(|chat| chat.clock(clock.clone()).max_streams_per_ip(limit)).await;
+    let address = server.address();
+    for _ in 0..2 {
+        let mut streams = Vec::new();
+        for n in 0..limit {
+            streams.push(EventStream::open(address, &format!("/chat?name=n{n}&history=0")).await);
+            clock.advance(Duration::from_millis(1));
+        }
+        drop(streams);
+        until_streams(address, 0).await;
+        // Their names are in their grace, and nobody else's.
+        clock.advance(Duration::from_secs(11));
+    }
+    // Without a name nothing stays behind, and there is no rate.
+    for _ in 0..5 * limit {
+        EventStream::open(address, "/chat?history=0").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_taken_at_a_bounded_rate() {
+    let clock = ManualClock::default();
+    let server = Server::with(|chat| chat.clock(clock.clone()).max_streams_per_ip(2)).await;
+    let address = server.address();
+    for n in 0..4 {
+        drop(EventStream::open(address, &format!("/chat?name=n{n}")).await);
+        until_streams(address, 0).await;
+    }
+    let fifth = Request::get("/chat?name=n5");
+    let refused = ask(address, fifth).await.expect(429, "too-many-streams");
+    assert_eq!(retry_after(&refused), 5);
+    clock.advance(Duration::from_secs(5));
+    EventStream::open(address, "/chat?name=n5").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_stream_takes_no_place() {
     let server = Server::with(|chat| chat.max_streams(2)).await;
@@ -256,7 +297,8 @@ async fn a_room_that_nobody_uses_is_forgotten_after_its_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_rooms_are_offered_there_are_no_others() {
     let room = |name| RoomName::parse(name).expect("a room's name");
-    let server = Server::with(|chat| chat.room(room("café")).room(room("dev"))).await;
+    let server =
+        Server::with(|chat| chat.room(room("café")).room(room("dev")).room(room("café"))).await;
     let address = server.address();
     for request in [
         Request::get("/chat/lobby"),

@@ -180,23 +180,17 @@ impl JournalFile {
 
     /// Why a write was refused after which the file is as it was.
     fn refusal(&mut self, error: &io::Error) -> Refusal {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
-        match error.kind() {
-            StorageFull | QuotaExceeded | FileTooLarge | WriteZero => {
-                if !mem::replace(&mut self.is_full, true) {
-                    self.report.error(format_args!(
-                        "journal: no room, messages are refused until there is: {error}"
-                    ));
-                }
-                Refusal::StorageFull
-            }
-            _ => {
-                self.report.error(format_args!(
-                    "journal: cannot write, a message was refused: {error}"
-                ));
-                Refusal::StorageFailed
-            }
+        let refusal = durable::refusal(error);
+        if refusal != Refusal::StorageFull {
+            self.report.error(format_args!(
+                "journal: cannot write, a message was refused: {error}"
+            ));
+        } else if !mem::replace(&mut self.is_full, true) {
+            self.report.error(format_args!(
+                "journal: no room, messages are refused until there is: {error}"
+            ));
         }
+        refusal
     }
 
     /// Notes that the state of the file is unknown. Trying again would not tell.

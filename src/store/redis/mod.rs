@@ -48,6 +48,9 @@ const FEED_ENTRIES: usize = 10_000;
 /// Names or rooms in one call of a script, and changes in one entry of the feed, at most: Redis
 /// serves nobody else meanwhile.
 const BATCH: usize = 500;
+/// How long a stopping server waits for the posts under way: together with the farewell less than
+/// `--drain` by default, so that its clients are told goodbye.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping server tries to tell the others.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -179,7 +182,7 @@ impl Redis {
     pub(crate) async fn close(&self) {
         // It must not take the members' departure for the end of their grace.
         self.announcer.get().inspect(|announcer| announcer.abort());
-        drop(timeout(PATIENCE, self.under_way.write()).await);
+        drop(timeout(SHUTDOWN_PATIENCE, self.under_way.write()).await);
         drop(timeout(FAREWELL_TIMEOUT, self.say_farewell()).await);
     }
 

@@ -89,6 +89,8 @@ impl Redis {
         loop {
             ticks.tick().await;
             if !self.is_following.load(Ordering::Relaxed) {
+                // Those that Redis has all the same expire there.
+                lock(&self.claims).clear();
                 continue;
             }
             self.forget_dead();

@@ -4,9 +4,10 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
+use chatroom::LogLevel;
 use serde_json::{Value, json};
 
-use super::kept;
+use super::{content, file, kept};
 use crate::common::{Folder, Process, Request, Server, ask, get};
 
 /// HTTP Basic with the password `between moderators`.
@@ -15,6 +16,36 @@ const MODERATOR: &str = "Basic bW9kOmJldHdlZW4gbW9kZXJhdG9ycw==";
 fn builder(folder: &Path) -> chatroom::Builder {
     let chat = kept(folder).moderator_password("between moderators");
     chat.expect("a password")
+}
+
+/// Nobody takes it for done, and the owner is told why.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_that_cannot_be_stored_is_refused_and_spoken_of() {
+    let folder = Folder::new();
+    let (lines, logged) = std::sync::mpsc::channel();
+    let server = Server::with(|_| {
+        let chat = builder(folder.path()).log(LogLevel::Error);
+        chat.log_to(move |_, line| drop(lines.send(line.to_owned())))
+    })
+    .await;
+    let address = server.address();
+    let author = author(address, &"1".repeat(32)).await;
+    // Something that is no file is in the way.
+    let next = folder.path().join("bans.json.new");
+    fs::create_dir_all(next.join("x")).expect("it can be made");
+    let ban = Request::post_json("/bans", &json!({"author": author}));
+    let ban = ban.header("Authorization", MODERATOR);
+    ask(address, ban.clone())
+        .await
+        .expect(503, "storage-failed");
+    let line = logged.try_recv().expect("a line");
+    assert!(
+        line.starts_with("bans: cannot write, nothing was changed: "),
+        "{line}"
+    );
+    assert_eq!(bans(address).await, json!({"bans": []}));
+    fs::remove_dir_all(next).expect("it is there");
+    ask(address, ban).await.expect(201, "");
 }
 
 /// Posts under a session, and returns its author.
@@ -89,6 +120,9 @@ async fn damage_of_either_stops_the_start_and_says_what_to_do() {
         let middle = damaged.len() / 2;
         damaged[middle] ^= 1;
         fs::write(&path, &damaged).expect("it can be written");
+        // A torn line would be cut off.
+        let torn = [&content(folder.path())[..], b"{\"v\":1"].concat();
+        fs::write(file(folder.path()), &torn).expect("it can be written");
         let data = ["--listen=127.0.0.1:0", "--data", folder.as_str()];
         let ended = Process::run(&data, &[]).await;
         assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
@@ -103,6 +137,10 @@ async fn damage_of_either_stops_the_start_and_says_what_to_do() {
             assert!(ended.stderr.contains(said), "{}", ended.stderr);
         }
         assert_eq!(fs::read(&path).ok(), Some(damaged), "{name}");
+        assert!(
+            content(folder.path()) == torn,
+            "{name}: the journal changed"
+        );
         // The advice works.
         fs::remove_file(&path).expect("it is there");
         Process::start(&data[1..]).await.kill().await;

@@ -173,7 +173,7 @@ async fn every_act_is_one_line_with_an_address() {
         "a moderator logged in from 127.0.0.1".to_owned(),
         format!("removed message {}, by its author at 127.0.0.1", own.expect("an id")),
         format!("removed message {}, by a moderator at 127.0.0.1", spam.expect("an id")),
-        format!("banned author {eve} for 1440 minutes, last seen at 127.0.0.1, by a moderator at 127.0.0.1"),
+        format!("banned author {eve} alone for 1440 minutes, last seen at 127.0.0.1, by a moderator at 127.0.0.1"),
         format!("lifted the ban of author {eve}, by a moderator at 127.0.0.1"),
         "banned author 0123456789abcdef for 1440 minutes, last seen at an unknown address, by the program".to_owned(),
     ];

@@ -106,6 +106,11 @@ async fn history_tells_what_was_removed_after_a_position() {
         (&nothing["removed"], &nothing["messages"]),
         (&json!([]), &json!([]))
     );
+    // A page that holds all that there is ends behind the last removal, however full it is.
+    for (limit, next) in [(3, &last), (2, &all[3]["eventId"])] {
+        let page = history(&server, &format!("{first}&limit={limit}")).await;
+        assert_eq!(&page["next"], next, "limit {limit}");
+    }
     // The tag of an answer changes with a removal alone.
     let target = format!("/chat/lobby/messages?{first}");
     let tag = get(address, &target)
