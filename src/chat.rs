@@ -67,7 +67,7 @@ impl Chat {
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
             let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
-            tokio::spawn(every(beat, Arc::downgrade(&site), Site::beat));
+            tokio::spawn(every(beat, Arc::downgrade(&site), |site| site.hub.beat()));
         }
         Chat { site, limits }
     }

@@ -245,7 +245,7 @@ pub use refusal::Refusal;
 pub use report::LogLevel;
 pub use rooms::author::Author;
 pub use rooms::clock::{Clock, ManualClock};
-pub use rooms::id::{EventId, UnreadableId};
+pub use rooms::id::EventId;
 pub use rooms::message::Message;
 pub use server::{bind, serve};
 pub use store::journal::Fsync;

@@ -46,7 +46,7 @@ pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too long, empty, or with characters that are not allowed")
+        f.write_str("empty, too long, or not of the form that is expected")
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::HeaderMap;
 
-use crate::rooms::author::SessionId;
+use crate::rooms::author::Author;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -20,7 +20,8 @@ pub(crate) struct Visitor {
     pub(crate) address: ClientAddress,
     /// Whether the request came over TLS.
     pub(crate) https: bool,
-    pub(crate) session: Option<SessionId>,
+    /// Who its session makes it to others, if it has one.
+    pub(crate) author: Option<Author>,
 }
 
 impl ClientAddress {
@@ -51,7 +52,7 @@ impl std::fmt::Display for ClientAddress {
 }
 
 /// Follows the forwarded headers from the peer backwards, as long as each hop is trusted. The visitor
-/// has no session yet.
+/// has no author yet.
 pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Visitor {
     let peer = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.contains(&address);
@@ -59,7 +60,7 @@ pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr
         return Visitor {
             address: peer.into(),
             https: false,
-            session: None,
+            author: None,
         };
     }
     let mut client = peer;
@@ -85,7 +86,7 @@ pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr
     Visitor {
         address: client.into(),
         https,
-        session: None,
+        author: None,
     }
 }
 

@@ -44,13 +44,13 @@ pub(crate) fn tagged(
     request: &HeaderMap,
     content_type: &'static str,
     etag: &HeaderValue,
-    content: impl FnOnce() -> Result<Body, Refusal>,
-) -> Result<Response<Body>, Refusal> {
+    content: impl FnOnce() -> Body,
+) -> Response<Body> {
     let mut known = request.get_all(IF_NONE_MATCH).iter();
     let mut response = if known.any(|tags| matches(tags, etag)) {
         empty(StatusCode::NOT_MODIFIED)
     } else {
-        let mut response = Response::new(content()?);
+        let mut response = Response::new(content());
         let content_type = HeaderValue::from_static(content_type);
         response.headers_mut().insert(CONTENT_TYPE, content_type);
         response
@@ -58,7 +58,7 @@ pub(crate) fn tagged(
     let headers = response.headers_mut();
     headers.insert(ETAG, etag.clone());
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    Ok(response)
+    response
 }
 
 /// The weak comparison of RFC 9110, section 13.1.2.

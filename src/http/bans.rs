@@ -31,8 +31,7 @@ impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
     pub(crate) fn check_ban(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
-        let author = visitor.session.map(|session| self.author(session));
-        let of_author = |ban: &Ban| Some(ban.author) == author;
+        let of_author = |ban: &Ban| Some(ban.author) == visitor.author;
         let of_address = |ban: &Ban| ban.address == Some(visitor.address.ip());
         let by_address = self.standing.banned_until(now, of_address);
         let exempt = by_address.is_some() && self.is_moderator(head, visitor)?;
@@ -104,11 +103,6 @@ impl Site {
         Ok(ban)
     }
 
-    pub(super) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
-        let now = self.hub.clock().unix_ms();
-        self.store.change(&self.standing, change, now).await
-    }
-
     /// Ends the named streams of everybody who is banned.
     pub(crate) fn expel_banned(&self) {
         let now = self.hub.clock().unix_ms();
@@ -122,13 +116,6 @@ impl Site {
             authors.contains(&claim.author)
                 || claim.address.is_some_and(is_at_one) && !standing.is_moderator(claim.author, now)
         });
-    }
-
-    /// Ends the streams of those whom another server has banned.
-    pub(crate) fn heed_other_servers(&self) {
-        if self.standing.take_changed() {
-            self.expel_banned();
-        }
     }
 
     /// Removes all retained messages of an author.
@@ -169,7 +156,7 @@ pub(crate) async fn add<B: HttpBody>(
     let (author, minutes, with_address, remove_messages) = asked.ok_or(Refusal::BadRequest(
         "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",
     ))?;
-    if visitor.session.map(|session| site.author(session)) == Some(author) {
+    if visitor.author == Some(author) {
         return Err(Refusal::BadRequest("That is you: ban somebody else."));
     }
     let until = site.hub.clock().unix_ms() + minutes * 60_000;

@@ -51,21 +51,23 @@ impl Body {
 
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Body {
         let bytes = bytes.into();
-        Body::pieces(bytes.len(), iter::once(bytes), None)
+        Body::pieces(bytes.len(), iter::once(bytes))
     }
 
     /// A whole body of so many bytes, in pieces which may be shared.
     pub(crate) fn pieces(
         bytes: usize,
         pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static,
-        permit: Option<Permit>,
     ) -> Body {
         let content = Content::Whole {
             pieces: Box::new(pieces),
             left: bytes as u64,
             given: 0,
         };
-        Body { content, permit }
+        Body {
+            content,
+            permit: None,
+        }
     }
 
     pub(crate) fn stream(stream: Stream, permit: Permit) -> Body {

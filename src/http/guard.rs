@@ -15,7 +15,6 @@ use super::answer;
 use super::body::Body;
 use super::limits::TokenBuckets;
 use super::password::{self, Password};
-use super::session;
 use super::settings::Settings;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
@@ -70,8 +69,7 @@ impl Guard {
         if !is_open {
             self.check_door(headers, origin.address, now)?;
         }
-        let session = session::of(headers);
-        Ok(Visitor { session, ..origin })
+        Ok(origin)
     }
 
     /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count

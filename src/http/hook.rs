@@ -35,7 +35,7 @@ pub(crate) async fn post<B: HttpBody>(
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
     let visitor = Visitor {
-        session: None,
+        author: None,
         ..visitor
     };
     let received = messages::receive(site, head, body, visitor, room, BODY_BYTES);

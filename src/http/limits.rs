@@ -16,9 +16,8 @@ use crate::rooms::lock;
 const TABLE_ENTRIES: usize = 16_384;
 /// Buckets in the sample from which one is evicted.
 const EVICTION_SAMPLE: usize = 16;
-/// Streams under names that one address may open at once, and per second, as multiples of those that it may
-/// have open: all of them may reconnect, twice, and names in their grace stay few.
-const OPENINGS_AT_ONCE: f64 = 2.0;
+/// Streams under names that one address may open per second, as a share of those that it may have open,
+/// which may all come back at once: so names in their grace stay few.
 const OPENINGS_PER_SECOND: f64 = 0.1;
 /// Memberships of one address, as a multiple of its streams.
 const MEMBERSHIPS_PER_STREAM: u32 = 8;
@@ -161,7 +160,7 @@ impl Shares {
             open: Mutex::default(),
             openings: limited.then(|| {
                 let streams = f64::from(max_streams_per_ip);
-                TokenBuckets::new(streams * OPENINGS_PER_SECOND, streams * OPENINGS_AT_ONCE)
+                TokenBuckets::new(streams * OPENINGS_PER_SECOND, streams)
             }),
         }
     }
@@ -197,7 +196,7 @@ impl Shares {
             .map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })
     }
 
-    /// Opens a whole answer of this many bytes.
+    /// Opens a whole answer of this many bytes. One without any is always possible.
     pub(crate) fn open_answer(
         self: &Arc<Shares>,
         address: ClientAddress,
@@ -226,7 +225,7 @@ impl Shares {
         if sum.streams > max.streams
             || sum.memberships > max.memberships
             // One answer is always possible, however large.
-            || (held.answer_bytes > 0 && sum.answer_bytes > max.answer_bytes)
+            || (held.answer_bytes > 0 && share.answer_bytes > 0 && sum.answer_bytes > max.answer_bytes)
         {
             return Err(Refusal::TooManyStreamsOfAddress {
                 retry_after: RETRY_SOON,
@@ -344,11 +343,11 @@ mod tests {
             let shares = Shares::new(u32::MAX, per_ip);
             let spend = |rooms, now| shares.spend_opening(address, rooms, now).is_ok();
             let opened = |now| (0..10_000).take_while(|_| spend(1, now)).count() as u32;
-            assert_eq!(opened(START), 2 * per_ip);
+            assert_eq!(opened(START), per_ip);
             assert_eq!(opened(START + Duration::from_secs(2)), per_ip / 5);
         }
         let shares = Shares::new(u32::MAX, 2);
         let spend = |rooms| shares.spend_opening(address, rooms, START).is_ok();
-        assert!(!spend(33) && spend(32) && !spend(1), "four tokens");
+        assert!(!spend(17) && spend(16) && !spend(1), "two tokens");
     }
 }

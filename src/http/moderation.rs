@@ -12,11 +12,10 @@ use super::answer;
 use super::body::Body;
 use super::guard::Visitor;
 use super::request::read_object;
-use super::session;
 use super::site::Site;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-use crate::rooms::author::SessionId;
+use crate::rooms::author::Author;
 use crate::rooms::entries::Committed;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, RemovedBy};
@@ -28,10 +27,9 @@ use crate::store::standing::Change;
 pub struct Moderator;
 
 impl Site {
-    fn is_moderator_session(&self, session: SessionId) -> bool {
+    fn has_logged_in(&self, author: Author) -> bool {
         let now = self.hub.clock().unix_ms();
-        let standing = &self.standing;
-        standing.is_moderator(self.author(session), now)
+        self.standing.is_moderator(author, now)
     }
 
     fn has_moderators(&self) -> bool {
@@ -41,9 +39,8 @@ impl Site {
     /// Whether the request is a moderator's: by its session, by HTTP Basic, or because the program
     /// in front says so.
     pub(super) fn is_moderator(&self, head: &Parts, visitor: Visitor) -> Result<bool, Refusal> {
-        let session = visitor.session;
-        if head.extensions.get::<Moderator>().is_some()
-            || session.is_some_and(|session| self.is_moderator_session(session))
+        let has_logged_in = |author| self.has_logged_in(author);
+        if head.extensions.get::<Moderator>().is_some() || visitor.author.is_some_and(has_logged_in)
         {
             return Ok(true);
         }
@@ -96,8 +93,7 @@ pub(crate) async fn remove(
     if fate.removes.is_some() {
         return Ok(answer::json(StatusCode::OK, fate.frame.data()));
     }
-    let own = visitor.session.map(|session| site.author(session));
-    let (by, title) = if own.is_some() && own == fate.author {
+    let (by, title) = if visitor.author.is_some() && visitor.author == fate.author {
         site.spend_message(visitor, room)?;
         (RemovedBy::Author, "its author")
     } else if site.is_moderator(head, visitor)? {
@@ -144,18 +140,14 @@ pub(crate) async fn log_in<B: HttpBody>(
     if !guard.is_right(given.as_bytes(), [password], address, now)? {
         return Err(Refusal::WrongPassword);
     }
-    let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
+    let (author, cookie) = site.identify(visitor);
     let until = site.hub.clock().unix_ms();
     let until = until.saturating_add(site.store.moderator_ms());
-    let author = site.author(session);
     site.change_standing(Change::LogIn(author, until)).await?;
     site.report
         .info(format_args!("a moderator logged in from {address}"));
     let mut response = answer::empty(StatusCode::NO_CONTENT);
-    if visitor.session.is_none() {
-        session::set_cookie(session, &site.settings.prefix, visitor.https)
-            .map(|cookie| response.headers_mut().insert(SET_COOKIE, cookie));
-    }
+    cookie.map(|cookie| response.headers_mut().insert(SET_COOKIE, cookie));
     Ok(response)
 }
 
@@ -164,11 +156,10 @@ pub(crate) async fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Bo
     if !site.has_moderators() {
         return Err(Refusal::NotFound);
     }
-    if let Some(session) = visitor.session
-        && site.is_moderator_session(session)
+    if let Some(author) = visitor.author
+        && site.has_logged_in(author)
     {
-        let change = Change::LogOut(site.author(session));
-        site.change_standing(change).await?;
+        site.change_standing(Change::LogOut(author)).await?;
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }

@@ -9,9 +9,7 @@ use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, SET_COOKIE}
 use super::answer;
 use super::body::Body;
 use super::guard::Visitor;
-use super::session;
 use super::site::Site;
-use crate::refusal::Refusal;
 
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
@@ -71,18 +69,17 @@ pub(crate) fn serve(
     part: &Part,
     request: &HeaderMap,
     visitor: Visitor,
-) -> Result<Response<Body>, Refusal> {
-    let content = || Ok(Body::whole(Bytes::from_static(part.content)));
-    let mut response = answer::tagged(request, part.content_type, &part.etag, content)?;
+) -> Response<Body> {
+    let content = || Body::whole(Bytes::from_static(part.content));
+    let mut response = answer::tagged(request, part.content_type, &part.etag, content);
     let headers = response.headers_mut();
     headers.insert(
         CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(PAGE_POLICY),
     );
-    if part.path.is_empty() && visitor.session.is_none() {
-        let session = site.sessions.issue();
-        session::set_cookie(session, &site.settings.prefix, visitor.https)
-            .map(|cookie| headers.insert(SET_COOKIE, cookie));
+    if part.path.is_empty() {
+        let (_, cookie) = site.identify(visitor);
+        cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
     }
-    Ok(response)
+    response
 }

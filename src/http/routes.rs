@@ -14,7 +14,7 @@ use super::guard::Visitor;
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
-use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
+use super::{answer, bans, hook, messages, metrics, moderation, page, session, stream};
 use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -152,7 +152,7 @@ async fn dispatch<B: HttpBody>(
     match (method, route?) {
         (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room).await,
         (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
-        (&Method::GET, Route::Messages(room)) => messages::history(site, head, visitor, &room).await,
+        (&Method::GET, Route::Messages(room)) => charged(site, visitor, messages::history(site, head, visitor, &room).await?),
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
         (&Method::GET, Route::Members(room)) => charged(site, visitor, members(site, &room)),
@@ -163,7 +163,7 @@ async fn dispatch<B: HttpBody>(
         (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
         (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
         (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
-        (&Method::GET, Route::Part(part)) => page::serve(site, part, &head.headers, visitor),
+        (&Method::GET, Route::Part(part)) => Ok(page::serve(site, part, &head.headers, visitor)),
         (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),
         (&Method::GET, Route::Metrics) => Ok(metrics::serve(site).await),
@@ -184,6 +184,7 @@ fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Vi
     let guard = &site.guard;
     let mut visitor = guard.admit(head, peer, changes_state, is_open, now)?;
     visitor.https |= head.extensions.get::<Https>().is_some();
+    visitor.author = session::of(&head.headers).map(|session| site.author(session));
     Ok(visitor)
 }
 

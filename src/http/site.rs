@@ -3,22 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hyper::header::HeaderValue;
+
 use super::address::ClientAddress;
 use super::guard::{Guard, Visitor};
 use super::limits::{Shares, TokenBuckets};
-use super::session::Sessions;
+use super::session::{self, Sessions};
 use super::settings::Settings;
 use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::SessionId;
-use crate::rooms::author::{Author, AuthorKey};
+use crate::rooms::author::{Author, AuthorKey, SessionId};
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::store::Store;
-use crate::store::standing::Standing;
+use crate::store::standing::{Change, Standing};
 
 /// Messages that a sender may post at once, as a multiple of its rate for one second.
 const MESSAGE_BURST: f64 = 10.0;
@@ -46,7 +47,7 @@ pub(crate) struct Site {
 ///
 /// A session alone would not do, since anybody can make up a new one for every message.
 struct Senders {
-    sessions: TokenBuckets<SessionId>,
+    members: TokenBuckets<Author>,
     others: TokenBuckets<ClientAddress>,
     addresses: TokenBuckets<ClientAddress>,
 }
@@ -97,6 +98,16 @@ impl Site {
         self.authors.author(session)
     }
 
+    /// Who a visitor is to others. One without a session gets one, with the cookie returned.
+    pub(crate) fn identify(&self, visitor: Visitor) -> (Author, Option<HeaderValue>) {
+        if let Some(author) = visitor.author {
+            return (author, None);
+        }
+        let session = self.sessions.issue();
+        let cookie = session::set_cookie(session, &self.settings.prefix, visitor.https);
+        (self.author(session), cookie)
+    }
+
     /// Spends one of the visitor's messages.
     pub(crate) fn spend_message(&self, visitor: Visitor, room: &RoomName) -> Result<(), Refusal> {
         let Some(senders) = &self.senders else {
@@ -104,10 +115,10 @@ impl Site {
         };
         let now = self.hub.clock().now();
         let member = visitor
-            .session
-            .filter(|session| self.hub.includes(room, self.author(*session)));
+            .author
+            .filter(|author| self.hub.includes(room, *author));
         let own = match member {
-            Some(session) => senders.sessions.take(session, now),
+            Some(author) => senders.members.take(author, now),
             None => senders.others.take(visitor.address, now),
         };
         own.and_then(|()| senders.addresses.take(visitor.address, now))
@@ -123,6 +134,12 @@ impl Site {
         self.store.append(room, draft).await
     }
 
+    /// Carries out a change of bans or moderators, at other servers too.
+    pub(crate) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
+        let now = self.hub.clock().unix_ms();
+        self.store.change(&self.standing, change, now).await
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -135,14 +152,12 @@ impl Site {
         self.hub.close();
     }
 
-    /// Sends heartbeats where they are due.
-    pub(crate) fn beat(&self) {
-        self.hub.beat();
-    }
-
     /// The work of once a second.
     pub(crate) fn tick(&self) {
-        self.heed_other_servers();
+        if self.standing.take_changed() {
+            // By another server.
+            self.expel_banned();
+        }
         if self.hub.tick() {
             self.store.shorten();
         }
@@ -150,7 +165,7 @@ impl Site {
         self.guard.forget_idle(now);
         self.shares.forget_idle(now);
         if let Some(senders) = &self.senders {
-            senders.sessions.forget_idle(now);
+            senders.members.forget_idle(now);
             senders.others.forget_idle(now);
             senders.addresses.forget_idle(now);
         }
@@ -161,7 +176,7 @@ impl Senders {
     fn new(rate: f64) -> Senders {
         let of_address = rate * SENDERS_OF_ADDRESS;
         Senders {
-            sessions: TokenBuckets::new(rate, rate * MESSAGE_BURST),
+            members: TokenBuckets::new(rate, rate * MESSAGE_BURST),
             others: TokenBuckets::new(rate, rate * MESSAGE_BURST),
             addresses: TokenBuckets::new(of_address, of_address * MESSAGE_BURST),
         }

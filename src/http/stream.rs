@@ -12,7 +12,6 @@ use super::body::Body;
 use super::departure::Departure;
 use super::guard::Visitor;
 use super::request::Query;
-use super::session;
 use super::site::Site;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
@@ -62,8 +61,7 @@ pub(crate) async fn open(
         site.shares
             .spend_opening(visitor.address, memberships, now)?;
     }
-    let session = visitor.session.unwrap_or_else(|| site.sessions.issue());
-    let author = site.author(session);
+    let (author, cookie) = site.identify(visitor);
     let claim = name.clone().map(|name| Claim {
         name,
         author,
@@ -91,10 +89,7 @@ pub(crate) async fn open(
     let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();
     headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
-    if visitor.session.is_none() {
-        session::set_cookie(session, &site.settings.prefix, visitor.https)
-            .map(|cookie| headers.insert(SET_COOKIE, cookie));
-    }
+    cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
     Ok(response)
 }
 

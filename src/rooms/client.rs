@@ -61,11 +61,6 @@ pub(super) struct Backlog {
 }
 
 impl Client {
-    /// Makes the client catch up, to find that the hub is closed.
-    pub(super) fn interrupt(&self) {
-        self.queue.interrupt();
-    }
-
     /// Queues a heartbeat if nothing was queued for `period`. The queue itself is looked at about
     /// once in a period.
     pub(super) fn beat(

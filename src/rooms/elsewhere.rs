@@ -50,7 +50,7 @@ impl Hub {
             if is_new {
                 client.queue.lose_entries();
             }
-            client.interrupt();
+            client.queue.interrupt();
         }
         for room in state.rooms.values() {
             room.arrivals.notify_waiters();

@@ -169,7 +169,11 @@ impl Hub {
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
-        state.clients.iter().for_each(Client::interrupt);
+        // They catch up, and find that the hub is closed.
+        state
+            .clients
+            .iter()
+            .for_each(|client| client.queue.interrupt());
         for room in state.rooms.values() {
             room.arrivals.notify_waiters();
         }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::names::Malformed;
+
 /// The id of an event, written `<milliseconds>-<sequence>` as Redis Streams writes it, and
 /// compared as that pair of numbers.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -66,23 +68,11 @@ impl fmt::Display for EventId {
     }
 }
 
-/// The text is not an event id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct UnreadableId;
-
-impl fmt::Display for UnreadableId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event id is <milliseconds>-<sequence>")
-    }
-}
-
-impl std::error::Error for UnreadableId {}
-
 impl FromStr for EventId {
-    type Err = UnreadableId;
+    type Err = Malformed;
 
-    fn from_str(text: &str) -> Result<EventId, UnreadableId> {
-        let (milliseconds, sequence) = text.split_once('-').ok_or(UnreadableId)?;
+    fn from_str(text: &str) -> Result<EventId, Malformed> {
+        let (milliseconds, sequence) = text.split_once('-').ok_or(Malformed)?;
         Ok(EventId {
             milliseconds: decimal(milliseconds)?,
             sequence: decimal(sequence)?,
@@ -90,12 +80,12 @@ impl FromStr for EventId {
     }
 }
 
-fn decimal(text: &str) -> Result<u64, UnreadableId> {
+fn decimal(text: &str) -> Result<u64, Malformed> {
     // `u64::from_str` would also take a leading plus sign.
     if !text.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(UnreadableId);
+        return Err(Malformed);
     }
-    text.parse().map_err(|_| UnreadableId)
+    text.parse().map_err(|_| Malformed)
 }
 
 #[cfg(test)]
@@ -157,7 +147,7 @@ mod tests {
             "x-0",
             "18446744073709551616-0",
         ] {
-            assert_eq!(bad.parse::<EventId>(), Err(UnreadableId), "{bad:?}");
+            assert_eq!(bad.parse::<EventId>(), Err(Malformed), "{bad:?}");
         }
     }
 }
