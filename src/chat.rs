@@ -79,7 +79,8 @@ impl Chat {
     ///
     /// # Errors
     /// `bad-room`, `room-not-offered`, `bad-name`, `name-taken`, `bad-text`, `too-large`,
-    /// `too-many-rooms`, `storage-full`, `storage-failed`, `draining`.
+    /// `too-many-rooms`, `storage-full`, `storage-failed`, `draining`; with Redis also
+    /// `store-unreachable`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -98,6 +99,8 @@ impl Chat {
 
     /// Listens to one room (`"lobby"`) or several (`["a", "b"]`, at most 32), as a stream without a
     /// name does.
+    ///
+    /// The listener begins now: it hears nothing that was said before. [`Chat::history`] has that.
     ///
     /// # Errors
     /// `bad-room`, `bad-request` (no rooms, or too many), `room-not-offered`, `too-many-rooms`,
@@ -121,10 +124,24 @@ impl Chat {
     }
 
     /// Joins one or several rooms under a name, which is nobody else's there as long as the listener
-    /// lives.
+    /// lives. Like [`Chat::listen`], it begins now.
+    ///
+    /// With Redis, other servers do not know the name yet: it is claimed within a second or so. If
+    /// somebody else already has it there, the listener then ends.
     ///
     /// # Errors
     /// Those of [`Chat::listen`], and `bad-name`, `name-taken`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// let bot = chat.join("lobby", "clock")?;
+    /// let message = bot.post("It is noon.").await?;
+    /// assert!(message.member);
+    /// let refusal = chat.join("lobby", "Clock").expect_err("somebody has that name");
+    /// assert_eq!(refusal.code(), "name-taken");
+    /// # Ok(()) }
+    /// ```
     pub fn join(&self, rooms: impl Rooms, name: &str) -> Result<Listener, Refusal> {
         self.subscribe(rooms, Some(member_name(name)?))
     }
@@ -133,6 +150,18 @@ impl Chat {
     ///
     /// # Errors
     /// `bad-room`, `room-not-offered`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// for text in ["one", "two", "three"] {
+    ///     chat.post("lobby", "counter", text).await?;
+    /// }
+    /// let latest = chat.history("lobby", 2)?;
+    /// let texts: Vec<&str> = latest.iter().map(|message| message.text.as_str()).collect();
+    /// assert_eq!(texts, ["two", "three"]);
+    /// # Ok(()) }
+    /// ```
     pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
         let page = self.site.hub.page(&self.room(room)?, None, None, limit);
         let messages = page.messages.iter();
@@ -145,6 +174,16 @@ impl Chat {
     ///
     /// # Errors
     /// `bad-room`, `room-not-offered`.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// let _bob = chat.join("lobby", "Bob")?;
+    /// let _ann = chat.join("lobby", "ann")?;
+    /// let names: Vec<String> = chat.members("lobby")?.iter().map(|name| name.to_string()).collect();
+    /// assert_eq!(names, ["ann", "Bob"]);
+    /// # Ok(()) }
+    /// ```
     pub fn members(&self, room: &str) -> Result<Vec<MemberName>, Refusal> {
         Ok(self.site.hub.members(&self.room(room)?).0)
     }
@@ -152,7 +191,8 @@ impl Chat {
     /// Removes a message, as a moderator does. Removing it again changes nothing.
     ///
     /// # Errors
-    /// `bad-room`, `room-not-offered`, `not-found`, `storage-full`, `storage-failed`, `draining`.
+    /// `bad-room`, `room-not-offered`, `not-found`, `storage-full`, `storage-failed`, `draining`; with
+    /// Redis also `store-unreachable`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -173,7 +213,8 @@ impl Chat {
     /// was last seen if `with_address` is set. Streams that this concerns end at once.
     ///
     /// # Errors
-    /// `too-many-bans`, `storage-failed`, or `bad-request` if the address is a trusted proxy's.
+    /// `too-many-bans`, `storage-failed`, `draining`, or `bad-request` if the address is a trusted
+    /// proxy's; with Redis also `store-unreachable`.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -199,9 +240,20 @@ impl Chat {
         banned.map(drop)
     }
 
-    /// Closes the chat in good order: no new streams and messages, those in flight are committed,
-    /// the journal is synced, every stream says goodbye and ends. [`serve`](crate::serve) does this
+    /// Closes the chat gracefully: it refuses new streams and messages, commits those in flight and
+    /// syncs the journal. Then every stream says goodbye and ends. [`serve`](crate::serve) does this
     /// by itself.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let chat = chatroom::Chat::builder().build()?;
+    /// let mut listener = chat.listen("lobby")?;
+    /// chat.close().await;
+    /// assert_eq!(listener.next().await, None);
+    /// let refusal = chat.post("lobby", "ann", "too late").await.expect_err("the chat is closed");
+    /// assert_eq!(refusal.code(), "draining");
+    /// # Ok(()) }
+    /// ```
     pub async fn close(&self) {
         self.site.drain().await;
     }

@@ -1,5 +1,4 @@
-//! Options made in code. Their names, units and defaults are those of the program's options, and
-//! 0 switches a limit off here as there.
+//! Options made in code, as the program's command line has them.
 
 use std::io;
 use std::net::IpAddr;
@@ -36,6 +35,9 @@ const SPARE_CONNECTIONS: usize = 1_024;
 const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
 
 /// Makes a [`Chat`].
+///
+/// The methods have the names and defaults of the program's options. Sizes are in bytes, and times
+/// are a [`Duration`]. 0 switches a limit off, except that a text never has more than 1 MiB.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
@@ -224,7 +226,7 @@ impl Builder {
         self
     }
 
-    /// Bytes of one text at most; never more than 1 MiB. Default: 4,096.
+    /// Bytes of one text at most; never more than 1 MiB, which is also what 0 means. Default: 4,096.
     pub fn max_message(mut self, bytes: usize) -> Builder {
         self.site.max_message = limit(bytes).min(MESSAGE_CEILING);
         self

@@ -9,13 +9,15 @@
 //!
 //! 1. `server` accepts a connection and gives it to hyper, in a task of its own. The socket is
 //!    wrapped, so that a client that takes nothing is noticed and cut.
-//! 2. `http` asks the guard whether the request may come in (host, origin, password), finds the
-//!    route, checks bans and spends one of the sender's messages, and parses what was sent into
-//!    checked types. Behind that edge a name with a line break in it cannot exist.
-//! 3. `store` commits the draft: in memory at once, in the journal when it is written (and synced,
-//!    where that is asked for).
-//! 4. `rooms` gives it its id, encodes it once as the SSE frame that everyone gets, retains it, and
-//!    puts a pointer to it into the queue of every client of the room.
+//! 2. `http` finds the route, because the guard needs it, then asks the guard whether the request may
+//!    come in (host, origin, password). It checks bans, spends one of the sender's messages, and
+//!    parses what was sent into checked types. Behind that edge a name with a line break in it cannot
+//!    exist.
+//! 3. `store` gives the draft its id and commits it: in memory at once, in the journal when it is
+//!    written (and synced, where that is asked for). With its id, a draft becomes an entry, which is
+//!    encoded once as the SSE frame that everyone gets.
+//! 4. `rooms` publishes the entries by rising id: it retains each of them, and puts a pointer to its
+//!    frame into the queue of every client of the room.
 //! 5. Each client's body, which hyper polls in the client's own connection task, yields the bytes,
 //!    and hyper writes everything that waits in one system call.
 //!
@@ -25,9 +27,9 @@
 //!
 //! ```text
 //! Chat                      the service; two tasks for what is done in time
-//! └─ Site                   guard, limits, sessions, moderation, counters
-//!    ├─ Store               commits entries: memory, or the journal's task and file
-//!    └─ Hub                 one lock for all that follows; gives the ids
+//! └─ Site                   guard, limits, sessions, standing (bans, moderators), counters
+//!    ├─ Store               gives ids and commits: memory, or the journal's task and file
+//!    └─ Hub                 one lock for all that follows; publishes by rising id
 //!       ├─ Room             history (entries), members (names)
 //!       │  └─ Queue…        a reference to the queue of each of its clients
 //!       └─ Client           one for each stream: its memberships, what it has yet to catch up on

@@ -44,8 +44,8 @@ pub enum Heard {
         /// Who left.
         name: MemberName,
     },
-    /// The listener was so slow that it missed messages, which have been evicted. What follows is
-    /// what is still retained.
+    /// Messages are missing here: the listener was so slow that they were evicted before it heard
+    /// them, or the store has lost them. What follows is what is still retained.
     Missed,
 }
 
@@ -100,7 +100,8 @@ impl Listener {
         }
     }
 
-    /// The next thing that is heard, in one order for all rooms; `None` when the chat closes.
+    /// The next thing that is heard, in one order for all rooms; `None` when the chat closes. With
+    /// Redis also when the name turns out to be somebody else's at another server.
     ///
     /// Cancel safe: dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Heard> {

@@ -9,41 +9,92 @@ use crate::names::RoomName;
 /// Why something was refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
-#[allow(missing_docs, reason = "each variant's code and advice are in `parts`")]
 pub enum Refusal {
+    /// `bad-request`: a part of the request cannot be right; the text says which.
     BadRequest(&'static str),
+    /// `bad-room`: this cannot be the name of a room.
     BadRoom,
+    /// `bad-name`: this cannot be the name of a member.
     BadName,
+    /// `bad-text`: the text is empty.
     EmptyText,
+    /// `bad-text`: the text is not UTF-8.
     NotUtf8,
+    /// `name-required`: a message needs a name.
     NameRequired,
+    /// `password-required`: the chat asks for a password, and a right one is missing.
     PasswordRequired,
+    /// `cross-origin`: a page of another origin may not do that.
     CrossOrigin,
+    /// `unknown-host`: the server does not answer under this host name.
     UnknownHost,
+    /// `room-not-offered`: the server offers other rooms.
     RoomNotOffered,
+    /// `not-yours`: somebody else wrote the message.
     NotYours,
+    /// `not-moderator`: only moderators may do that.
     NotModerator,
+    /// `wrong-password`: this is not the moderators' password.
     WrongPassword,
-    Banned { retry_after: Duration },
+    /// `banned`: the author or address may not take part.
+    Banned {
+        /// How long the ban still lasts.
+        retry_after: Duration,
+    },
+    /// `not-found`: there is nothing under this path, or no such ban.
     NotFound,
+    /// `not-found`: the message does not exist, or has been evicted.
     NoSuchMessage,
-    MethodNotAllowed { allow: &'static str },
+    /// `method-not-allowed`: the path takes other methods.
+    MethodNotAllowed {
+        /// The methods that it takes, as the `Allow` header has them.
+        allow: &'static str,
+    },
+    /// `not-acceptable`: the request does not accept an event stream.
     NotAcceptable,
+    /// `timeout`: the request took too long to arrive.
     Timeout,
-    NameTaken { room: RoomName },
+    /// `name-taken`: the name belongs to somebody else.
+    NameTaken {
+        /// The room in which it does.
+        room: RoomName,
+    },
+    /// `key-reused`: the idempotency key was already used for a different message.
     KeyReused,
+    /// `too-many-bans`: there is no place for another ban.
     TooManyBans,
+    /// `removed`: the message was sent before, and has been removed.
     Removed,
+    /// `too-large`: the text or the request is too long.
     TooLarge,
+    /// `unsupported-media-type`: the body is neither JSON nor plain text.
     UnsupportedMediaType,
-    TooManyMessages { retry_after: Duration },
-    TooManyStreamsOfAddress { retry_after: Duration },
-    TooManyAttempts { retry_after: Duration },
+    /// `too-many-messages`: the sender is faster than the message rate.
+    TooManyMessages {
+        /// How long until the next message is allowed.
+        retry_after: Duration,
+    },
+    /// `too-many-streams`, as status 429: the address holds or opens too many.
+    TooManyStreamsOfAddress {
+        /// How long to wait before trying again.
+        retry_after: Duration,
+    },
+    /// `too-many-attempts`: the address has sent too many wrong passwords.
+    TooManyAttempts {
+        /// How long until the next attempt is allowed.
+        retry_after: Duration,
+    },
+    /// `too-many-streams`, as status 503: the server has as many as it may have.
     TooManyStreams,
+    /// `too-many-rooms`: the server has as many as it may have.
     TooManyRooms,
+    /// `draining`: the chat is shutting down.
     Draining,
+    /// `storage-failed`: the store cannot write.
     StorageFailed,
+    /// `storage-full`: the disk is full.
     StorageFull,
+    /// `store-unreachable`: Redis does not answer.
     StoreUnreachable,
 }
 

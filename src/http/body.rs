@@ -14,7 +14,7 @@ use crate::rooms::stream::Stream;
 
 /// Bytes up to which frames that wait together are joined: some thirty messages.
 const BATCH_BYTES: usize = 8 * 1024;
-/// Pieces of a whole body that hyper is given at once. Its list of them starts with room for so many, and
+/// Pieces of a whole body that hyper is given at once. Its list of them starts with room for this many, and
 /// keeps the room that it once had as long as the connection lives.
 const PIECES: usize = 4;
 
@@ -54,7 +54,7 @@ impl Body {
         Body::pieces(bytes.len(), iter::once(bytes))
     }
 
-    /// A whole body of so many bytes, in pieces which may be shared.
+    /// A whole body of `bytes` bytes, in pieces which may be shared.
     pub(crate) fn pieces(
         bytes: usize,
         pieces: impl Iterator<Item = Bytes> + Send + Sync + 'static,

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use hyper::http::request::Parts;
 
-/// Whether the end of the client's side ends the connection: where an answer takes as long as its
-/// client stays, nothing else would. hyper does not tell such an answer from one that ends by itself.
+/// Whether the client's end of file ends the connection. Set for answers that last as long as their
+/// client stays: hyper does not know that these have no other end.
 ///
 /// The server puts one into the extensions of each request. Answer and socket are polled by the one
 /// task of their connection, so no memory ordering is needed.

@@ -21,7 +21,7 @@ use crate::rooms::start::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
-/// Characters of an unreadable position that are told back.
+/// Characters of an unreadable position that are echoed.
 const ECHOED_CHARS: usize = 64;
 
 const HEADERS: [(HeaderName, &str); 3] = [

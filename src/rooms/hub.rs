@@ -1,9 +1,9 @@
 //! All rooms of a chat, under one lock.
 //!
-//! The lock gives ids and hands entries to their rooms, so ids and deliveries have one order
-//! everywhere, and a position is one id, whatever the rooms. Joining several rooms, publishing and
-//! catching up are each one step that nobody sees half of. The lock is a plain mutex, held for a
-//! few lines and never across an `.await`.
+//! The store gives each entry its id, and the hub publishes entries by rising id. So ids and deliveries
+//! have one order everywhere, and a position is one id, whatever the rooms. Joining several rooms,
+//! publishing and catching up each hold the lock from beginning to end, so nobody sees a half-done
+//! state. The lock is a plain mutex, held for a few lines and never across an `.await`.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -108,7 +108,7 @@ impl Queue {
         }
     }
 
-    /// Takes the oldest frame if there is one, of so many bytes at most.
+    /// Takes the oldest frame if there is one, and if it has at most `most` bytes.
     pub(super) fn pop(&self, most: usize) -> Option<Arc<Frame>> {
         lock(&self.0).pop(most)
     }

@@ -363,7 +363,7 @@ impl Stream {
         }
     }
 
-    /// The next frame if it is queued already and has so many bytes at most.
+    /// The next frame if it is queued already and has at most `most` bytes.
     pub(crate) fn next_queued(&mut self, most: usize) -> Option<Arc<Frame>> {
         let frame = self.queue.pop(most)?;
         Some(self.reach(frame))

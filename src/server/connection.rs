@@ -42,8 +42,8 @@ pub(super) fn protocol() -> http1::Builder {
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        // A client may end its side behind a request. hyper would drop the request; where that
-        // means departure, the socket tells.
+        // A client may shut down its sending side after a request. By default, hyper would then
+        // drop the request. Where this means that the client has left, `Socket` notices.
         .half_close(true);
     http
 }

@@ -56,7 +56,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves a chat until `shutdown` resolves, then shuts down in good order: refuses new streams and
+/// Serves a chat until `shutdown` resolves, then shuts down gracefully: refuses new streams and
 /// messages, ends every stream with `server-closing`, answers every request under way, and cuts what
 /// is left after the chat's [drain time](crate::Builder::drain).
 ///

@@ -24,7 +24,7 @@ use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::{Draft, Entry};
 
-/// The writer, but for the file, which is with the thread that writes to it.
+/// The writer's state. The file itself is with the blocking thread.
 pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
