@@ -36,8 +36,8 @@ const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
 
 /// Makes a [`Chat`].
 ///
-/// The methods have the names and defaults of the program's options. Sizes are in bytes, and times
-/// are a [`Duration`]. 0 switches a limit off, except that a text never has more than 1 MiB.
+/// The methods have the names and defaults of the program's options. Sizes are in bytes. 0 switches a
+/// limit off, except that a text never has more than 1 MiB.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
