@@ -36,8 +36,7 @@ const SPARE_CONNECTIONS_OF_ADDRESS: usize = 32;
 
 /// Makes a [`Chat`].
 ///
-/// The methods have the names and defaults of the program's options. Sizes are in bytes. 0 switches a
-/// limit off, except that a text never has more than 1 MiB.
+/// Names and defaults are those of the program's options. Sizes are in bytes. 0 switches a limit off.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
