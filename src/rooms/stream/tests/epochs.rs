@@ -137,6 +137,6 @@ fn pages_of_a_history_end_in_a_position_that_is_known() {
     assert_eq!((all, missed), (vec![id(10), id(11)], true));
     assert_eq!(page(next, 50), (vec![], false, next));
     assert_eq!(page(id(12), 1), (vec![id(10)], true, id(10)));
-    assert_eq!(page(id(10), 1), (vec![id(11)], true, id(11)));
+    assert_eq!(page(id(10), 1), (vec![id(11)], true, next));
     assert_eq!(page(id(11), 1), (vec![], true, next));
 }
