@@ -48,8 +48,8 @@ pub(super) struct Backlog {
     pub(super) pending: VecDeque<Arc<Frame>>,
     /// Who the client is to others.
     pub(super) author: Option<Author>,
-    /// The roster may have changed unseen.
-    pub(super) lost_roster: bool,
+    /// How many of its rooms, the first ones, have rosters that may have changed unseen.
+    pub(super) lost_rosters: usize,
     /// The store lost entries that the client may have; this is the newest id since.
     pub(super) lost_up_to: Option<EventId>,
     /// Positions below this are unknown: the store has lost entries since they were given out.

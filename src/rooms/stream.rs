@@ -147,17 +147,24 @@ impl Hub {
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
+        // Whoever is told goodbye needs no roster.
+        let rosters = if state.closed {
+            0
+        } else {
+            client.memberships.len()
+        };
         let mut backlog = client.backlog.take().unwrap_or_else(|| {
             count(&self.counters.catch_ups);
             Box::new(Backlog {
                 greeted: client.memberships.len(),
                 after: Some(position.to_string()),
-                // Whoever is told goodbye needs no roster.
-                lost_roster: !state.closed,
+                lost_rosters: rosters,
                 ..Backlog::default()
             })
         });
-        backlog.lost_roster |= client.queue.take_lost_roster();
+        if client.queue.take_lost_roster() {
+            backlog.lost_rosters = rosters;
+        }
         if client.queue.take_lost_entries() {
             backlog.lost_up_to = Some(state.newest);
         }
@@ -217,18 +224,22 @@ impl Hub {
                     entry.frame.clone()
                 });
             }
-            let mut rosters = memberships
-                .iter()
-                .filter_map(|Membership { room: name, .. }| {
-                    rooms.get_mut(name).map(|room| room.whole_roster(name))
-                });
-            if std::mem::take(&mut backlog.lost_roster) {
-                backlog.pending.extend(rosters.map(Arc::new));
+            let mut roster_in = |Membership { room: name, .. }: &Membership| {
+                let room = rooms.get_mut(name)?;
+                Some(room.whole_roster(name))
+            };
+            if backlog.lost_rosters > 0 {
+                // One at a time, as the client takes them.
+                backlog.lost_rosters -= 1;
+                let membership = memberships.get(backlog.lost_rosters);
+                backlog
+                    .pending
+                    .extend(membership.and_then(&mut roster_in).map(Arc::new));
             } else if *position < backlog.epoch && !backlog.keeps_position {
                 // It has everything, and no position that is known: this event gives it one.
                 *position = backlog.newest;
-                let roster = rosters.next()?.with_id_line(backlog.newest);
-                return Some(Arc::new(roster));
+                let roster = memberships.iter().find_map(roster_in)?;
+                return Some(Arc::new(roster.with_id_line(backlog.newest)));
             } else {
                 return None;
             }
