@@ -1,5 +1,7 @@
 //! A chat inside a program: mounted as a service, spoken to and listened to without a request.
 
+pub(crate) mod listener;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +18,6 @@ use crate::http::body::Body;
 use crate::http::messages;
 use crate::http::routes;
 use crate::http::site::Site;
-use crate::listener::{Listener, Rooms};
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::report::Reporter;
@@ -27,6 +28,7 @@ use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::start::Start;
+use listener::{Listener, Rooms};
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);

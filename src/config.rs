@@ -307,7 +307,7 @@ impl Builder {
     /// what to do.
     pub fn build(mut self) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        self.introduce();
+        self.log_configuration();
         let (mut rooms, site) = (self.rooms.clone(), self.site.clone());
         let mut server = self.server;
         rooms.permanent_rooms.clone_from(&site.offered_rooms);
@@ -364,7 +364,7 @@ impl Builder {
     }
 
     /// Tells the operator what matters most.
-    fn introduce(&mut self) {
+    fn log_configuration(&mut self) {
         let site = &self.site;
         let messages = match (&self.data, self.remembers()) {
             (Some(_), _) => "a journal",

@@ -218,7 +218,6 @@ mod server;
 
 mod chat;
 mod config;
-mod listener;
 
 mod http;
 
@@ -226,6 +225,7 @@ mod rooms;
 mod store;
 
 mod counters;
+mod lock;
 mod names;
 mod refusal;
 mod report;
@@ -234,11 +234,11 @@ mod slab;
 pub mod guide;
 
 pub use chat::Chat;
+pub use chat::listener::{Heard, Listener, Rooms};
 pub use config::Builder;
 pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::routes::{Https, PeerAddr};
-pub use listener::{Heard, Listener, Rooms};
 pub use names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,

@@ -16,9 +16,9 @@ use super::body::Body;
 use super::guard::Visitor;
 use super::request::read_object;
 use super::site::Site;
+use crate::lock::lock;
 use crate::refusal::Refusal;
 use crate::rooms::author::Author;
-use crate::rooms::lock;
 use crate::rooms::message::RemovedBy;
 use crate::store::bans::Ban;
 use crate::store::standing::Change;
@@ -120,15 +120,21 @@ impl Site {
 
     /// Removes all retained messages of an author.
     async fn remove_all_of(&self, author: Author, visitor: Visitor) -> Result<(), Refusal> {
-        for (room, message) in self.hub.messages_of(author) {
-            let by = format!("a moderator at {}", visitor.address);
-            match self.remove(&room, message, RemovedBy::Moderator, &by).await {
-                // One that was evicted meanwhile no longer needs to be removed.
-                Ok(_) | Err(Refusal::NoSuchMessage) => {}
-                Err(refusal) => return Err(refusal),
+        let by = format!("a moderator at {}", visitor.address);
+        loop {
+            // Those that were on their way at the ban come before a removal.
+            let messages = self.hub.messages_of(author);
+            if messages.is_empty() {
+                return Ok(());
+            }
+            for (room, message) in messages {
+                match self.remove(&room, message, RemovedBy::Moderator, &by).await {
+                    // One that was evicted meanwhile no longer needs to be removed.
+                    Ok(_) | Err(Refusal::NoSuchMessage) => {}
+                    Err(refusal) => return Err(refusal),
+                }
             }
         }
-        Ok(())
     }
 }
 

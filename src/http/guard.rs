@@ -16,10 +16,10 @@ use super::body::Body;
 use super::limits::TokenBuckets;
 use super::password::{self, Password};
 use super::settings::Settings;
+use crate::lock::lock;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::clock::Moment;
-use crate::rooms::lock;
 
 /// Wrong passwords that an address may try at once, and per minute.
 const PASSWORD_ATTEMPTS: f64 = 10.0;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::address::ClientAddress;
+use crate::lock::lock;
 use crate::refusal::{RETRY_SOON, Refusal};
 use crate::rooms::clock::Moment;
-use crate::rooms::lock;
 
 /// Visitors in one table of buckets, at most. Each takes about 64 bytes, so a flood of addresses
 /// costs at most a megabyte; beyond it the least used bucket of a sample is evicted.

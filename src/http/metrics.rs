@@ -10,7 +10,7 @@ use hyper::{Response, StatusCode};
 use super::answer;
 use super::body::Body;
 use super::site::Site;
-use crate::rooms::lock;
+use crate::lock::lock;
 
 /// Clock ticks per second in `/proc`, which Linux fixes for all programs.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -57,7 +57,7 @@ fn figures(site: &Site) -> String {
         line(&mut text, "chatroom_journal_syncs_total", counter, "Times the journal was synced.", &load(&counters.journal_syncs));
         line(&mut text, "chatroom_journal_sync_seconds_total", counter, "Time spent syncing the journal.", &seconds);
     }
-    if let Some(read) = site.store.has_read_up_to() {
+    if let Some(read) = site.store.feed_time_ms() {
         let seconds = site.hub.clock().unix_ms().saturating_sub(read) / 1_000;
         line(&mut text, "chatroom_feed_age_seconds", gauge, "Age of the newest entry of the feed in Redis that this server has read.", &seconds);
     }

@@ -16,10 +16,10 @@ use super::request::{Query, decode};
 use super::site::Site;
 use super::{answer, bans, hook, messages, metrics, moderation, page, session, stream};
 use crate::counters::Counters;
+use crate::lock::lock;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::frame::json_names;
-use crate::rooms::lock;
 
 /// The address that a request's connection comes from. An embedding server puts it into the
 /// request's extensions; without it, all its clients count as one for the limits by address.
@@ -118,13 +118,14 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
         .ok_or(Refusal::NotFound)
         .and_then(|path| Route::of(path, site));
     let label = route.as_ref().map_or("none", Route::label);
-    let posting = head.method == Method::POST && matches!(label, "chat" | "hook");
+    let is_post_to_room =
+        head.method == Method::POST && matches!(route, Ok(Route::Chat(_) | Route::Hook(_)));
     let result = match site.guard.preflight(&head) {
         Some(answered) => answered,
         None => dispatch(site, route, &head, body).await,
     };
     let mut response = result.unwrap_or_else(|refusal| {
-        if posting {
+        if is_post_to_room {
             *lock(&site.counters.refused)
                 .entry(refusal.code())
                 .or_default() += 1;

@@ -15,8 +15,8 @@ use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
 use super::limits::Limits;
-use super::lock;
 use super::room::Room;
+use crate::lock::lock;
 use crate::names::RoomName;
 
 use crate::counters::Counters;

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use super::clock::Moment;
 use super::frame::Frame;
 use super::limits::{QUEUE_BYTES, QUEUE_FRAMES};
-use super::lock;
+use crate::lock::lock;
 
 /// Frames for which an empty queue keeps its memory: no allocation while few wait, and few bytes.
 const KEPT_FRAMES: usize = 4;

@@ -13,7 +13,7 @@ use super::connection;
 use crate::chat::{Chat, ServerLimits};
 use crate::http::address::ClientAddress;
 use crate::http::departure::Departure;
-use crate::rooms::lock;
+use crate::lock::lock;
 use crate::slab::Slab;
 
 /// All open connections of a chat.

@@ -98,10 +98,10 @@ impl Store {
 
     /// When the newest entry was written that was read from what servers share, if they do, in
     /// milliseconds since the Unix epoch.
-    pub(crate) fn has_read_up_to(&self) -> Option<u64> {
+    pub(crate) fn feed_time_ms(&self) -> Option<u64> {
         match self {
             #[cfg(feature = "redis")]
-            Store::Redis { redis, .. } => Some(redis.has_read_up_to()),
+            Store::Redis { redis, .. } => Some(redis.feed_time_ms()),
             _ => None,
         }
     }

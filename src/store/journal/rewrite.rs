@@ -40,7 +40,7 @@ pub(super) struct Rewrite {
     report: Reporter,
     /// The oldest entry in the file, once it has any.
     pub(super) oldest: Option<EventId>,
-    look_again_at: u64,
+    next_check_bytes: u64,
     not_before: Instant,
     running: Option<Running>,
 }
@@ -64,7 +64,7 @@ impl Rewrite {
             status,
             report,
             oldest,
-            look_again_at: WORTH_REWRITING,
+            next_check_bytes: WORTH_REWRITING,
             not_before: Instant::now(),
             running: None,
         }
@@ -97,15 +97,15 @@ impl Rewrite {
         // What is evicted from here on may still be among what is written: that is another rewrite.
         let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
         let offset = file.bytes;
-        if self.status.has_failed() || (offset <= self.look_again_at && !is_forced) {
+        if self.status.has_failed() || (offset <= self.next_check_bytes && !is_forced) {
             return;
         }
         let (evicted_up_to, entries) = self.hub.retained();
         let bytes = entries
             .iter()
             .map(|(_, entry)| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
-        self.look_again_at = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
-        if offset <= self.look_again_at && !is_forced {
+        self.next_check_bytes = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
+        if offset <= self.next_check_bytes && !is_forced {
             return;
         }
         self.oldest = entries.first().map(|(_, oldest)| oldest.id);

@@ -14,10 +14,10 @@ use tokio::time::sleep;
 use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
 use super::{BATCH, FEED_ENTRIES, Redis, key, room_key};
+use crate::lock::lock;
 use crate::names::RoomName;
 use crate::rooms::elsewhere::Retained;
 use crate::rooms::id::EventId;
-use crate::rooms::lock;
 use crate::rooms::stream::Reached;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as

@@ -28,12 +28,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::standing::Standing;
+use crate::lock::lock;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
-use crate::rooms::lock;
 use link::Link;
 use names::Present;
 use roster::Server;
@@ -169,7 +169,7 @@ impl Redis {
 
     /// When the newest entry of the feed was written that this server has read, in milliseconds since
     /// the Unix epoch.
-    pub(crate) fn has_read_up_to(&self) -> u64 {
+    pub(crate) fn feed_time_ms(&self) -> u64 {
         self.position.borrow().milliseconds
     }
 

@@ -11,12 +11,12 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::feed::unexpected;
 use super::roster::{EXPIRY, Roster, changes, member};
 use super::{BATCH, EPOCH_PAUSE, Redis, key, patiently};
+use crate::lock::lock;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::clock::milliseconds;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::NAME_GRACE;
-use crate::rooms::lock;
 use crate::rooms::members::Claim;
 
 /// How often a server announces changes.

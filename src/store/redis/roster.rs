@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::entry::{Fields, add_to_feed};
 use super::{BATCH, Redis, key};
+use crate::lock::lock;
 use crate::names::{MemberName, RoomName};
 use crate::rooms::author::Author;
 use crate::rooms::clock::milliseconds;
-use crate::rooms::lock;
 
 /// Names and rosters expire after this long without renewal: 20 to 25 s after a crash.
 pub(super) const EXPIRY: Duration = Duration::from_secs(25);
