@@ -192,6 +192,25 @@ test('the line "new since you left" stands where reading stopped, and not before
   assert.deepEqual(kinds(), []);
 });
 
+test('more unread than is rendered, or than a history brings, are not taken as read', () => {
+  const [chat, state] = filled(1);
+  const bob = { author: 'b2', name: 'bob' };
+  arrive(chat, state);
+  readUpTo(state, '1001-0');
+  leave(state);
+  for (let n = 2; n <= LIMITS.rendered + 50; n += 1) tell(chat, message(n, bob), 9000);
+  arrive(chat, state);
+  const line = (of, room) => rowsOf(of, room).find(({ kind }) => kind === 'new')?.entry.eventId;
+  assert.deepEqual([line(chat, state), state.seeking], ['1002-0', true]);
+
+  const reopened = newChat('ada', () => '1001-0');
+  applyOpened(reopened, ['lobby']);
+  arrive(reopened, openIn(reopened, 'lobby'));
+  connect(reopened, {}, 5000);
+  for (let n = 100; n < 150; n += 1) tell(reopened, message(n, bob), 5100);
+  assert.deepEqual([line(reopened, lobby(reopened)), unreadOf(reopened, lobby(reopened)).length], ['1100-0', 50]);
+});
+
 test('a removed message leaves a line without its text, several together leave one, and a late history does not bring it back', () => {
   const [chat, state] = filled(4);
   for (const n of [2, 3]) apply(chat, 'message-removed', `${2000 + n}-0`, { room: 'lobby', removed: `${1000 + n}-0`, by: 'moderator' });

@@ -200,8 +200,12 @@ export function answer(state) {
 export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
-	if (unreadOf(chat, state).length) state.seeking = state.view.following;
-	else if (state.greeted) state.marker = '';
+	const [first] = unreadOf(chat, state);
+	if (first) {
+		state.seeking = state.view.following;
+		const rows = state.entries.indexOf(first) - state.view.from;
+		if (state.seeking && rows < 0) moveView(state, rows - LIMITS.page);
+	} else if (state.greeted) state.marker = '';
 }
 
 export function leave(state) {
@@ -250,7 +254,7 @@ export function rowsOf(chat, state) {
 	let before; // The message above in the same block.
 	let day = '';
 	// Where reading stopped may be above what is rendered.
-	const first = entries[view.from - 1] ?? (state.oldestReached ? undefined : entries[0]);
+	const first = entries[view.from - 1];
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {
 		if (!entry.gap && !marked && isAfter(entry.eventId, marker)) {
