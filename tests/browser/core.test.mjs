@@ -53,6 +53,16 @@ test('the backlog of a room just opened is not news, what comes after a reconnec
   assert.equal(tell(chat, message(2), 60_100).length, 1);
 });
 
+test('a history that a slow network takes long to bring is not news, and what comes after it is', () => {
+  const chat = chatIn('lobby', 'dev');
+  for (const room of ['lobby', 'dev']) connect(chat, { room }, 5000);
+  for (let n = 1; n <= LIMITS.backlog; n += 1) assert.deepEqual(tell(chat, message(n), 5000 + 900 * n), []);
+  const late = 5000 + 900 * LIMITS.backlog;
+  assert.deepEqual(tell(chat, message(60, { room: 'dev' }), late + 900), [], 'the history of the other room waited for that');
+  assert.equal(tell(chat, message(61), late + 900).length, 1, 'a history has no more messages');
+  assert.equal(tell(chat, message(62, { room: 'dev' }), late + 1900).length, 1);
+});
+
 test('a gap is one line where it happened, and ids that the next run of the server reuses are not shown twice', () => {
   const [chat, state] = filled(3);
   for (let n = 0; n < 2; n += 1) apply(chat, 'messages-missed', '1-0', { room: 'lobby', reason: 'unknown', after: '1003-0', oldest: '2-0' });

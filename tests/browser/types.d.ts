@@ -26,13 +26,13 @@ interface Limits {
   rooms: number,
   /** Messages closer than this share a heading. */
   groupMillis: number,
-  /** What comes so soon after a room was joined is its history. */
-  backlogMillis: number,
+  /** Messages that a room begins with at most: those that come soon after it was joined, or soon after one another. */
+  backlog: number, backlogMillis: number,
 }
 
 /** What is known of a room. */
 interface RoomState {
-  room: string, greeted: boolean, backlogUntil: number, entries: Entry[], oldestReached: boolean,
+  room: string, greeted: boolean, backlogUntil: number, backlogLeft: number, entries: Entry[], oldestReached: boolean,
   /** Of the entries: what is here already is not added again. */
   ids: Set<string>,
   /** Of messages that were removed: a history asked for earlier may still bring their text. */

@@ -1,7 +1,7 @@
 // What people do and the stream tells. The views then follow.
 
 import {
-	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, LIMITS, openIn, readUpTo, setConnection, setRefused, unreadOf,
+	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isRoomName, mentions } from './text.js';
@@ -143,7 +143,6 @@ function take(what) {
 	}
 	if (toFollow && current().greeted) {
 		if (!current().read) readUpTo(current(), chat.position); // It was empty so far.
-		setTimeout(changed, LIMITS.backlogMillis + 50); // Then the history is there.
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}
@@ -356,7 +355,7 @@ function listenToBrowser() {
 	setInterval(() => {
 		feed.tick();
 		saveReads();
-		if (chat.connection.phase !== 'connected' || chat.pending.length) changed();
+		if (chat.connection.phase !== 'connected' || chat.pending.length || current().seeking) changed();
 	}, 1000);
 	setInterval(askRooms, ROOMS_MILLIS);
 }

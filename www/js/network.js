@@ -5,7 +5,7 @@ import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
 export const PENDING_MOST = 50; // Messages waiting to be sent.
 const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
 const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
-const HISTORY = { inAll: 200, most: 50, least: 10 }; // Messages that a stream begins with.
+const HISTORY = { inAll: 200, least: 10 }; // Messages that a stream begins with.
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
 const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
@@ -47,7 +47,7 @@ const askStatus = (url) => request(url, 'GET', undefined, { Accept: 'text/event-
 // ---- The stream
 
 export function streamUrl({ name, asked, settled, position }) {
-	const history = Math.max(HISTORY.least, Math.min(HISTORY.most, Math.floor(HISTORY.inAll / asked.length)));
+	const history = Math.max(HISTORY.least, Math.min(LIMITS.backlog, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
 	if (name) query.push(['name', name]);
 	if (position) query.push(['lastEventId', position], ...asked.filter((room) => !settled.has(room)).map((room) => ['new', room]));

@@ -3,7 +3,7 @@
 import { mentions, sameName } from './text.js';
 
 /** @type {Limits} */
-export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlogMillis: 1000 };
+export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlog: 50, backlogMillis: 1000 };
 
 /** @returns {Chat} */
 export const newChat = (name = '', readOf = (_) => '') => ({
@@ -13,7 +13,7 @@ export const newChat = (name = '', readOf = (_) => '') => ({
 
 /** @returns {RoomState} */
 export const newRoom = (room, read = '') => ({
-	room, greeted: false, backlogUntil: 0,
+	room, greeted: false, backlogUntil: 0, backlogLeft: LIMITS.backlog,
 	entries: [], ids: new Set(), removed: new Set(), authors: new Map(), oldestReached: false,
 	view: { from: 0, to: 0, following: true }, anchor: null,
 	members: new Map(), memberCount: 0, listenerCount: 0,
@@ -64,7 +64,12 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	const { room, author, reason, removed } = data;
 	if (!chat.asked.includes(room) && !chat.rooms.has(room)) return [];
 	const state = getRoom(chat, room);
-	if (event === 'new-message') return addMessages(chat, state, [data], now < state.backlogUntil);
+	if (event === 'new-message') {
+		const backlog = now < state.backlogUntil && state.backlogLeft-- > 0;
+		// A slow network takes longer than a moment.
+		if (backlog) for (const other of chat.rooms.values()) if (now < other.backlogUntil) other.backlogUntil = now + LIMITS.backlogMillis;
+		return addMessages(chat, state, [data], backlog);
+	}
 	if (event === 'chat-room-connected') {
 		if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
 		state.greeted = true;
