@@ -58,9 +58,11 @@ function inlineOf(text, nesting) {
 
 // Punctuation at the end belongs to the sentence.
 function linkOf(address) {
-	const link = address.replace(/[.,;:!?'*~]+$/, '');
-	const bare = link.endsWith(')') && !link.includes('(') ? linkOf(link.slice(0, -1)) : link;
-	return /^https?:\/\/[^/?#]/i.test(bare) ? bare : '';
+	const marks = `.,;:!?'*~${address.includes('(') ? '' : ')'}`;
+	let end = address.length;
+	while (marks.includes(address[end - 1])) end -= 1;
+	const link = address.slice(0, end);
+	return /^https?:\/\/[^/?#]/i.test(link) ? link : '';
 }
 
 /** Quotations in the message are left out. */
