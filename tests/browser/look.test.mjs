@@ -32,6 +32,14 @@ for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lyin
   });
 }
 
+test('a long room name is cut off, so that the side panel keeps its width', async () => {
+  await post(server.url, 'W'.repeat(64), 'bot', 'hello');
+  const ada = await person(browser, server.url, 'ada', { room: 'wide' });
+  await ada.locator('#other-rooms a', { hasText: 'WWW' }).waitFor();
+  assert.ok(await ada.locator('.lists').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  await clean(ada);
+});
+
 test('with 60 people one\'s own name and buttons stay in sight', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'crowd' });
   const members = Array.from({ length: 60 }, (_, n) => `person ${n}`);

@@ -177,6 +177,9 @@ test('a ban: who is banned reads until when and goes on reading; the messages go
   await openMenu(mod, 'spam 3');
   await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
   await mod.getByText('can only read, in all rooms, until the ban ends').waitFor();
+  await mod.setViewportSize({ width: 320, height: 568 });
+  assert.ok(await mod.locator('dialog').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  await mod.setViewportSize({ width: 1280, height: 720 });
   await mod.getByLabel('Duration').selectOption('60');
   await mod.getByLabel('Ban the network address too').uncheck();
   await mod.getByLabel('Remove all messages of this author').check();
