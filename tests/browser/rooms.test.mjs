@@ -195,14 +195,17 @@ test('mentions notify in any followed room, all messages where wanted, and none 
   await clean(ada);
 });
 
+const countTones = () => {
+  window.tones = 0;
+  const { start } = OscillatorNode.prototype;
+  OscillatorNode.prototype.start = function count(...times) { window.tones += 1; return start.apply(this, times); };
+};
+
 test('a sound where it is wanted', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'sound', init: withVisibility });
-  await ada.evaluate(() => {
-    window.tones = 0;
-    const { start } = OscillatorNode.prototype;
-    OscillatorNode.prototype.start = function count(...times) { window.tones += 1; return start.apply(this, times); };
-  });
+  await ada.evaluate(countTones);
   await ada.locator('#notify').selectOption('all');
+  await until(ada, () => document.getElementById('not-notified').hidden, true);
   await ada.locator('#sound').check();
   await until(ada, () => window.tones, 1);
   await historyIsOver(ada);
@@ -210,6 +213,24 @@ test('a sound where it is wanted', async () => {
   await post(server.url, 'sound', 'bot', 'ring');
   await until(ada, () => window.tones, 2);
   await clean(ada);
+});
+
+test('where notifications are blocked, or there are none, the page says so, keeps the choice, and plays the sound', async () => {
+  const blocked = () => { window.Notification = { permission: 'denied', requestPermission: async () => 'denied' }; };
+  for (const init of [blocked, () => { delete window.Notification; }]) {
+    const ada = await person(browser, server.url, 'ada', { room: 'blocked', init });
+    await ada.evaluate(countTones);
+    assert.ok(await ada.locator('#not-notified').isHidden());
+    await ada.locator('#notify').selectOption('all');
+    await ada.getByText('This browser shows no notifications here').waitFor();
+    assert.equal(await ada.locator('#notify').inputValue(), 'all');
+    await ada.locator('#sound').check();
+    await historyIsOver(ada);
+    await hide(ada, true);
+    await post(server.url, 'blocked', 'bot', 'ring');
+    await until(ada, () => window.tones, 2);
+    await clean(ada);
+  }
 });
 
 test('a line stands where reading stopped: after the tab was hidden, and after another room or another visit', async () => {

@@ -260,9 +260,8 @@ function onMessageClick({ target }) {
 }
 
 async function onNotifyChange() {
-	const { value } = $.notify;
-	const granted = value === 'off' || (await window.Notification?.requestPermission()) === 'granted';
-	local.set('notify', granted ? value : 'off');
+	local.set('notify', $.notify.value);
+	if ($.notify.value !== 'off') await window.Notification?.requestPermission();
 	changed();
 }
 

@@ -169,6 +169,7 @@ export function drawYou() {
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
 	paint($.own, [...chat.authors].at(-1) ?? chat.name);
 	$.notify.value = local.get('notify') ?? 'off';
+	$.notNotified.hidden = $.notify.value === 'off' || window.Notification?.permission === 'granted';
 	$.sound.checked = Boolean(local.get('sound'));
 	$.moderation.hidden = !available;
 	$.moderator.hidden = $.bans.hidden = !moderator;

@@ -9,6 +9,7 @@ export const WORDS = {
 		sidePanel: 'Rooms and people', rooms: 'Your rooms', otherRooms: 'Other rooms', people: 'People', you: 'You', messages: 'Messages',
 		close: 'Close', pending: 'Not sent yet', otherRoom: 'Go to a room', rename: 'Change name', yourName: 'Your name', join: 'Join', cancel: 'Cancel',
 		notifyOf: 'Notify me of', notifyOff: 'nothing', notifyMentions: 'mentions', notifyAll: 'all messages', sound: 'Play a sound',
+		notNotified: 'This browser shows no notifications here. A sound still works.',
 		message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', discard: 'Discard', viaApi: 'via API',
 		joinHelp: 'You are reading along. Choose a name to take part.', renameHelp: 'Your earlier messages keep the old name.',
 		composerHelp: 'Enter sends, Shift+Enter starts a new line.', left: '{n} bytes left', over: '{n} bytes too long',
