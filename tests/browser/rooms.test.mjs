@@ -300,7 +300,7 @@ test('a followed room in which the name is taken does not keep the others from b
   const other = await person(browser, server.url, 'bob', { room: 'theirs' });
   const bob = await person(browser, server.url, 'bob', { room: 'mine' });
   await bob.evaluate(() => { location.hash = '#theirs'; });
-  await bob.locator('#name-help.problem', { hasText: 'Somebody else is here as “bob”' }).waitFor();
+  await bob.locator('#name-help.problem', { hasText: 'already uses the name “bob”' }).waitFor();
   await write(other, 'mine is mine');
   await shows(bob, ['mine is mine']);
   await goTo(bob, 'mine');

@@ -96,7 +96,7 @@ test('a name that is taken is said in words; one reads along meanwhile and joins
   const other = await person(browser, server.url, '', { room: 'names' });
   await other.locator('#name').fill('ADA');
   await other.locator('#name').press('Enter');
-  await other.locator('#name-help.problem', { hasText: 'Somebody else is here as “ADA”' }).waitFor();
+  await other.locator('#name-help.problem', { hasText: 'already uses the name “ADA”' }).waitFor();
   await connected(other);
   await write(ada, 'hello');
   await shows(other, ['hello']);
@@ -127,7 +127,7 @@ test('a room that is not offered, and a server without a place, are said in word
   assert.ok((await bob.locator('#notice-text').textContent()).length > 10);
   await bob.locator('#status', { hasText: 'Not connected' }).waitFor();
   await bob.goto(`${small.url}/#garden`);
-  await bob.locator('#notice-text', { hasText: 'no place left' }).waitFor();
+  await bob.locator('#notice-text', { hasText: 'The server is full' }).waitFor();
   await clean(ada);
   await connected(bob);
   await context.close();
