@@ -136,6 +136,23 @@ test('the menu by touch', async () => {
   await clean(ada);
 });
 
+test('by keyboard a message is told by its name and text, and Tab leaves its menu and closes it', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'menu-keys' });
+  for (const text of ['one', 'two '.repeat(100)]) await post(server.url, 'menu-keys', 'bot', text);
+  await ada.locator('.message').nth(1).waitFor();
+  const label = () => document.activeElement.ariaLabel;
+  await ada.locator('#scroller').press('Enter');
+  assert.equal(await ada.evaluate(label), `bot: ${'two '.repeat(20)}, Message actions`);
+  await ada.keyboard.press('ArrowUp');
+  assert.equal(await ada.evaluate(label), 'bot: one, Message actions');
+  await ada.keyboard.press('Enter');
+  await ada.getByRole('menuitem', { name: 'Reply' }).waitFor();
+  await ada.keyboard.press('Tab');
+  assert.ok(await ada.locator('#menu-of-message').isHidden());
+  assert.ok(await ada.evaluate(() => !document.activeElement.matches('body, .more')));
+  await clean(ada);
+});
+
 test('nothing of moderation is offered where the server has none', async () => {
   const plain = await startServer();
   const ada = await person(browser, plain.url, 'ada');

@@ -10,6 +10,7 @@ import { quoteOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // This close counts as at the end.
 const SPOKEN = 5; // Lines, for screen readers.
+const LABEL_CHARACTERS = 80; // Of a message, for screen readers.
 const RETRY_MILLIS = 2000; // Before older messages are asked for again.
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
@@ -151,7 +152,8 @@ function messageElement({ name, author, member, changed, sentAt, text, eventId: 
 	const tags = [tag('viaApi', !member), tag('differentPerson', head && changed)];
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
-	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: say('actions') });
+	const label = `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}`;
+	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: label });
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
@@ -226,7 +228,7 @@ export function openMenu(button, entry) {
 	const { offsetWidth, offsetHeight } = menu;
 	menu.style.left = `${Math.max(8, right - offsetWidth)}px`;
 	menu.style.top = `${bottom + offsetHeight > innerHeight ? Math.max(8, top - offsetHeight) : bottom}px`;
-	menu.onkeydown = ({ key }) => void moveFocus(items, key);
+	menu.onkeydown = ({ key }) => void (key === 'Tab' ? menu.hidePopover() : moveFocus(items, key));
 	items[0].focus();
 }
 
