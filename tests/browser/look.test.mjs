@@ -15,7 +15,7 @@ after(async () => {
 });
 
 for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lying', { width: 844, height: 390 }]]) {
-  test(`a phone ${name}: the side panel takes no room, is modal while it is open, and has a close button`, async () => {
+  test(`a phone ${name}: the side panel takes no room, is modal while it is open, and closes by its button and by the room one is in`, async () => {
     const ada = await person(browser, server.url, 'ada', { room: `panel-${name}`, viewport, hasTouch: true, isMobile: true });
     assert.equal((await ada.locator('main').boundingBox()).width, viewport.width);
     await ada.locator('#menu').tap();
@@ -28,6 +28,9 @@ for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lyin
     await ada.locator('#side-close').tap();
     await ada.locator('#side-close').waitFor({ state: 'hidden' });
     assert.deepEqual(await ada.evaluate(() => [document.activeElement.id, document.querySelector('main').inert]), ['menu', false]);
+    await ada.locator('#menu').tap();
+    await ada.locator('#rooms [aria-current]').tap();
+    await ada.locator('#side-close').waitFor({ state: 'hidden' });
     await clean(ada);
   });
 }

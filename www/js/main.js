@@ -311,7 +311,7 @@ function listenToControls() {
 	$.bans.onclick = showBans;
 	$.roomForm.onsubmit = goToRoom;
 	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
-	$.rooms.onclick = ({ target }) => target.dataset.leave && leaveRoom(target.dataset.leave);
+	$.rooms.onclick = ({ target }) => (target.ariaCurrent ? closeSide() : target.dataset.leave && leaveRoom(target.dataset.leave));
 	$.tryAgain.onclick = () => feed.retry(chat.open);
 	$.jump.onclick = () => (log.jump(), update(), typesOnScreen() || focusWriting());
 	$.menu.onclick = () => showSide(true);
