@@ -147,6 +147,15 @@ test('while all is well the number of people is shown, and "Connected" only read
   await clean(ada, bob);
 });
 
+test('one\'s own colour is the same in the list of people and beside one\'s name, before the first message', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'hue' });
+  const hues = () => ['#people li', '#own'].map((selector) => document.querySelector(selector).style.getPropertyValue('--hue'));
+  await until(ada, () => document.querySelectorAll('#people li').length, 1);
+  const [listed, own] = await ada.evaluate(hues);
+  assert.equal(listed, own);
+  await clean(ada);
+});
+
 test('copied messages hold names, times and texts, but no letters of avatars and no buttons', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'copied' });
   await post(server.url, 'copied', 'Zoë', 'hello');

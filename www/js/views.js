@@ -147,6 +147,8 @@ export function drawRooms() {
 	$.others.hidden = !others.length;
 }
 
+const ownHue = () => [...chat.authors].at(-1) ?? chat.name;
+
 export function drawPeople() {
 	const { members, authors, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
@@ -154,8 +156,9 @@ export function drawPeople() {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 		return element('li', {}, avatarOf(name), person);
 	}, (item, name) => {
-		item.classList.toggle('self', sameName(name, chat.name));
-		paint(item, authors.get(name.toLowerCase()) ?? name);
+		const self = sameName(name, chat.name);
+		item.classList.toggle('self', self);
+		paint(item, self ? ownHue() : authors.get(name.toLowerCase()) ?? name);
 	});
 	setText($.memberCount, memberCount || '');
 	const rest = Object.entries({ andMore: memberCount - names.length, listening: listenerCount });
@@ -167,7 +170,7 @@ export function drawYou() {
 	$.own.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
-	paint($.own, [...chat.authors].at(-1) ?? chat.name);
+	paint($.own, ownHue());
 	$.notify.value = local.get('notify') ?? 'off';
 	$.notNotified.hidden = $.notify.value === 'off' || window.Notification?.permission === 'granted';
 	$.sound.checked = Boolean(local.get('sound'));
