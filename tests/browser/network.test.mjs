@@ -128,6 +128,9 @@ test('a message that was refused can be discarded by hand, survives a reload, an
   await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).nth(1).waitFor();
   await ada.locator('#pending li', { hasText: 'not this' }).getByRole('button', { name: 'Discard' }).click();
   await until(ada, pending, ['keep']);
+  const [question] = await Promise.all([ada.waitForEvent('dialog'), ada.close({ runBeforeUnload: true })]);
+  assert.equal(question.type(), 'beforeunload');
+  await question.dismiss();
   await ada.reload();
   await ada.locator('#pending .failed', { hasText: 'The disk is full.' }).waitFor();
   await until(ada, pending, ['keep']);

@@ -340,6 +340,7 @@ function listenToBrowser() {
 		changed();
 	};
 	window.onpageshow = ({ persisted }) => persisted && feed.moved();
+	window.onbeforeunload = () => chat.pending.length > 0 || undefined; // Asks.
 	window.onpagehide = () => (saveReads(), feed.goodbye());
 	window.onstorage = ({ key }) => {
 		if (!key?.endsWith(' followed')) return;
