@@ -137,8 +137,8 @@ test('the menu by touch', async () => {
 });
 
 test('by keyboard a message is told by its name and text, and Tab leaves its menu and closes it', async () => {
-  const ada = await person(browser, server.url, 'ada', { room: 'menu-keys' });
-  for (const text of ['one', 'two '.repeat(100)]) await post(server.url, 'menu-keys', 'bot', text);
+  const ada = await person(browser, server.url, 'ada', { room: 'menu-told' });
+  for (const text of ['one', 'two '.repeat(100)]) await post(server.url, 'menu-told', 'bot', text);
   await ada.locator('.message').nth(1).waitFor();
   const label = () => document.activeElement.ariaLabel;
   await ada.locator('#scroller').press('Enter');
