@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { clean, connected, openBrowser, openTab, people, person, post, shows, startServer, until, write } from './support.mjs';
+import { clean, connected, hide, openBrowser, openTab, people, person, post, shows, startServer, until, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -75,6 +75,23 @@ test('a tab that is frozen with the stream in its hands does not silence the oth
   await shows(first, ['before', 'meanwhile'], 25_000);
   await write(first, 'after');
   for (const tab of [first, second]) await shows(tab, ['before', 'meanwhile', 'after']);
+  await clean(first);
+});
+
+test('a tab that crashed counts as visible no longer: another one notifies', async () => {
+  const first = await person(browser, server.url, 'ada', { room: 'crash', init: withVisibility, watch: (context) => context.clock.install() });
+  const second = await openTab(first.context(), server.url, { room: 'crash' });
+  await first.locator('#notify').selectOption('all');
+  await hide(first, true);
+  await first.clock.fastForward(1100); // The history is over.
+  await post(server.url, 'crash', 'bot', 'in sight of the second');
+  for (const tab of [first, second]) await shows(tab, ['in sight of the second']);
+  await second.evaluate(() => { window.onpagehide = document.onvisibilitychange = null; }); // It says no goodbye.
+  await second.close();
+  await first.clock.fastForward(151_000);
+  await connected(first);
+  await post(server.url, 'crash', 'bot', 'in sight of nobody');
+  await until(first, () => window.notified, ['bot · #crash: in sight of nobody']);
   await clean(first);
 });
 

@@ -152,8 +152,7 @@ function messageElement({ name, author, member, changed, sentAt, text, eventId: 
 	const tags = [tag('viaApi', !member), tag('differentPerson', head && changed)];
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
-	const label = `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}`;
-	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: label });
+	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}` });
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);

@@ -13,6 +13,7 @@ import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, t
 import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
+const TABS_MILLIS = 150_000;
 const NOTIFIED_CHARACTERS = 200;
 const DRAW_MILLIS = 16; // A frame. A hidden page gets none.
 
@@ -244,7 +245,7 @@ function goToRoom() {
 function onPendingClick({ target }) {
 	const { action, key } = target.dataset;
 	const item = chat.pending.find((other) => other.key === key);
-	if (!item || !action) return;
+	if (!item) return;
 	if (action === 'discard') dropPending(chat, item);
 	else outbox.retry(item);
 	savePending();
@@ -257,17 +258,6 @@ function onMessageClick({ target }) {
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
 	if (target.className === 'more' && entry) openMenu(target, entry);
-}
-
-async function onNotifyChange() {
-	local.set('notify', $.notify.value);
-	if ($.notify.value !== 'off') await window.Notification?.requestPermission();
-	changed();
-}
-
-function moderate() {
-	if (page.moderation.moderator) request('moderator', 'DELETE').then(askModeration);
-	else askPassword(askModeration);
 }
 
 // ---- The document
@@ -287,7 +277,7 @@ function update() {
 	setText($.roomTitle, chat.open);
 	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
-	const icon = unread ? 'favicon-unread.svg' : 'favicon.svg';
+	const icon = `favicon${unread ? '-unread' : ''}.svg`;
 	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
 }
 
@@ -302,12 +292,16 @@ function listenToControls() {
 	};
 	$.joinCancel.onclick = () => askName(false);
 	$.rename.onclick = () => askName(true);
-	$.notify.onchange = onNotifyChange;
+	$.notify.onchange = async () => {
+		local.set('notify', $.notify.value);
+		if ($.notify.value !== 'off') await window.Notification?.requestPermission();
+		changed();
+	};
 	$.sound.onchange = () => {
 		local.set('sound', $.sound.checked);
 		if ($.sound.checked) beep();
 	};
-	$.moderate.onclick = moderate;
+	$.moderate.onclick = () => (page.moderation.moderator ? request('moderator', 'DELETE').then(askModeration) : askPassword(askModeration));
 	$.bans.onclick = showBans;
 	$.roomForm.onsubmit = goToRoom;
 	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
@@ -358,6 +352,7 @@ function listenToBrowser() {
 		if (chat.connection.phase !== 'connected' || chat.pending.length || current().seeking) changed();
 	}, 1000);
 	setInterval(askRooms, ROOMS_MILLIS);
+	setInterval(() => feed.greet(), TABS_MILLIS);
 }
 
 restorePending(chat, tab.get('pending') ?? []);

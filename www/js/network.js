@@ -172,7 +172,6 @@ export function openFeed(chat, key, wanted, apply) {
 		reopen();
 	}
 
-	/** @returns {any} */
 	function lead() {
 		if (signal.aborted) return;
 		leading = true;
@@ -197,6 +196,12 @@ export function openFeed(chat, key, wanted, apply) {
 		send('ask', { known: knownOf(chat) });
 	}
 
+	/** Asks who is there: a tab that crashed does not answer. */
+	function greet() {
+		others.clear();
+		tell('hello');
+	}
+
 	function listen({ kind, from, to, what, known, snapshot, room, visible }) {
 		if (kind === 'bye') others.delete(from);
 		if (room !== undefined && kind !== 'retry') others.set(from, { room, visible });
@@ -218,13 +223,14 @@ export function openFeed(chat, key, wanted, apply) {
 
 	if (channel) {
 		channel.onmessage = ({ data }) => signal.aborted || listen(data);
-		tell('hello');
+		greet();
 		queue({ signal });
 		ask();
 	} else {
 		queueMicrotask(lead);
 	}
 	return {
+		greet,
 		moved() {
 			tell('here');
 			reopen();

@@ -33,7 +33,7 @@ export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
 
 export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?? { eventId: '', sentAt: 0 };
 
-export const isOwn = (chat, { author }) => Boolean(author) && chat.authors.has(author);
+export const isOwn = (chat, { author }) => chat.authors.has(author);
 
 // ---- The connection
 

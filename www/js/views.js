@@ -87,7 +87,7 @@ narrow.addEventListener('change', () => showSide(false));
 export function showSide(open) {
 	const over = open && narrow.matches;
 	document.body.classList.toggle('side-open', over);
-	for (const id of ['bar', 'main']) $[id].inert = over;
+	$.bar.inert = $.main.inert = over;
 	$.menu.ariaExpanded = String(over);
 	if (over) $.sideClose.focus();
 }
