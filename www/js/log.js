@@ -10,7 +10,7 @@ import { quoteOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // This close counts as at the end.
 const SPOKEN = 5; // Lines, for screen readers.
-const LABEL_CHARACTERS = 80; // Of a message, for screen readers.
+const LABEL_CHARACTERS = 80; // Of a message.
 const RETRY_MILLIS = 2000; // Before older messages are asked for again.
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
@@ -149,8 +149,7 @@ function messageElement({ name, author, member, changed, sentAt, text, eventId: 
 	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
 	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-	const tags = [tag('viaApi', !member), tag('differentPerson', head && changed)];
-	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, ...tags, head ? time : '');
+	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member), tag('differentPerson', head && changed), head ? time : '');
 	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
 	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}` });
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
@@ -179,7 +178,7 @@ function drawPending() {
 		return element('li', {}, element('div.text', { dir: 'auto' }, text), element('p.foot', {}, element('span'), ...buttons));
 	}, (node, { status, error, retryAt }) => {
 		const [words, retry, discard] = node.lastChild.children;
-		const idle = status === 'failed' || status === 'queued';
+		const idle = ['failed', 'queued'].includes(status);
 		const limited = status === 'queued' && error?.code === 'too-many-messages';
 		const n = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
 		const waiting = connection.phase === 'connected' && retryAt < Date.now() ? 'inLine' : 'queued';
@@ -232,16 +231,16 @@ export function openMenu(button, entry) {
 }
 
 function askToRemove({ room, eventId, name }) {
-	const act = () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE');
-	ask(say('removeTitle'), [element('p', {}, say('removeBody', { name, room }))], say('removeNow'), act);
+	const body = element('p', {}, say('removeBody', { name, room }));
+	ask(say('removeTitle'), [body], say('removeNow'), () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE'));
 }
 
 function askToBan({ name, author }) {
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
 	const box = (key) => element('label.check', {}, element('input', { type: 'checkbox', name: key }), say(key));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
-	const content = [element('p', {}, say('banBody', { name })), duration, box('banAddress'), box('banMessages')];
-	ask(say('banTitle', { name }), content, say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
+	const body = element('p', {}, say('banBody', { name }));
+	ask(say('banTitle', { name }), [body, duration, box('banAddress'), box('banMessages')], say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
 		author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
 	}));
 }
@@ -258,14 +257,10 @@ export function askPassword(done) {
 export async function showBans() {
 	const { body, ...answer } = await request('bans');
 	const items = (body?.bans ?? []).map(({ author, name, until, address }) => {
-		const lift = async () => {
-			await request(`bans/${author}`, 'DELETE');
-			showBans();
-		};
+		const lift = () => request(`bans/${author}`, 'DELETE').then(showBans);
 		const words = say(address ? 'banWithAddress' : 'banLine', { until: say.full(until) });
 		const button = element('button.plain', { type: 'button', onclick: lift }, say('lift'));
 		return element('li', {}, element('strong', { dir: 'auto' }, name ?? author), ` ${words} `, button);
 	});
-	const none = element('p', {}, body ? say('noBans') : say.error(answer));
-	ask(say('bans'), [items.length ? element('ul', {}, ...items) : none]);
+	ask(say('bans'), [items.length ? element('ul', {}, ...items) : element('p', {}, body ? say('noBans') : say.error(answer))]);
 }

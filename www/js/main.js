@@ -120,7 +120,7 @@ function leaveRoom(room) {
 /** The server chooses it. */
 function openFirstRoom() {
 	const source = new EventSource('chat?history=0');
-	source.onerror = () => source.close();
+	source.onerror = source.close;
 	source.addEventListener('chat-room-connected', ({ data }) => {
 		source.close();
 		if (!location.hash) openRoom(JSON.parse(data).room);
@@ -173,7 +173,6 @@ function noteMessages(entries, fresh) {
 
 function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
-	if (window.Notification?.permission !== 'granted') return;
 	try {
 		// Under one tag it is shown once.
 		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
@@ -181,7 +180,7 @@ function notify({ room, name, text, eventId: tag }) {
 			location.hash = fragmentOf(room);
 		});
 	} catch {
-		// Browsers on Android refuse the constructor.
+		// It is missing, or refused as on Android.
 	}
 }
 
@@ -287,19 +286,17 @@ function listenToControls() {
 	$.composer.onsubmit = send;
 	$.text.oninput = () => (saveDraft(), drawComposer());
 	$.join.onsubmit = takeName;
-	$.join.onkeydown = ({ key }) => {
-		if (key === 'Escape' && chat.name) askName(false);
-	};
+	$.join.onkeydown = ({ key }) => void (key === 'Escape' && chat.name && askName(false));
 	$.joinCancel.onclick = () => askName(false);
 	$.rename.onclick = () => askName(true);
-	$.notify.onchange = async () => {
-		local.set('notify', $.notify.value);
-		if ($.notify.value !== 'off') await window.Notification?.requestPermission();
+	$.notify.onchange = async ({ target: { value } }) => {
+		local.set('notify', value);
+		if (value !== 'off') await window.Notification?.requestPermission();
 		changed();
 	};
-	$.sound.onchange = () => {
-		local.set('sound', $.sound.checked);
-		if ($.sound.checked) beep();
+	$.sound.onchange = ({ target: { checked } }) => {
+		local.set('sound', checked);
+		if (checked) beep();
 	};
 	$.moderate.onclick = () => (page.moderation.moderator ? request('moderator', 'DELETE').then(askModeration) : askPassword(askModeration));
 	$.bans.onclick = showBans;
@@ -343,9 +340,7 @@ function listenToBrowser() {
 		changed();
 	};
 	window.onhashchange = openFragment;
-	window.onkeydown = ({ key }) => {
-		if (key === 'Escape') closeSide();
-	};
+	window.onkeydown = ({ key }) => void (key === 'Escape' && closeSide());
 	setInterval(() => {
 		feed.tick();
 		saveReads();

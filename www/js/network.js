@@ -118,7 +118,7 @@ export function openFeed(chat, key, wanted, apply) {
 	const channel = navigator.locks && new BroadcastChannel(key);
 	const end = new AbortController();
 	const { signal } = end;
-	const ended = new Promise((resolve) => signal.addEventListener('abort', resolve));
+	const ended = new Promise((resolve) => (signal.onabort = resolve));
 	let stream;
 	let leading = false;
 	let askedAt = 0; // Until the leader answers, what it relays does not continue what is here.
@@ -152,8 +152,7 @@ export function openFeed(chat, key, wanted, apply) {
 		stream = undefined;
 		const { code } = problem;
 		if (['bad-name', 'banned'].includes(code)) return share({ nameless: problem });
-		let room = '';
-		if (ROOM_PROBLEMS.includes(code)) room = problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]);
+		const room = ROOM_PROBLEMS.includes(code) && (problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]));
 		if (!room) return share({ connection: { phase: 'refused', problem } });
 		share({ refused: { room, problem } });
 		reopen();
@@ -196,7 +195,7 @@ export function openFeed(chat, key, wanted, apply) {
 		send('ask', { known: knownOf(chat) });
 	}
 
-	/** Asks who is there: a tab that crashed does not answer. */
+	/** A tab that crashed does not answer. */
 	function greet() {
 		others.clear();
 		tell('hello');

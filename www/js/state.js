@@ -31,7 +31,7 @@ export const compareIds = new Intl.Collator('en', { numeric: true }).compare;
 
 export const isAfter = (id, other) => !other || compareIds(id, other) > 0;
 
-export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?? { eventId: '', sentAt: 0 };
+export const lastOf = (state) => state.entries.findLast((entry) => !entry.gap) ?? { eventId: '' };
 
 export const isOwn = (chat, { author }) => chat.authors.has(author);
 
@@ -41,10 +41,7 @@ export const rename = (chat, name) => Object.assign(chat, { name, refused: new M
 
 export const setConnection = (chat, connection) => Object.assign(chat, { connection });
 
-export function setRefused({ refused }, room, problem) {
-	if (problem) refused.set(room, problem);
-	else refused.delete(room);
-}
+export const setRefused = ({ refused }, room, problem) => (problem ? refused.set(room, problem) : refused.delete(room));
 
 // ---- Events
 
@@ -85,7 +82,7 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 
 // In this order a repeated event changes nothing.
 export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
-	if (members) state.members = new Map();
+	if (members) state.members.clear();
 	for (const name of left) state.members.delete(name.toLowerCase());
 	for (const name of [...(members ?? []), ...joined]) state.members.set(name.toLowerCase(), name);
 	Object.assign(state, { memberCount, listenerCount });
@@ -187,7 +184,7 @@ export const setAnchor = (state, anchor) => Object.assign(state, { anchor });
 export const isReading = ({ attended, view, seeking }) => attended && view.following && !seeking;
 
 export const readUpTo = (state, position) => {
-	if (position && isAfter(position, state.read)) state.read = position;
+	if (isAfter(position, state.read)) state.read = position;
 };
 
 export function unreadOf(chat, { entries, read }) {

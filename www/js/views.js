@@ -15,7 +15,6 @@ export const page = { listed: [], naming: false, nameError: {}, moderation: {} }
 /** `$.ownName` is the element `own-name`. @type {Record<string, any>} */
 export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
 
-/** @type {any} */
 export let say;
 
 /** In the document, `data-aria-label="close"` gives the property `ariaLabel` its words. */
@@ -203,7 +202,7 @@ export function drawComposer() {
 	$.grow.dataset.text = `${text.value}\u200b`; // Gives the field its height.
 	const left = TEXT_BYTES - new TextEncoder().encode(text.value.trimEnd()).length;
 	$.send.disabled = left < 0 || !text.value.trim() || !chat.name || chat.pending.length >= PENDING_MOST;
-	const counter = left < 0 ? say('over', { n: -left }) : say('left', { n: left });
+	const counter = say(left < 0 ? 'over' : 'left', { n: Math.abs(left) });
 	setText($.composerHelp, left < COUNTED_BYTES ? counter : typesOnScreen() ? '' : say('composerHelp'));
 	$.composerHelp.classList.toggle('problem', left < 0);
 }

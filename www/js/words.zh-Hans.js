@@ -4,7 +4,7 @@ export default {
 	sidePanel: '房间和成员', rooms: '我的房间', otherRooms: '其他房间', people: '成员', you: '我', messages: '消息',
 	close: '关闭', pending: '尚未发送', otherRoom: '前往房间', rename: '更改名字', yourName: '你的名字', join: '加入', cancel: '取消',
 	notifyOf: '通知', notifyOff: '关闭', notifyMentions: '提到我的消息', notifyAll: '所有消息', sound: '播放提示音',
-	notNotified: '浏览器在此不显示通知，但仍可播放提示音。',
+	notNotified: '此处无法显示通知，提示音可用。',
 	message: '消息', messageTo: '发送到 #{room}', send: '发送', retry: '重试', discard: '放弃', viaApi: '通过接口',
 	joinHelp: '你正在旁观。取个名字即可发言。', renameHelp: '之前的消息仍显示原来的名字。',
 	composerHelp: '回车发送，Shift+回车换行。', left: '还可输入 {n} 字节', over: '超出 {n} 字节',
