@@ -122,17 +122,19 @@ impl Site {
     async fn remove_all_of(&self, author: Author, visitor: Visitor) -> Result<(), Refusal> {
         let by = format!("a moderator at {}", visitor.address);
         loop {
-            // Those that were on their way at the ban come before a removal.
+            // Again after a removal: what was on its way at the ban came before it.
             let messages = self.hub.messages_of(author);
-            if messages.is_empty() {
-                return Ok(());
-            }
+            let mut is_done = true;
             for (room, message) in messages {
                 match self.remove(&room, message, RemovedBy::Moderator, &by).await {
+                    Ok(_) => is_done = false,
                     // One that was evicted meanwhile no longer needs to be removed.
-                    Ok(_) | Err(Refusal::NoSuchMessage) => {}
+                    Err(Refusal::NoSuchMessage) => {}
                     Err(refusal) => return Err(refusal),
                 }
+            }
+            if is_done {
+                return Ok(());
             }
         }
     }

@@ -71,8 +71,8 @@ impl Rewrite {
     }
 
     /// Begins a rewrite that is due, or completes one whose new file is written. To be called
-    /// between two rounds; it may block.
-    pub(super) fn advance(&mut self, file: &mut JournalFile) {
+    /// between two rounds, with the id of what is stored `next`; it may block.
+    pub(super) fn advance(&mut self, file: &mut JournalFile, next: Option<EventId>) {
         let writes =
             |running: &Running| matches!(&running.thread, Ok(thread) if !thread.is_finished());
         match &self.running {
@@ -80,6 +80,8 @@ impl Rewrite {
             Some(running) if !writes(running) => self.complete(file),
             _ => {}
         }
+        // A rewrite that has just begun knows only what is published.
+        self.oldest = self.oldest.or(next);
     }
 
     /// Makes sure that nothing stays in the file that must leave it, if that can be done.

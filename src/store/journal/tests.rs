@@ -10,8 +10,7 @@ use crate::rooms::id::EventId;
 use crate::rooms::limits::Limits;
 use crate::rooms::message::{Message, RemovedBy};
 
-fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
-    let counters = Arc::new(Counters::default());
+fn hub() -> Arc<Hub> {
     let limits = Limits {
         history: 10,
         history_bytes: usize::MAX,
@@ -21,13 +20,20 @@ fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
         room_ttl: None,
         heartbeat: None,
     };
-    let hub = Arc::new(Hub::new(limits, Clock::system(), counters.clone(), true));
-    let report = Reporter {
+    Arc::new(Hub::new(limits, Clock::system(), Arc::default(), true))
+}
+
+fn report() -> Reporter {
+    Reporter {
         level: LogLevel::Error,
         ..Reporter::default()
-    };
+    }
+}
+
+fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
+    let hub = hub();
     let data = DataFolder::open(folder.path()).expect("it can be made");
-    let journal = Journal::open(data, Fsync::No, hub.clone(), counters, report);
+    let journal = Journal::open(data, Fsync::No, hub.clone(), Arc::default(), report());
     (journal.expect("the folder can be used"), hub)
 }
 
@@ -118,6 +124,30 @@ async fn a_message_removed_twice_in_one_batch_is_removed_once() {
     let missing = journal.append(&room, removal(EventId::ZERO)).await;
     assert_eq!(missing.err(), Some(Refusal::NoSuchMessage));
     duplicate(journal.append(&room, removal(message)).await);
+}
+
+/// It would stay in the file after its time.
+#[test]
+fn what_is_stored_as_a_rewrite_begins_counts_as_its_oldest() {
+    let folder = TestFolder::new();
+    let (hub, report) = (hub(), report());
+    let data = DataFolder::open(folder.path()).expect("it can be made");
+    let status = Arc::new(Status::default());
+    let file = JournalFile::open(
+        data,
+        drop,
+        Fsync::No,
+        status.clone(),
+        Arc::default(),
+        report.clone(),
+    );
+    let mut file = file.expect("the folder can be used");
+    status.force_rewrite();
+    let mut rewrite = Rewrite::new(hub, status, report, Some(EventId::ZERO));
+    let next = "7-0".parse().ok();
+    rewrite.advance(&mut file, next);
+    assert_eq!(rewrite.oldest, next);
+    rewrite.finish(&mut file);
 }
 
 #[test]

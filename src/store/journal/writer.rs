@@ -43,11 +43,9 @@ impl Writer {
     pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
         while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
-            if let Some((_, first, _)) = batch.first() {
-                rewrite.oldest.get_or_insert(first.id);
-            }
+            let first = batch.first().map(|(_, first, _)| first.id);
             let round = spawn_blocking(move || {
-                rewrite.advance(&mut file);
+                rewrite.advance(&mut file, first);
                 let stored = file.store(&lines);
                 (file, rewrite, stored)
             });
