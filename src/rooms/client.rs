@@ -1,6 +1,6 @@
 //! A client, as the hub knows it: where it is a member, and what it has yet to be given.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +10,11 @@ use super::frame::{Frame, MissedReason};
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::Queue;
+use super::room::Room;
 use crate::counters::{Counters, count};
 use crate::names::RoomName;
+
+pub(super) type Rooms = HashMap<RoomName, Room>;
 
 /// A client, as the hub knows it.
 pub(super) struct Client {
@@ -58,6 +61,23 @@ pub(super) struct Backlog {
     pub(super) newest: EventId,
     /// The histories still reach back far enough: nothing is evicted while the hub is locked.
     pub(super) is_checked: bool,
+}
+
+impl Membership {
+    /// The whole roster of the room.
+    pub(super) fn whole_roster(&self, rooms: &mut Rooms) -> Option<Frame> {
+        let room = rooms.get_mut(&self.room)?;
+        Some(room.whole_roster(&self.room))
+    }
+}
+
+impl Backlog {
+    /// Below this, a position is unknown, or the rooms may have had entries after it that are gone.
+    pub(super) fn floor(&self, rooms: &Rooms, memberships: &[Membership]) -> EventId {
+        let rooms = memberships.iter().filter_map(|of| rooms.get(&of.room));
+        let evicted = rooms.map(|room| room.history.evicted_up_to());
+        evicted.fold(self.epoch, EventId::max)
+    }
 }
 
 impl Client {

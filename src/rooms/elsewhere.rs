@@ -140,5 +140,8 @@ impl Hub {
         self.expel(|claim, of| {
             claim.author == author && of == room && claim.name.folded() == folded
         });
+        if let Some(room) = self.lock().rooms.get_mut(room) {
+            room.members.give_up(&folded, author);
+        }
     }
 }

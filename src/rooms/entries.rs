@@ -254,7 +254,7 @@ impl Hub {
 
     fn arrivals(&self, name: &RoomName) -> Result<Arc<Notify>, Refusal> {
         let state = &mut *self.lock();
-        Ok(self.open_locked(state, name)?.arrivals.clone())
+        Ok(self.open_locked(state, name, &[])?.arrivals.clone())
     }
 }
 

@@ -96,13 +96,14 @@ impl Hub {
 
     /// Makes sure that a room exists.
     pub(crate) fn open(&self, name: &RoomName) -> Result<(), Refusal> {
-        self.open_locked(&mut self.lock(), name).map(drop)
+        self.open_locked(&mut self.lock(), name, &[]).map(drop)
     }
 
     pub(super) fn open_locked<'a>(
         &self,
         state: &'a mut State,
         name: &RoomName,
+        keep: &[RoomName],
     ) -> Result<&'a mut Room, Refusal> {
         let now = self.clock.now();
         if !state.rooms.contains_key(name) && !self.is_permanent(name) {
@@ -111,7 +112,7 @@ impl Hub {
                 counted.count() >= self.limits.rooms
             };
             if full(state) {
-                state.forget(Room::has_only_names_in_grace);
+                state.forget(|name, room| room.has_only_names_in_grace() && !keep.contains(name));
             }
             if full(state) {
                 return Err(Refusal::TooManyRooms);
@@ -146,7 +147,7 @@ impl Hub {
             }
         }
         let ttl = self.limits.room_ttl;
-        self.lock().forget(|room| room.is_expendable(now, ttl))
+        self.lock().forget(|_, room| room.is_expendable(now, ttl))
     }
 
     /// Sends heartbeats where they are due.
@@ -189,10 +190,10 @@ impl State {
     }
 
     /// Forgets expendable rooms, and says whether entries went with any of them.
-    fn forget(&mut self, is_expendable: impl Fn(&Room) -> bool) -> bool {
+    fn forget(&mut self, is_expendable: impl Fn(&RoomName, &Room) -> bool) -> bool {
         let mut forgotten = false;
-        self.rooms.retain(|_, room| {
-            let expendable = is_expendable(room);
+        self.rooms.retain(|name, room| {
+            let expendable = is_expendable(name, room);
             if expendable && !room.history.is_unused() {
                 forgotten = true;
                 self.forgotten_up_to = self.forgotten_up_to.max(room.history.newest());

@@ -5,7 +5,6 @@
 //! does not read pins little. When nothing is left, it is *live* in the same step, and its rooms
 //! queue what follows.
 
-use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,19 +12,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::author::Author;
-use super::client::{Backlog, Client, Membership};
+use super::client::{Backlog, Client, Membership, Rooms};
 use super::frame::{Frame, Greeting, MissedReason};
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::{Next, Queue};
-use super::room::Room;
 use super::start::Start;
 use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-
-type Rooms = HashMap<RoomName, Room>;
 
 /// Resolves when the hub has what the store has up to a position.
 pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
@@ -62,7 +58,7 @@ impl Hub {
             return Err(Refusal::Draining);
         }
         for name in rooms {
-            let room = self.open_locked(state, name)?;
+            let room = self.open_locked(state, name, rooms)?;
             if claim
                 .as_ref()
                 .is_some_and(|claim| !room.members.admits(claim, now))
@@ -224,21 +220,16 @@ impl Hub {
                     entry.frame.clone()
                 });
             }
-            let mut roster_in = |Membership { room: name, .. }: &Membership| {
-                let room = rooms.get_mut(name)?;
-                Some(room.whole_roster(name))
-            };
             if backlog.lost_rosters > 0 {
                 // One at a time, as the client takes them.
                 backlog.lost_rosters -= 1;
                 let membership = memberships.get(backlog.lost_rosters);
-                backlog
-                    .pending
-                    .extend(membership.and_then(&mut roster_in).map(Arc::new));
-            } else if *position < backlog.epoch && !backlog.keeps_position {
-                // It has everything, and no position that is known: this event gives it one.
+                let roster = membership.and_then(|of| of.whole_roster(rooms));
+                backlog.pending.extend(roster.map(Arc::new));
+            } else if *position < backlog.floor(rooms, memberships) && !backlog.keeps_position {
+                // It has everything, and no position that says so: this event gives it one.
                 *position = backlog.newest;
-                let roster = memberships.iter().find_map(roster_in)?;
+                let roster = memberships.iter().find_map(|of| of.whole_roster(rooms))?;
                 return Some(Arc::new(roster.with_id_line(backlog.newest)));
             } else {
                 return None;
@@ -311,7 +302,9 @@ impl Hub {
         let first = backlog.starts.iter().map(|(start, _)| *start).min();
         // What the store lost is behind a client that has all the rest.
         let first = lost_up_to.filter(|_| !has_more).or(first);
-        backlog.position = first.unwrap_or(position);
+        // Rooms that are new may begin below a position that is kept.
+        let kept = Some(backlog.position).filter(|_| backlog.keeps_position);
+        backlog.position = first.unwrap_or(position).max(kept.unwrap_or_default());
         for (name, reason, oldest) in gaps {
             let frame = self.missed(backlog, name, reason, oldest);
             backlog.pending.push_back(frame);

@@ -25,7 +25,7 @@ use crate::rooms::stream::Reached;
 const BLOCK: Duration = Duration::from_millis(500);
 /// Entries of one read, at most: they are in memory twice for a moment.
 const READ_ENTRIES: usize = 64;
-/// Entries of one room to load, at most, where the history has no limit in entries.
+/// Entries of one room to load, at most.
 const MOST_LOADED: usize = 10_000;
 
 static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));
@@ -158,11 +158,13 @@ impl Redis {
             let secret = u128::from_str_radix(&secret, 16);
             *lock(&self.secret) = secret.map_err(|_| unexpected("a secret"))?;
         }
+        // Nobody could be heard meanwhile, and what was announced may have expired.
+        self.trust_others();
+        self.load_rosters(connection).await?;
         if epoch != before || must_load {
             let most = self.hub.limits().history.min(MOST_LOADED);
             let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
-            self.load_rosters(connection).await?;
             self.hub.reload(epoch, forgotten_up_to, rooms);
             if epoch != before {
                 self.reclaim(epoch).await?;
@@ -175,8 +177,6 @@ impl Redis {
                 ));
             }
         }
-        // Nobody could be heard meanwhile, and what was announced may have expired.
-        self.trust_others();
         *lock(&self.announced) = None;
         Ok(())
     }
@@ -256,15 +256,24 @@ async fn load_rooms(
         let mut all = redis::pipe();
         all.atomic();
         all.cmd("XREVRANGE");
-        all.arg((room_key(&room), last.to_string(), "-", "COUNT", most));
+        all.arg((
+            room_key(&room),
+            last.to_string(),
+            "-",
+            "COUNT",
+            most.saturating_add(1),
+        ));
         all.hget(key("rooms"), &name).exists(room_key(&room));
-        let (newest_first, mark, exists): (Entries, Option<String>, bool) =
+        let (mut newest_first, mark, exists): (Entries, Option<String>, bool) =
             all.query_async(connection).await?;
         // Without a mark, another server has just forgotten the room.
         let Some(mark) = mark else { continue };
         let (evicted, newest) = mark.split_once(' ').ok_or_else(|| unexpected("a mark"))?;
         if exists {
-            let evicted_up_to = id(evicted)?;
+            // What is not loaded counts as evicted here.
+            let left_out = newest_first.drain(most.min(newest_first.len())..).next();
+            let left_out = left_out.map(|(left_out, _)| id(&left_out)).transpose()?;
+            let evicted_up_to = id(evicted)?.max(left_out.unwrap_or(EventId::ZERO));
             let entries = entry::read(newest_first).rev();
             let entries = entries.filter(|(id, _)| *id > evicted_up_to);
             let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));

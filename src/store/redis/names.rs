@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::{RedisResult, Script};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::feed::unexpected;
 use super::roster::{EXPIRY, Roster, changes, member};
@@ -86,6 +86,7 @@ impl Redis {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count = 0_u32;
+        let mut renewed_at = Instant::now();
         loop {
             ticks.tick().await;
             if !self.is_following.load(Ordering::Relaxed) {
@@ -96,8 +97,15 @@ impl Redis {
             self.forget_dead();
             count = count.wrapping_add(1);
             let renews = count.is_multiple_of(TICKS_PER_RENEWAL) || !self.link.is_up();
+            let begun_at = Instant::now();
+            if begun_at - renewed_at > EXPIRY / 2 {
+                // The others may count this server as dead by now: it has to tell them all.
+                *lock(&self.announced) = None;
+            }
             // What fails is due again at the next tick.
-            let _ = self.announce_once(renews).await;
+            if self.announce_once(renews).await.is_ok() && renews {
+                renewed_at = begun_at;
+            }
             // What fails is told when the author is seen elsewhere.
             let _ = self.tell_seen().await;
         }
@@ -115,12 +123,16 @@ impl Redis {
         let was_here = |field: &str| before.roster.contains_key(field);
         // Names that have a stream; those whose last stream has ended; those that nobody here has.
         let renewed = names(&|field| is_used(field) && (renews || !was_used(field)));
-        let shortened = names(&|field| !is_used(field) && (was_used(field) || !was_here(field)));
+        let mut shortened =
+            names(&|field| !is_used(field) && (was_used(field) || !was_here(field)));
         let is_gone = |(field, author): &Name| {
             let present = now.roster.get(field);
             present.is_none_or(|present| !present.starts_with(author.as_str()))
         };
-        let freed: Vec<Name> = before.names().chain(claims).filter(is_gone).collect();
+        let freed = before.names().chain(claims).filter(is_gone);
+        // Where the session has the name at another server too, that one renews it within the grace.
+        let (kept, freed): (Vec<Name>, Vec<Name>) = freed.partition(|name| self.is_elsewhere(name));
+        shortened.extend(kept);
         let epoch = self.epoch();
         self.names(epoch, "shorten", Duration::ZERO, &freed).await?;
         self.names(epoch, "shorten", NAME_GRACE, &shortened).await?;
@@ -137,6 +149,34 @@ impl Redis {
         if renews || is_first || !changes.is_empty() {
             let told = self.tell(&changes, is_first, EXPIRY).await;
             told.inspect_err(|_| *lock(&self.announced) = None)?;
+        }
+        if renews {
+            self.keep_rooms(&now.roster).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps rooms that somebody is in: Redis forgets the others after their time.
+    async fn keep_rooms(&self, roster: &Roster) -> RedisResult<()> {
+        let limits = self.hub.limits();
+        let ttl = limits
+            .room_ttl
+            .filter(|ttl| limits.history_age.is_none_or(|age| *ttl < age));
+        let Some(ttl) = ttl.map(milliseconds) else {
+            return Ok(());
+        };
+        let room_of = |field: &String| field.split(':').next().unwrap_or_default().to_owned();
+        let rooms: BTreeSet<String> = roster.keys().map(room_of).collect();
+        let rooms: Vec<String> = rooms.into_iter().collect();
+        for rooms in rooms.chunks(BATCH) {
+            let mut all = redis::pipe();
+            for room in rooms {
+                for kept in ["room", "keys"] {
+                    let kept = key(&format!("{kept}:{room}"));
+                    all.cmd("PEXPIRE").arg(kept).arg(ttl).ignore();
+                }
+            }
+            let () = self.link.pipeline(&all).await?;
         }
         Ok(())
     }

@@ -195,6 +195,13 @@ impl Redis {
         dead.iter().for_each(|server| self.forget(others, server));
     }
 
+    /// Whether the author has the name at another server too.
+    pub(super) fn is_elsewhere(&self, (field, author): &(String, String)) -> bool {
+        let others = lock(&self.others);
+        let mut values = others.values().filter_map(|other| other.roster.get(field));
+        values.any(|value| value.starts_with(author.as_str()))
+    }
+
     /// Gives all servers time to announce something again: nobody could be heard for a while.
     pub(super) fn trust_others(&self) {
         let expires_at = Instant::now() + EXPIRY;
@@ -224,12 +231,19 @@ impl Redis {
     ) -> RedisResult<()> {
         let servers: Vec<String> = connection.smembers(key("servers")).await?;
         for server in servers {
-            let roster: Roster = connection.hgetall(key(&format!("roster:{server}"))).await?;
+            let hash = key(&format!("roster:{server}"));
+            let mut all = redis::pipe();
+            all.atomic().hgetall(&hash).pttl(&hash);
+            let (roster, ms): (Roster, i64) = all.query_async(connection).await?;
             if roster.is_empty() {
                 let () = connection.srem(key("servers"), &server).await?;
             } else if server != self.server {
-                let roster = changes(&Roster::new(), &roster);
-                self.take_in(&server, roster, true, milliseconds(EXPIRY));
+                let known = lock(&self.others)
+                    .get(&server)
+                    .map(|known| known.roster.clone());
+                let changes = changes(&known.unwrap_or_default(), &roster);
+                // It may be dead already.
+                self.take_in(&server, changes, false, ms.try_into().unwrap_or_default());
             }
         }
         Ok(())
