@@ -119,7 +119,7 @@ impl Hub {
         let state = &mut *self.lock();
         let client = state.clients.insert(Client {
             queue: queue.clone(),
-            claim: None,
+            claim: claim.clone().map(Box::new),
             memberships: Box::default(),
             backlog: None,
             quiet_since: now,
@@ -344,14 +344,18 @@ impl Stream {
     ///
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
+        if self.waiting.is_some() && self.queue.has_ended() {
+            return Poll::Ready(None);
+        }
         if let Some(waiting) = &mut self.waiting
             && let mut cx = Context::from_waker(cx.waker())
             && waiting.0.as_mut().poll(&mut cx).is_ready()
             && let Some((_, join)) = self.waiting.take().map(|waiting| *waiting)
         {
             match join(&self.hub) {
-                Ok(stream) => *self = stream,
-                Err(_) => return Poll::Ready(None),
+                // It may have been expelled while it joined.
+                Ok(stream) if !self.queue.has_ended() => *self = stream,
+                _ => return Poll::Ready(None),
             }
         }
         loop {

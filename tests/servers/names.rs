@@ -79,6 +79,31 @@ async fn who_moves_to_another_server_never_left() {
     assert_eq!(names(&b).await, json!(["ann"]));
 }
 
+/// The server that claimed it last has no stream under it any more, but the other one has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_given_up_at_one_server_is_kept_for_the_other() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ann = EventStream::request(a.address(), stream("ann")).await;
+    let session = ann.session();
+    eventually("the roster", async || names(&b).await == json!(["ann"])).await;
+    let also = EventStream::request(b.address(), stream("ann").session(&session)).await;
+    let _bob = EventStream::request(b.address(), stream("bob").session(&session)).await;
+    drop(also);
+    // Longer than it takes to tell.
+    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(3);
+    while tokio::time::Instant::now() < until {
+        ask(b.address(), stream("ann"))
+            .await
+            .expect(409, "name-taken");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    eventually("the roster", async || {
+        names(&b).await == json!(["ann", "bob"])
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_redis_lost_its_names_their_owners_keep_them() {
     let redis = Redis::start().await;

@@ -199,7 +199,7 @@ fn a_stream_that_was_ended_takes_nothing_from_a_later_one() {
     };
     let census = |n| hub.members(&room(n)).1;
     let mut banned = join(&[room(0), room(1)]);
-    hub.expel(|_, room| *room == self::room(0));
+    hub.expel(|_, room| room == Some(&self::room(0)));
     assert_eq!(census(0).members, 0);
     assert_eq!(census(1).members, 1, "its grace goes on");
     let mut back = join(&[room(0)]);
@@ -485,4 +485,26 @@ fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
     let mut stream = listen(&hub, &[room(0), room(2)], start(Some(id.to_owned())));
     let again = text(&take(&mut stream).0);
     assert!(!again.contains("messages-missed"), "{first}\n---\n{again}");
+}
+
+#[test]
+fn whoever_is_expelled_while_waiting_for_a_position_does_not_join() {
+    for is_reached_first in [false, true] {
+        let hub = hub(9);
+        let (reached, reach) = tokio::sync::oneshot::channel::<()>();
+        let reach: Reached = Box::pin(async move { drop(reach.await) });
+        let claim = Some(claim("y", 7));
+        let mut stream = hub.subscribe_after(reach, vec![room(0)], claim, None, Start::default());
+        assert!(take(&mut stream).0.is_empty());
+        if is_reached_first {
+            drop(reached);
+            hub.expel(|claim, _| claim.author == Author(7));
+        } else {
+            hub.expel(|claim, _| claim.author == Author(7));
+            drop(reached);
+        }
+        assert!(take(&mut stream).1, "it has ended");
+        drop(stream);
+        assert!(hub.members(&room(0)).0.is_empty());
+    }
 }
