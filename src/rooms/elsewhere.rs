@@ -140,8 +140,5 @@ impl Hub {
         self.expel(|claim, of| {
             claim.author == author && of == Some(room) && claim.name.folded() == folded
         });
-        if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.give_up(&folded, author);
-        }
     }
 }

@@ -201,7 +201,7 @@ impl Members {
         let folded = claim.name.folded();
         let member = self.by_name.get(&folded);
         if member.is_some_and(|member| member.author == claim.author && member.streams == 0) {
-            self.release(&folded);
+            self.remove(&folded);
         }
     }
 

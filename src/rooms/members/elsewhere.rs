@@ -33,14 +33,6 @@ impl Members {
         }
     }
 
-    /// The author has lost the name, wherever it was.
-    pub(in super::super) fn give_up(&mut self, folded: &FoldedName, author: Author) {
-        let member = self.by_name.get(folded);
-        if member.is_some_and(|member| member.author == author && member.streams == 0) {
-            self.remove(folded);
-        }
-    }
-
     /// So many listeners are at other servers.
     pub(in super::super) fn listen_elsewhere(&mut self, listeners: usize) {
         self.changes.counts |= listeners != self.listeners_elsewhere;

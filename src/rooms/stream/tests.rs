@@ -439,17 +439,6 @@ fn a_stream_that_makes_room_for_itself_does_not_pass_the_limit() {
     );
 }
 
-#[cfg(feature = "redis")]
-#[test]
-fn expelling_by_address_leaves_a_member_who_is_elsewhere_too() {
-    let hub = hub(9);
-    let _expelled = join_from(&hub, &[room(0)], [10, 0, 0, 1]);
-    let _listener = listen(&hub, &[room(0)], Start::default());
-    hub.arrive(&room(0), &claim("y", 7).name, Author(7));
-    hub.expel(|claim, _| claim.address == Some([10, 0, 0, 1].into()));
-    assert_eq!(hub.members(&room(0)).0.len(), 1);
-}
-
 #[test]
 fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
     let clock = ManualClock::at(1_000);

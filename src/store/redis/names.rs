@@ -131,7 +131,9 @@ impl Redis {
         };
         let freed = before.names().chain(claims).filter(is_gone);
         // Where the session has the name at another server too, that one renews it within the grace.
-        let (kept, freed): (Vec<Name>, Vec<Name>) = freed.partition(|name| self.is_elsewhere(name));
+        // Whoever is banned has it nowhere any more.
+        let is_kept = |name: &Name| self.is_elsewhere(name) && !self.is_banned(&name.1);
+        let (kept, freed): (Vec<Name>, Vec<Name>) = freed.partition(is_kept);
         shortened.extend(kept);
         let epoch = self.epoch();
         self.names(epoch, "shorten", Duration::ZERO, &freed).await?;
