@@ -343,55 +343,6 @@ proptest! {
     }
 }
 
-#[cfg(feature = "redis")]
-mod epochs;
-
-fn join_from(hub: &Arc<Hub>, rooms: &[RoomName], address: [u8; 4]) -> Stream {
-    let address = Some(address.into());
-    let claim = Claim {
-        address,
-        ..claim("y", 7)
-    };
-    let stream = hub.subscribe(rooms, Some(claim), None, Start::default());
-    stream.unwrap_or_else(|refusal| panic!("{refusal}"))
-}
-
-#[test]
-fn expelling_one_stream_of_a_session_leaves_it_its_name_and_its_other_stream() {
-    let hub = hub(usize::MAX);
-    let _expelled = join_from(&hub, &[room(0)], [10, 0, 0, 1]);
-    let mut other = join_from(&hub, &[room(0)], [10, 0, 0, 2]);
-    hub.expel(|claim, _| claim.address == Some([10, 0, 0, 1].into()));
-    assert_eq!(hub.members(&room(0)).0.len(), 1);
-    hub.tick();
-    let said = say(&hub, &room(0));
-    assert_eq!(messages(&take(&mut other).0), [said]);
-}
-
-fn hub_of_one_room() -> Arc<Hub> {
-    let limits = Limits {
-        rooms: 1,
-        ..hub(9).limits.clone()
-    };
-    let clock = ManualClock::at(1_000).into();
-    Arc::new(Hub::new(limits, clock, Arc::default(), false))
-}
-
-#[test]
-fn a_stream_of_many_rooms_does_not_pass_the_limit() {
-    let hub = hub_of_one_room();
-    let rooms = [room(0), room(1)];
-    let stream = hub.subscribe(&rooms, None, None, Start::default());
-    assert!(matches!(stream, Err(Refusal::TooManyRooms)));
-}
-
-#[test]
-fn entries_on_their_way_do_not_pass_the_limit_of_rooms() {
-    let hub = hub_of_one_room();
-    assert_eq!(hub.open(&room(0)), Ok(()));
-    assert_eq!(hub.open(&room(1)), Err(Refusal::TooManyRooms));
-}
-
 #[test]
 fn a_gap_in_a_room_that_is_new_moves_no_position_back() {
     let hub = hub(200);
@@ -417,26 +368,6 @@ fn a_gap_in_a_room_that_is_new_moves_no_position_back() {
             "{id} is not above {position}"
         );
     }
-}
-
-#[test]
-fn a_stream_that_makes_room_for_itself_does_not_pass_the_limit() {
-    let limits = Limits {
-        rooms: 2,
-        ..hub(9).limits.clone()
-    };
-    let clock = ManualClock::at(1_000).into();
-    let hub = Arc::new(Hub::new(limits, clock, Arc::default(), false));
-    let join =
-        |rooms: &[RoomName]| hub.subscribe(rooms, Some(claim("a", 1)), None, Start::default());
-    drop(join(&[room(0)]));
-    let _other = listen(&hub, &[room(1)], Start::default());
-    let _stream = join(&[room(0), room(2)]);
-    assert!(
-        hub.summaries(&[]).len() <= 2,
-        "{} rooms",
-        hub.summaries(&[]).len()
-    );
 }
 
 #[test]
@@ -476,24 +407,8 @@ fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
     assert!(!again.contains("messages-missed"), "{first}\n---\n{again}");
 }
 
-#[test]
-fn whoever_is_expelled_while_waiting_for_a_position_does_not_join() {
-    for is_reached_first in [false, true] {
-        let hub = hub(9);
-        let (reached, reach) = tokio::sync::oneshot::channel::<()>();
-        let reach: Reached = Box::pin(async move { drop(reach.await) });
-        let claim = Some(claim("y", 7));
-        let mut stream = hub.subscribe_after(reach, vec![room(0)], claim, None, Start::default());
-        assert!(take(&mut stream).0.is_empty());
-        if is_reached_first {
-            drop(reached);
-            hub.expel(|claim, _| claim.author == Author(7));
-        } else {
-            hub.expel(|claim, _| claim.author == Author(7));
-            drop(reached);
-        }
-        assert!(take(&mut stream).1, "it has ended");
-        drop(stream);
-        assert!(hub.members(&room(0)).0.is_empty());
-    }
-}
+mod expelling;
+mod limits;
+
+#[cfg(feature = "redis")]
+mod epochs;

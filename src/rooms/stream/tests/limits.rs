@@ -1,0 +1,47 @@
+//! Streams and the limit of rooms.
+
+use super::*;
+
+fn hub_of_one_room() -> Arc<Hub> {
+    let limits = Limits {
+        rooms: 1,
+        ..hub(9).limits.clone()
+    };
+    let clock = ManualClock::at(1_000).into();
+    Arc::new(Hub::new(limits, clock, Arc::default(), false))
+}
+
+#[test]
+fn a_stream_of_many_rooms_does_not_pass_the_limit() {
+    let hub = hub_of_one_room();
+    let rooms = [room(0), room(1)];
+    let stream = hub.subscribe(&rooms, None, None, Start::default());
+    assert!(matches!(stream, Err(Refusal::TooManyRooms)));
+}
+
+#[test]
+fn entries_on_their_way_do_not_pass_the_limit_of_rooms() {
+    let hub = hub_of_one_room();
+    assert_eq!(hub.open(&room(0)), Ok(()));
+    assert_eq!(hub.open(&room(1)), Err(Refusal::TooManyRooms));
+}
+
+#[test]
+fn a_stream_that_makes_room_for_itself_does_not_pass_the_limit() {
+    let limits = Limits {
+        rooms: 2,
+        ..hub(9).limits.clone()
+    };
+    let clock = ManualClock::at(1_000).into();
+    let hub = Arc::new(Hub::new(limits, clock, Arc::default(), false));
+    let join =
+        |rooms: &[RoomName]| hub.subscribe(rooms, Some(claim("a", 1)), None, Start::default());
+    drop(join(&[room(0)]));
+    let _other = listen(&hub, &[room(1)], Start::default());
+    let _stream = join(&[room(0), room(2)]);
+    assert!(
+        hub.summaries(&[]).len() <= 2,
+        "{} rooms",
+        hub.summaries(&[]).len()
+    );
+}
