@@ -99,8 +99,8 @@ impl Hub {
     }
 
     /// Ends the named streams that `concerns` picks by their claim and one of their rooms, or `None`
-    /// while they wait to join, and frees their names in those rooms at once. They leave all of their rooms now: until the client has
-    /// taken what is queued, its session may have come back.
+    /// while they wait to join, and frees their names in those rooms at once. They leave all of their
+    /// rooms now: until the client has taken what is queued, its session may have come back.
     pub(crate) fn expel(&self, concerns: impl Fn(&Claim, Option<&RoomName>) -> bool) {
         let now = self.clock().now();
         let state = &mut *self.lock();

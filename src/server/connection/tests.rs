@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 
@@ -77,6 +78,22 @@ async fn a_departure_is_noticed_though_the_socket_was_asked_with_the_last_of_the
     drop(client);
     let noticed = within(watching).await.expect("no panic");
     assert_eq!(noticed, io::ErrorKind::UnexpectedEof);
+}
+
+#[tokio::test]
+async fn a_long_write_takes_the_beginning_of_its_pieces() {
+    let (mut socket, mut client) = pair().await;
+    let (first, second) = ([1; 1_000], vec![2; 2 * WRITE_BYTES]);
+    let pieces = [IoSlice::new(&first), IoSlice::new(&second)];
+    let write = poll_fn(|cx| Pin::new(&mut socket).poll_write_vectored(cx, &pieces));
+    let written = within(write).await.expect("there is room");
+    assert!((first.len()..=WRITE_BYTES).contains(&written), "{written}");
+    let mut read = vec![0; written];
+    within(client.read_exact(&mut read))
+        .await
+        .expect("it is sent");
+    let (ones, twos) = read.split_at(first.len());
+    assert!(ones == first && twos.iter().all(|byte| *byte == 2));
 }
 
 #[test]
