@@ -15,6 +15,7 @@ use super::request::Query;
 use super::site::Site;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
+use crate::rooms::frame::Frame;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::start::Start;
@@ -67,16 +68,16 @@ pub(crate) async fn open(
         author,
         address: Some(visitor.address.ip()),
     });
+    let position = start.after.as_deref().and_then(|after| after.parse().ok());
+    if site.store.reach(position).await.is_err() {
+        // The client comes back by itself, perhaps to a server that has it.
+        let end = Frame::server_closing("behind").bytes().clone();
+        return Ok(event_stream(Body::whole(end)));
+    }
     if let Some(claim) = &claim {
         site.store.claim(&rooms, claim).await?;
     }
-    let position = start.after.as_deref().and_then(|after| after.parse().ok());
-    let stream = match site.store.behind(position) {
-        None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
-        Some(reached) => site
-            .hub
-            .subscribe_after(reached, rooms, claim, Some(author), start),
-    };
+    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
     let address = visitor.address.ip();
     site.standing.seen.note(author, name.as_ref(), address);
     if name.is_some() {
@@ -86,11 +87,17 @@ pub(crate) async fn open(
     }
     Departure::ends_answer_to(head);
 
-    let mut response = Response::new(Body::stream(stream, permit));
+    let mut response = event_stream(Body::stream(stream, permit));
     let headers = response.headers_mut();
-    headers.extend(HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value))));
     cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
     Ok(response)
+}
+
+fn event_stream(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    response.headers_mut().extend(headers);
+    response
 }
 
 /// The rooms of a request, each once, in the order asked for.

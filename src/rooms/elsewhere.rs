@@ -138,7 +138,7 @@ impl Hub {
     pub(crate) fn lose(&self, room: &RoomName, name: &MemberName, author: Author) {
         let folded = name.folded();
         self.expel(|claim, of| {
-            claim.author == author && of == Some(room) && claim.name.folded() == folded
+            claim.author == author && of == room && claim.name.folded() == folded
         });
     }
 }

@@ -207,10 +207,11 @@ impl Frame {
         Frame::new(None, "heartbeat", &data)
     }
 
-    pub(crate) fn server_closing() -> Frame {
-        let data = r#"{"reason":"shutdown"}"#;
+    /// Tells a client that its stream ends, and when to come back.
+    pub(crate) fn server_closing(reason: &str) -> Frame {
+        let data = format!(r#"{{"reason":"{reason}"}}"#);
         let retry = format!("retry: {}\n", retry_jittered().as_millis());
-        Frame::with_head(&retry, None, "server-closing", data)
+        Frame::with_head(&retry, None, "server-closing", &data)
     }
 
     /// An event: its id, if it is a position, its name, and its data, which is one line.
@@ -368,7 +369,7 @@ mod tests {
             assert_eq!(text(&frame), expected);
         }
         assert!(
-            text(&Frame::server_closing())
+            text(&Frame::server_closing("shutdown"))
                 .ends_with("event: server-closing\ndata: {\"reason\":\"shutdown\"}\n\n")
         );
     }

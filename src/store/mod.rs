@@ -28,7 +28,6 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
-use crate::rooms::stream::Reached;
 use journal::Journal;
 use standing::{Change, Standing};
 
@@ -119,15 +118,15 @@ impl Store {
         }
     }
 
-    /// What to wait for before a position can be resumed, if anything: another server gave it out,
-    /// and this one has yet to read that far.
-    pub(crate) fn behind(&self, position: Option<EventId>) -> Option<Reached> {
+    /// Waits until this server has what another one gave out up to a position.
+    ///
+    /// # Errors
+    /// `store-unreachable`: it is not known how long that takes.
+    pub(crate) async fn reach(&self, position: Option<EventId>) -> Result<(), Refusal> {
         match (self, position) {
             #[cfg(feature = "redis")]
-            (Store::Redis { redis, .. }, Some(position)) if redis.is_ahead(position) => {
-                Some(redis.reach(position))
-            }
-            _ => None,
+            (Store::Redis { redis, .. }, Some(position)) => redis.reach(position).await,
+            _ => Ok(()),
         }
     }
 

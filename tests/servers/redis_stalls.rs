@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::common::redis::Redis;
-use crate::common::{EventStream, Request, ask, eventually, figure, get};
+use crate::common::{EventStream, Request, ask, eventually, figure, get, id_of};
 use crate::ordeal::{Ordeal, Outcome, server};
 use crate::relay::{Line, Relay};
 
@@ -129,4 +129,48 @@ async fn while_redis_is_away_one_reads_on_and_is_told_when_one_cannot_write() {
     eventually("the feed's age", async || age().await < 6).await;
     ask(address, post).await.expect(201, "");
     drop(again);
+}
+
+/// Another server gave it out, and this one does not hear from Redis.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_a_server_has_yet_to_read_is_waited_for_or_sent_on() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (a, b) = (server(&redis.url()).await, server(&relay.url()).await);
+    relay.set(Line::Silent);
+    let post = Request::post_text("/chat?name=bot", "ahead");
+    let ahead = ask(a.address(), post).await.expect(201, "").json();
+    let resume = Request::get("/chat").header("Last-Event-ID", id_of(&ahead).to_string());
+    let sent_on = ask(b.address(), resume.clone()).await.expect(200, "");
+    let end = sent_on.text();
+    assert!(end.starts_with("retry: "), "{end}");
+    assert!(
+        end.ends_with("event: server-closing\ndata: {\"reason\":\"behind\"}\n\n"),
+        "{end}"
+    );
+    let page = format!("/chat/lobby/messages?after={}", id_of(&ahead));
+    get(b.address(), &page)
+        .await
+        .expect(503, "store-unreachable");
+    // While it waits, the line is good again.
+    let waiting = tokio::spawn(EventStream::request(b.address(), resume.clone()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    relay.set(Line::Leads(redis.address()));
+    let mut stream = waiting.await.expect("no panic");
+    assert!(stream.event().await.is("chat-room-connected"));
+    let post = Request::post_text("/chat?name=bot", "next");
+    ask(b.address(), post).await.expect(201, "");
+    loop {
+        let event = stream.event().await;
+        assert!(!event.is("messages-missed"), "{event:?}");
+        if event.is("new-message") {
+            assert_eq!(event.text(), "next");
+            break;
+        }
+    }
+    // No server has given this out.
+    let future = Request::get("/chat").header("Last-Event-ID", format!("{}-0", u64::MAX));
+    let mut stream = EventStream::request(b.address(), future).await;
+    let missed = stream.until("messages-missed").await.json();
+    assert_eq!(missed["reason"], "unknown");
 }

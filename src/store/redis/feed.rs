@@ -2,23 +2,22 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult, Script};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
-use super::{BATCH, FEED_ENTRIES, Redis, key, room_key};
+use super::{BATCH, FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::refusal::Refusal;
 use crate::rooms::elsewhere::Retained;
 use crate::rooms::id::EventId;
-use crate::rooms::stream::Reached;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
@@ -188,31 +187,30 @@ impl Redis {
         let _ = position.wait_for(|position| *position >= id).await;
     }
 
-    /// Whether this server has yet to read up to a position, as far as it knows.
-    pub(crate) fn is_ahead(&self, position: EventId) -> bool {
-        position > self.hub.newest()
-    }
-
-    /// Waits until this server has published what the feed has up to a position; at once if the feed
-    /// does not have it. While Redis is away, it waits for it.
-    pub(crate) fn reach(self: &Arc<Redis>, position: EventId) -> Reached {
-        let redis = self.clone();
-        // A task of its own, which ends when the wait is dropped.
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut newest = redis::pipe();
-            newest.cmd("XREVRANGE");
-            newest.arg((key("feed"), "+", "-", "COUNT", 1));
+    /// Waits until this server has published what the feed has up to a position.
+    ///
+    /// # Errors
+    /// `store-unreachable`
+    pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
+        if position <= self.hub.newest() {
+            return Ok(());
+        }
+        let mut newest = redis::pipe();
+        newest.cmd("XREVRANGE");
+        newest.arg((key("feed"), "+", "-", "COUNT", 1));
+        patiently(async {
             let newest = loop {
-                if let Ok((entries,)) = redis.link.pipeline::<(Entries,)>(&newest).await {
+                // The link paces the attempts.
+                if let Ok((entries,)) = self.link.pipeline::<(Entries,)>(&newest).await {
                     break entry::read(entries).next();
                 }
             };
-            if newest.is_some_and(|(newest, _)| position <= newest) {
-                redis.published(position).await;
+            if let Some((newest, _)) = newest {
+                self.published(position.min(newest)).await;
             }
-        });
-        Box::pin(async move { task.join_next().await.map_or((), drop) })
+            Ok(())
+        })
+        .await
     }
 }
 
