@@ -51,7 +51,7 @@ pub(crate) async fn open(
         .map(|name| MemberName::parse(&name).map_err(|_| Refusal::BadName))
         .transpose()?;
     let rooms = rooms(site, query, room)?;
-    let start = start(&head.headers, query, &rooms)?;
+    let start = start(&head.headers, query)?;
     if name.is_some() {
         site.check_ban(head, visitor)?;
     }
@@ -106,7 +106,14 @@ pub(crate) fn rooms(
     query: Query<'_>,
     in_path: Option<RoomName>,
 ) -> Result<Vec<RoomName>, Refusal> {
-    let mut rooms = room_parameters(query, "room")?;
+    let mut rooms = Vec::new();
+    for name in query.all("room") {
+        let name = name.map_err(|()| Refusal::BadRoom)?;
+        let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
+        if !rooms.contains(&room) && rooms.len() <= STREAM_ROOMS {
+            rooms.push(room);
+        }
+    }
     if let Some(room) = in_path {
         if !rooms.is_empty() {
             return Err(Refusal::BadRequest(
@@ -124,45 +131,21 @@ pub(crate) fn rooms(
     rooms.into_iter().map(|room| site.offered(room)).collect()
 }
 
-/// The rooms that a repeatable parameter names, each once.
-fn room_parameters(query: Query<'_>, parameter: &str) -> Result<Vec<RoomName>, Refusal> {
-    let mut rooms = Vec::new();
-    for name in query.all(parameter) {
-        let name = name.map_err(|()| Refusal::BadRoom)?;
-        let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
-        if !rooms.contains(&room) && rooms.len() <= STREAM_ROOMS {
-            rooms.push(room);
-        }
-    }
-    Ok(rooms)
-}
-
 /// Where the client asks to begin. An empty position is none: so says the HTML standard.
-fn start(headers: &HeaderMap, query: Query<'_>, rooms: &[RoomName]) -> Result<Start, Refusal> {
+fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
     let history = query.number(
         "history",
         "history is how many messages to begin with: a whole number.",
     )?;
-    let mut new = room_parameters(query, "new")?;
-    if new.iter().any(|room| !rooms.contains(room)) {
-        return Err(Refusal::BadRequest(
-            "Every room that is new has to be among the rooms.",
-        ));
-    }
     let header = headers
         .get("last-event-id")
         .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
         .filter(|id| !id.is_empty());
-    if header.is_some() {
-        // A browser reconnects by itself: the stream had all of its rooms before.
-        new.clear();
-    }
     let parameter = || query.get_lossy("lastEventId");
     let position = header.or_else(parameter).filter(|id| !id.is_empty());
     Ok(Start {
         after: position.map(|id| id.chars().take(ECHOED_CHARS).collect()),
         history: usize::try_from(history.unwrap_or(DEFAULT_HISTORY)).unwrap_or(usize::MAX),
-        new,
     })
 }
 

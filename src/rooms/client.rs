@@ -1,16 +1,16 @@
 //! A client, as the hub knows it: where it is a member, and what it has yet to be given.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::author::Author;
 use super::clock::Moment;
-use super::frame::{Frame, MissedReason};
+use super::frame::Frame;
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::Queue;
 use super::room::Room;
+use super::start::Backlog;
 use crate::counters::{Counters, count};
 use crate::names::RoomName;
 
@@ -32,35 +32,8 @@ pub(super) struct Client {
 pub(super) struct Membership {
     pub(super) room: RoomName,
     pub(super) place: usize,
-}
-
-/// What a client that is behind gets before it is live.
-#[derive(Default)]
-pub(super) struct Backlog {
-    /// Rooms that have been greeted, in the order of the memberships.
-    pub(super) greeted: usize,
-    /// For each room: where its entries begin, and whether the client has missed some.
-    pub(super) starts: Vec<(EventId, Option<MissedReason>)>,
-    /// What the client asked for.
-    pub(super) after: Option<String>,
-    /// The position from which the stream begins.
-    pub(super) position: EventId,
-    /// Greetings and entries up to `position` do not move the client's `Last-Event-ID`.
-    pub(super) keeps_position: bool,
-    /// Events to give next.
-    pub(super) pending: VecDeque<Arc<Frame>>,
-    /// Who the client is to others.
-    pub(super) author: Option<Author>,
-    /// How many of its rooms, the first ones, have rosters that may have changed unseen.
-    pub(super) lost_rosters: usize,
-    /// The store lost entries that the client may have; this is the newest id since.
-    pub(super) lost_up_to: Option<EventId>,
-    /// Positions below this are unknown: the store has lost entries since they were given out.
-    pub(super) epoch: EventId,
-    /// The newest id of all rooms.
-    pub(super) newest: EventId,
-    /// The histories still reach back far enough: nothing is evicted while the hub is locked.
-    pub(super) is_checked: bool,
+    /// The client gets what is after this.
+    pub(super) begin: EventId,
 }
 
 impl Membership {
@@ -68,15 +41,6 @@ impl Membership {
     pub(super) fn whole_roster(&self, rooms: &mut Rooms) -> Option<Frame> {
         let room = rooms.get_mut(&self.room)?;
         Some(room.whole_roster(&self.room))
-    }
-}
-
-impl Backlog {
-    /// Below this, a position is unknown, or the rooms may have had entries after it that are gone.
-    pub(super) fn floor(&self, rooms: &Rooms, memberships: &[Membership]) -> EventId {
-        let rooms = memberships.iter().filter_map(|of| rooms.get(&of.room));
-        let evicted = rooms.map(|room| room.history.evicted_up_to());
-        evicted.fold(self.epoch, EventId::max)
     }
 }
 

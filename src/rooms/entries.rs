@@ -182,10 +182,9 @@ impl Hub {
             }
         };
         let asked = after.map(|after| {
-            let known = Some(after).filter(|after| self.is_known(*after, &state));
-            let missed = history.missed_after(known);
+            let missed = !self.is_known(after, &state) || after < history.evicted_up_to();
             // A client that reads page by page goes on, even if an earlier epoch lost entries.
-            let goes_on = missed.is_none() || after < state.epoch && history.find(after).is_some();
+            let goes_on = !missed || after < state.epoch && history.find(after).is_some();
             (
                 if goes_on {
                     after
@@ -198,7 +197,10 @@ impl Hub {
         let from = match (asked, before) {
             (Some((from, _)), _) => from,
             (None, Some(_)) => history.evicted_up_to(),
-            (None, None) => history.before_latest(limit),
+            (None, None) => {
+                let before = history.before_latest(limit);
+                before.unwrap_or(history.evicted_up_to())
+            }
         };
         let entries = history
             .after(from)
@@ -230,7 +232,7 @@ impl Hub {
             },
             messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),
-            missed: asked.is_some_and(|(_, missed)| missed.is_some()),
+            missed: asked.is_some_and(|(_, missed)| missed),
         }
     }
 

@@ -49,8 +49,6 @@ pub(crate) enum MissedReason {
 pub(crate) struct Greeting<'a> {
     /// The position from which the stream begins.
     pub(crate) position: EventId,
-    /// Whether the greeting moves the client's `Last-Event-ID` there.
-    pub(crate) sets_position: bool,
     /// Whether it is the first of its stream, and says how long to wait before a reconnect.
     pub(crate) is_first: bool,
     pub(crate) room: &'a RoomName,
@@ -81,34 +79,6 @@ impl Frame {
         self.bytes.slice(self.data.clone())
     }
 
-    /// The same event without its `id:` line: it does not move a client's `Last-Event-ID`.
-    pub(crate) fn without_id_line(&self) -> Frame {
-        let line = if self.bytes.starts_with(b"id: ") {
-            self.bytes
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1)
-        } else {
-            0
-        };
-        Frame {
-            bytes: self.bytes.slice(line..),
-            data: self.data.start - line..self.data.end - line,
-            ..*self
-        }
-    }
-
-    /// The same event with an `id:` line, which moves a client's `Last-Event-ID`.
-    pub(crate) fn with_id_line(&self, position: EventId) -> Frame {
-        let data = self.data();
-        Frame::with_head(
-            &format!("id: {position}\n"),
-            None,
-            self.event,
-            &String::from_utf8_lossy(&data),
-        )
-    }
-
     /// A greeting in three parts that are sent one after the other, of which the `roster` is shared
     /// by all clients that are greeted while it does not change.
     pub(crate) fn connected(greeting: &Greeting<'_>, roster: &Arc<Frame>) -> [Arc<Frame>; 3] {
@@ -117,11 +87,8 @@ impl Frame {
         if greeting.is_first {
             head += &format!("retry: {}\n", retry_jittered().as_millis());
         }
-        if greeting.sets_position {
-            head += &format!("id: {position}\n");
-        }
         head += &format!(
-            "event: chat-room-connected\ndata: {{\"eventId\":\"{position}\",\"room\":{},\"name\":{},\"author\":{},\"members\":",
+            "id: {position}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{position}\",\"room\":{},\"name\":{},\"author\":{},\"members\":",
             Value::from(greeting.room.as_str()),
             Value::from(greeting.name.map(MemberName::as_str)),
             Value::from(greeting.author.map(|author| author.to_string())),
@@ -152,13 +119,12 @@ impl Frame {
         }
     }
 
-    /// Tells a client that it missed messages, and where its stream goes on.
+    /// Tells a client that it missed messages.
     pub(crate) fn missed(
         room: &RoomName,
         reason: MissedReason,
         after: Option<&str>,
         oldest: Option<EventId>,
-        position: Option<EventId>,
     ) -> Frame {
         let reason = match reason {
             MissedReason::Expired => "expired",
@@ -170,9 +136,7 @@ impl Frame {
             Value::from(after),
             Value::from(oldest.map(|id| id.to_string()))
         );
-        let id_line = position.map_or(String::new(), |id| format!("id: {id}\n"));
-        // Where its stream goes on is the client's business: the frame itself is no position.
-        Frame::with_head(&id_line, None, "messages-missed", &data)
+        Frame::new(None, "messages-missed", &data)
     }
 
     pub(crate) fn members_changed<'a>(
@@ -202,9 +166,10 @@ impl Frame {
         Frame::new(None, "members-changed", &data)
     }
 
-    pub(crate) fn heartbeat(unix_ms: u64) -> Frame {
+    /// Tells a client that it has everything up to a position.
+    pub(crate) fn heartbeat(unix_ms: u64, position: EventId) -> Frame {
         let data = format!(r#"{{"sentAt":{unix_ms}}}"#);
-        Frame::new(None, "heartbeat", &data)
+        Frame::new(Some(position), "heartbeat", &data)
     }
 
     /// Tells a client that its stream ends, and when to come back.
@@ -283,11 +248,10 @@ mod tests {
     fn connected_byte_for_byte() {
         let names = names(&["alice", "bob"]);
         let roster = Arc::new(Frame::roster(names.iter()));
-        let greeting = |is_first, sets_position, author| {
+        let greeting = |is_first, author| {
             let parts = Frame::connected(
                 &Greeting {
                     position: id(5, 0),
-                    sets_position,
                     is_first,
                     room: &dev(),
                     name: Some(&names[0]),
@@ -302,7 +266,7 @@ mod tests {
             );
             parts.iter().map(|part| text(part)).collect::<String>()
         };
-        let first = greeting(true, true, None);
+        let first = greeting(true, None);
         let (retry, rest) = first.split_once('\n').expect("a retry line");
         let wait: u64 = retry
             .strip_prefix("retry: ")
@@ -315,8 +279,8 @@ mod tests {
              \"members\":[\"alice\",\"bob\"],\"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
         );
         assert_eq!(
-            greeting(false, false, "00000000000000ff".parse().ok()),
-            "event: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":\"00000000000000ff\",\
+            greeting(false, "00000000000000ff".parse().ok()),
+            "id: 5-0\nevent: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":\"00000000000000ff\",\
              \"members\":[\"alice\",\"bob\"],\"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
         );
     }
@@ -334,23 +298,11 @@ mod tests {
         let roster = Frame::roster(names[..1].iter());
         for (frame, expected) in [
             (
-                Frame::missed(
-                    &dev(),
-                    MissedReason::Unknown,
-                    Some("x\ny"),
-                    None,
-                    Some(position),
-                ),
-                "id: 5-1\nevent: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"unknown\",\"after\":\"x\\ny\",\"oldest\":null}\n\n",
+                Frame::missed(&dev(), MissedReason::Unknown, Some("x\ny"), None),
+                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"unknown\",\"after\":\"x\\ny\",\"oldest\":null}\n\n",
             ),
             (
-                Frame::missed(
-                    &dev(),
-                    MissedReason::Expired,
-                    Some("1-0"),
-                    Some(position),
-                    None,
-                ),
+                Frame::missed(&dev(), MissedReason::Expired, Some("1-0"), Some(position)),
                 "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"expired\",\"after\":\"1-0\",\"oldest\":\"5-1\"}\n\n",
             ),
             (
@@ -362,8 +314,8 @@ mod tests {
                 "event: members-changed\ndata: {\"room\":\"dev\",\"joined\":[],\"left\":[],\"memberCount\":1,\"listenerCount\":0,\"members\":[\"a\"]}\n\n",
             ),
             (
-                Frame::heartbeat(12),
-                "event: heartbeat\ndata: {\"sentAt\":12}\n\n",
+                Frame::heartbeat(12, position),
+                "id: 5-1\nevent: heartbeat\ndata: {\"sentAt\":12}\n\n",
             ),
         ] {
             assert_eq!(text(&frame), expected);
@@ -372,15 +324,6 @@ mod tests {
             text(&Frame::server_closing("shutdown"))
                 .ends_with("event: server-closing\ndata: {\"reason\":\"shutdown\"}\n\n")
         );
-    }
-
-    #[test]
-    fn without_its_id_line_a_frame_is_otherwise_the_same() {
-        let frame = Frame::new(Some(id(5, 1)), "e", "{\"id: \":1}");
-        let bare = frame.without_id_line();
-        assert_eq!(text(&bare), "event: e\ndata: {\"id: \":1}\n\n");
-        assert_eq!((bare.data(), bare.id()), (frame.data(), frame.id()));
-        assert_eq!(text(&bare.without_id_line()), text(&bare));
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::frame::MissedReason;
 use super::id::EventId;
 use super::limits::Limits;
 use super::message::Entry;
@@ -134,27 +133,13 @@ impl History {
         self.entries.get(place.ok()?)
     }
 
-    /// Why not everything after a position can be given; `None` is a position that is not known.
-    pub(super) fn missed_after(&self, known: Option<EventId>) -> Option<MissedReason> {
-        match known {
-            None => Some(MissedReason::Unknown),
-            Some(position) => (position < self.evicted_up_to).then_some(MissedReason::Expired),
-        }
-    }
-
-    /// The position before the newest `count` messages.
-    pub(super) fn before_latest(&self, count: usize) -> EventId {
-        if count == 0 {
-            return self.newest();
-        }
+    /// The position before the newest `count` messages; `None` if there are none.
+    pub(super) fn before_latest(&self, count: usize) -> Option<EventId> {
         let messages = self.entries.iter().enumerate().rev();
-        let first = messages
-            .filter(|(_, entry)| entry.removes.is_none())
-            .nth(count - 1);
-        match first {
-            Some((place, _)) if place > 0 => self.entries[place - 1].id,
-            _ => self.evicted_up_to,
-        }
+        let messages = messages.filter(|(_, entry)| entry.removes.is_none());
+        let (first, _) = messages.take(count).last()?;
+        let before = first.checked_sub(1).map(|before| self.entries[before].id);
+        Some(before.unwrap_or(self.evicted_up_to))
     }
 
     /// What is retained after a position, oldest first.

@@ -155,9 +155,11 @@ impl Hub {
         let Some(period) = self.limits.heartbeat else {
             return;
         };
-        let heartbeat = Arc::new(Frame::heartbeat(self.clock.unix_ms()));
         let now = self.clock.now();
-        for client in self.lock().clients.iter_mut() {
+        let state = &mut *self.lock();
+        let heartbeat = Frame::heartbeat(self.clock.unix_ms(), state.newest);
+        let heartbeat = Arc::new(heartbeat);
+        for client in state.clients.iter_mut() {
             client.beat(&heartbeat, period, now, &self.counters);
         }
     }

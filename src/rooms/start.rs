@@ -1,9 +1,15 @@
-//! Where a stream begins: at a position that its client has, or some messages before the present.
+//! Where a stream begins, and what its client gets from there until it is live.
 
-use super::client::Backlog;
-use super::frame::MissedReason;
-use super::hub::{Hub, State};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::author::Author;
+use super::client::{Client, Membership, Rooms};
+use super::frame::{Frame, Greeting, MissedReason};
+use super::hub::Hub;
 use super::id::EventId;
+use super::message::Entry;
 use crate::counters::count;
 use crate::names::RoomName;
 
@@ -14,70 +20,120 @@ pub(crate) struct Start {
     pub(crate) after: Option<String>,
     /// Messages of each room to begin with if there is no such event.
     pub(crate) history: usize,
-    /// Rooms that did not belong to the stream before: they begin with `history` all the same.
-    pub(crate) new: Vec<RoomName>,
+}
+
+/// What a client that is behind gets besides entries.
+#[derive(Default)]
+pub(super) struct Backlog {
+    /// What the client asked for.
+    pub(super) after: Option<String>,
+    /// This server knows no such position.
+    pub(super) is_unknown: bool,
+    /// The store has lost entries that the client may have.
+    pub(super) has_lost: bool,
+    /// Who the client is to others.
+    pub(super) author: Option<Author>,
+    /// Rooms that have been greeted, in the order of the memberships.
+    pub(super) greeted: usize,
+    /// How many of its rooms, the first ones, have rosters that may have changed unseen.
+    pub(super) lost_rosters: usize,
+    /// It was told that it has everything.
+    pub(super) is_told: bool,
+    /// Events to give next.
+    pub(super) pending: VecDeque<Arc<Frame>>,
 }
 
 impl Hub {
-    /// Finds where a stream begins in each of its rooms.
-    pub(super) fn backlog(&self, state: &mut State, rooms: &[RoomName], start: Start) -> Backlog {
-        let now = self.clock().now();
-        let newest = state.newest;
-        let Start {
-            after,
-            history: messages,
-            new,
-        } = start;
-        // If no room belonged to the stream before, there is nothing to resume.
-        let after = after.filter(|_| rooms.iter().any(|room| !new.contains(room)));
-        let asked: Option<EventId> = after.as_deref().and_then(|after| after.parse().ok());
-        let known = asked.filter(|asked| self.is_known(*asked, state));
-        let mut position = None;
-        let mut oldest = None;
-        let mut starts = Vec::with_capacity(rooms.len());
-        for name in rooms {
-            let history = &state.room_or_insert(name, now).history;
-            if after.is_none() || new.contains(name) {
-                let from = history.before_latest(messages);
-                let first = history.after(from).next().map(|entry| entry.id);
-                oldest = oldest.into_iter().chain(first).min();
-                starts.push((from, None));
+    /// The next event for a client that is behind: greetings, then the entries of all its rooms by
+    /// rising id, with a notice where a history no longer reaches back, then rosters that may have
+    /// changed unseen, and at last the position that it has reached.
+    pub(super) fn next_of(
+        &self,
+        client: &mut Client,
+        rooms: &mut Rooms,
+        newest: EventId,
+        position: &mut EventId,
+    ) -> Option<Arc<Frame>> {
+        let backlog = client.backlog.as_mut()?;
+        loop {
+            if let Some(frame) = backlog.pending.pop_front() {
+                return Some(frame);
+            }
+            if let Some(membership) = client.memberships.get(backlog.greeted) {
+                let name = client.claim.as_ref().map(|claim| &claim.name);
+                let room = rooms.get_mut(&membership.room)?;
+                let greeting = Greeting {
+                    position: *position,
+                    is_first: backlog.greeted == 0,
+                    room: &membership.room,
+                    name,
+                    author: backlog.author,
+                    census: room.members.census(),
+                    heartbeat: self.limits.heartbeat.unwrap_or(Duration::ZERO),
+                };
+                let parts = Frame::connected(&greeting, &room.members.roster());
+                backlog.pending.extend(parts);
+                if backlog.is_unknown {
+                    let oldest = room.history.oldest();
+                    let missed =
+                        self.missed(backlog, &membership.room, MissedReason::Unknown, oldest);
+                    backlog.pending.push_back(missed);
+                }
+                backlog.greeted += 1;
                 continue;
             }
-            let reason = history.missed_after(known);
-            let from = match (reason, known) {
-                (None, Some(known)) => known,
-                _ => history.evicted_up_to(),
-            };
-            position = Some(position.map_or(from, |position: EventId| position.min(from)));
-            starts.push((from, reason));
-        }
-        let resumed = starts.iter().all(|(_, reason)| reason.is_none());
-        if after.is_some() && resumed {
-            count(&self.counters.resumes);
-        }
-        let position = position.unwrap_or_else(|| begin_before(oldest, &starts, newest));
-        Backlog {
-            starts,
-            position,
-            keeps_position: after.is_some() && !new.is_empty(),
-            after,
-            ..Backlog::default()
+            if std::mem::take(&mut backlog.has_lost) {
+                for Membership { room, .. } in &client.memberships {
+                    let oldest = rooms.get(room)?.history.oldest();
+                    let missed = self.missed(backlog, room, MissedReason::Unknown, oldest);
+                    backlog.pending.push_back(missed);
+                }
+                continue;
+            }
+            let mut next: Option<&Entry> = None;
+            for Membership { room, begin, .. } in &mut client.memberships {
+                let history = &rooms.get(room)?.history;
+                *begin = (*begin).max(*position);
+                if *begin < history.evicted_up_to() {
+                    *begin = history.evicted_up_to();
+                    return Some(self.missed(
+                        backlog,
+                        room,
+                        MissedReason::Expired,
+                        history.oldest(),
+                    ));
+                }
+                let first = history.after(*begin).next();
+                next = next.into_iter().chain(first).min_by_key(|entry| entry.id);
+            }
+            if let Some(entry) = next {
+                *position = entry.id;
+                return Some(entry.frame.clone());
+            }
+            if backlog.lost_rosters > 0 {
+                // One at a time, as the client takes them.
+                backlog.lost_rosters -= 1;
+                let membership = client.memberships.get(backlog.lost_rosters)?;
+                return Some(Arc::new(membership.whole_roster(rooms)?));
+            }
+            if std::mem::replace(&mut backlog.is_told, true) && *position == newest {
+                return None;
+            }
+            // It has everything: so it is told, and comes back from here.
+            *position = newest;
+            return Some(Arc::new(Frame::heartbeat(self.clock().unix_ms(), newest)));
         }
     }
-}
 
-/// The position before `oldest`, the first event of a stream that resumes nothing: the nearest id
-/// below it that its rooms know, so that a client that is cut right there is told of no gap.
-fn begin_before(
-    oldest: Option<EventId>,
-    starts: &[(EventId, Option<MissedReason>)],
-    newest: EventId,
-) -> EventId {
-    let Some(oldest) = oldest else { return newest };
-    let starts = starts.iter().map(|(start, _)| *start);
-    starts
-        .filter(|start| *start < oldest)
-        .max()
-        .unwrap_or(newest)
+    fn missed(
+        &self,
+        backlog: &Backlog,
+        room: &RoomName,
+        reason: MissedReason,
+        oldest: Option<EventId>,
+    ) -> Arc<Frame> {
+        count(&self.counters.gaps_told);
+        let after = backlog.after.as_deref();
+        Arc::new(Frame::missed(room, reason, after, oldest))
+    }
 }

@@ -8,16 +8,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use super::author::Author;
-use super::client::{Backlog, Client, Membership, Rooms};
-use super::frame::{Frame, Greeting, MissedReason};
+use super::client::{Client, Membership};
+use super::frame::Frame;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::{Next, Queue};
-use super::start::Start;
+use super::start::{Backlog, Start};
 use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -61,22 +60,40 @@ impl Hub {
                 return Err(Refusal::NameTaken { room });
             }
         }
-        let mut backlog = self.backlog(state, rooms, start);
-        backlog.author = author;
         let queue = Arc::new(Queue::new(now));
+        let newest = state.newest;
+        let asked: Option<EventId> = start.after.as_deref().and_then(|after| after.parse().ok());
+        let known = asked.filter(|asked| self.is_known(*asked, state));
+        let mut is_whole = known.is_some();
         let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
             let shared = state.rooms.get_key_value(name);
             let name = shared.map_or(name, |(name, _)| name).clone();
             let room = state.room_or_insert(&name, now);
             room.members.join(claim.as_ref());
+            let history = &room.history;
+            is_whole &= known >= Some(history.evicted_up_to());
+            let begin = known.unwrap_or_else(|| match start.after {
+                Some(_) => history.evicted_up_to(),
+                None => history.before_latest(start.history).unwrap_or(newest),
+            });
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
+                begin,
             }
         };
-        let memberships = rooms.iter().map(join).collect();
-        let first = backlog.starts.iter().map(|(start, _)| *start).min();
+        let memberships: Box<[Membership]> = rooms.iter().map(join).collect();
+        if is_whole {
+            count(&self.counters.resumes);
+        }
+        let position = memberships.iter().map(|of| of.begin).min();
+        let backlog = Backlog {
+            is_unknown: start.after.is_some() && known.is_none(),
+            after: start.after,
+            author,
+            ..Backlog::default()
+        };
         let mut stream = Stream {
             hub: self.clone(),
             client: state.clients.insert(Client {
@@ -87,7 +104,7 @@ impl Hub {
                 quiet_since: now,
             }),
             queue,
-            position: first.unwrap_or(state.newest),
+            position: position.unwrap_or(newest),
         };
         self.catch_up(state, stream.client, &mut stream.position);
         Ok(stream)
@@ -117,167 +134,23 @@ impl Hub {
         if client.queue.take_lost_roster() {
             backlog.lost_rosters = rosters;
         }
-        if client.queue.take_lost_entries() {
-            backlog.lost_up_to = Some(state.newest);
-        }
-        (backlog.epoch, backlog.newest) = (state.epoch, state.newest);
-        backlog.is_checked = false;
-        let (memberships, claim) = (&client.memberships, client.claim.as_deref());
+        backlog.has_lost |= client.queue.take_lost_entries();
+        client.backlog = Some(backlog);
+        let queue = client.queue.clone();
+        let (rooms, newest) = (&mut state.rooms, state.newest);
         let mut given = 0_u64;
-        let is_live = client.queue.refill(now, || {
-            let next = self.next_of(&mut backlog, &mut state.rooms, memberships, claim, position);
+        let is_live = queue.refill(now, || {
+            let next = self.next_of(client, rooms, newest, position);
             given += u64::from(next.is_some());
             next
         });
         self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
-        if !is_live {
-            client.backlog = Some(backlog);
-        } else if state.closed {
-            let goodbye = Arc::new(Frame::server_closing("shutdown"));
-            client.queue.end(Some(goodbye), now);
-        } else {
-            *position = state.newest;
-        }
-    }
-
-    /// The next event for a client that is behind: greetings, then what was missed, then the entries
-    /// of all rooms by rising id, then rosters that may have changed unseen.
-    fn next_of(
-        &self,
-        backlog: &mut Backlog,
-        rooms: &mut Rooms,
-        memberships: &[Membership],
-        claim: Option<&Claim>,
-        position: &mut EventId,
-    ) -> Option<Arc<Frame>> {
-        loop {
-            if let Some(frame) = backlog.pending.pop_front() {
-                return Some(frame);
-            }
-            if let Some(membership) = memberships.get(backlog.greeted) {
-                self.greet(backlog, rooms, &membership.room, claim);
-                continue;
-            }
-            if !std::mem::replace(&mut backlog.is_checked, true) {
-                self.tell_gaps(backlog, rooms, memberships, *position);
-                continue;
-            }
-            let next = memberships.iter().zip(&backlog.starts);
-            let next = next.filter_map(|(membership, (start, _))| {
-                let from = (*position).max(*start);
-                rooms.get(&membership.room)?.history.after(from).next()
-            });
-            if let Some(entry) = next.min_by_key(|entry| entry.id) {
-                *position = entry.id;
-                let bare = backlog.keeps_position && entry.id <= backlog.position;
-                return Some(if bare {
-                    Arc::new(entry.frame.without_id_line())
-                } else {
-                    entry.frame.clone()
-                });
-            }
-            if backlog.lost_rosters > 0 {
-                // One at a time, as the client takes them.
-                backlog.lost_rosters -= 1;
-                let membership = memberships.get(backlog.lost_rosters);
-                let roster = membership.and_then(|of| of.whole_roster(rooms));
-                backlog.pending.extend(roster.map(Arc::new));
-            } else if *position < backlog.floor(rooms, memberships) && !backlog.keeps_position {
-                // It has everything, and no position that says so: this event gives it one.
-                *position = backlog.newest;
-                let roster = memberships.iter().find_map(|of| of.whole_roster(rooms))?;
-                return Some(Arc::new(roster.with_id_line(backlog.newest)));
-            } else {
-                return None;
+        if is_live {
+            client.backlog = None;
+            if state.closed {
+                queue.end(Some(Arc::new(Frame::server_closing("shutdown"))), now);
             }
         }
-    }
-
-    fn greet(
-        &self,
-        backlog: &mut Backlog,
-        rooms: &mut Rooms,
-        name: &RoomName,
-        claim: Option<&Claim>,
-    ) {
-        let n = backlog.greeted;
-        backlog.greeted += 1;
-        let Some(room) = rooms.get_mut(name) else {
-            return;
-        };
-        let greeting = Greeting {
-            position: backlog.position,
-            sets_position: !backlog.keeps_position,
-            is_first: n == 0,
-            room: name,
-            name: claim.map(|claim| &claim.name),
-            author: backlog.author,
-            census: room.members.census(),
-            heartbeat: self.limits.heartbeat.unwrap_or(Duration::ZERO),
-        };
-        let parts = Frame::connected(&greeting, &room.members.roster());
-        backlog.pending.extend(parts);
-        if let Some((_, Some(reason))) = backlog.starts.get(n) {
-            let frame = self.missed(backlog, name, *reason, room.history.oldest());
-            backlog.pending.push_back(frame);
-        }
-    }
-
-    /// Queues a notice for each room whose history no longer reaches back to the client's position.
-    fn tell_gaps(
-        &self,
-        backlog: &mut Backlog,
-        rooms: &Rooms,
-        memberships: &[Membership],
-        position: EventId,
-    ) {
-        let lost_up_to = backlog.lost_up_to.take();
-        let mut gaps = Vec::new();
-        let mut has_more = false;
-        backlog
-            .starts
-            .resize(memberships.len(), (EventId::ZERO, None));
-        for (membership, (start, _)) in memberships.iter().zip(&mut backlog.starts) {
-            let name = &membership.room;
-            let Some(history) = rooms.get(name).map(|room| &room.history) else {
-                continue;
-            };
-            *start = position.max(*start);
-            has_more |= history.newest() > *start;
-            let expired = history.evicted_up_to() > *start;
-            if expired {
-                *start = history.evicted_up_to();
-            }
-            let lost = lost_up_to.map(|_| MissedReason::Unknown);
-            let reason = lost.or(expired.then_some(MissedReason::Expired));
-            gaps.extend(reason.map(|reason| (name, reason, history.oldest())));
-        }
-        if gaps.is_empty() {
-            return;
-        }
-        let first = backlog.starts.iter().map(|(start, _)| *start).min();
-        // What the store lost is behind a client that has all the rest.
-        let first = lost_up_to.filter(|_| !has_more).or(first);
-        // Rooms that are new may begin below a position that is kept.
-        let kept = Some(backlog.position).filter(|_| backlog.keeps_position);
-        backlog.position = first.unwrap_or(position).max(kept.unwrap_or_default());
-        for (name, reason, oldest) in gaps {
-            let frame = self.missed(backlog, name, reason, oldest);
-            backlog.pending.push_back(frame);
-        }
-    }
-
-    fn missed(
-        &self,
-        backlog: &Backlog,
-        room: &RoomName,
-        reason: MissedReason,
-        oldest: Option<EventId>,
-    ) -> Arc<Frame> {
-        count(&self.counters.gaps_told);
-        let position = (!backlog.keeps_position).then_some(backlog.position);
-        let after = backlog.after.as_deref();
-        Arc::new(Frame::missed(room, reason, after, oldest, position))
     }
 
     fn leave(&self, place: usize) {

@@ -22,11 +22,13 @@ const tell = (chat, data, now) => apply(chat, 'new-message', data.eventId, data,
 const connect = (chat, values = {}, now = 0) => apply(chat, 'chat-room-connected', '1000-0', {
   eventId: '1000-0', room: 'lobby', name: 'ada', author: 'a1', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15, ...values,
 }, now);
+const settle = (chat, id) => apply(chat, 'heartbeat', id, { sentAt: 0 });
 const lobby = (chat) => getRoom(chat, 'lobby');
 const texts = (state) => state.entries.map(({ text, gap }) => (gap ? 'gap' : text));
 const filled = (count) => {
   const chat = chatIn('lobby');
   connect(chat);
+  settle(chat, '1000-0');
   for (let n = 1; n <= count; n += 1) tell(chat, message(n));
   return [chat, lobby(chat)];
 };
@@ -45,22 +47,28 @@ test('a message that comes twice is held once, and only the first time is news',
   assert.equal(chat.position, '1003-0');
 });
 
-test('the backlog of a room just opened is not news, what comes after a reconnect is', () => {
+test('what a room had before it was here is not news, what comes after a heartbeat or a reconnect is', () => {
   const chat = chatIn('lobby');
-  connect(chat, {}, 5000);
-  assert.equal(tell(chat, message(1), 5100).length, 0);
-  connect(chat, {}, 60_000);
-  assert.equal(tell(chat, message(2), 60_100).length, 1);
+  connect(chat);
+  assert.equal(tell(chat, message(1)).length, 0);
+  settle(chat, '1001-0');
+  assert.equal(lobby(chat).read, '1001-0');
+  assert.equal(tell(chat, message(2)).length, 1);
+  connect(chat, { eventId: '1002-0' });
+  assert.equal(tell(chat, message(3)).length, 1);
 });
 
-test('a history that a slow network takes long to bring is not news, and what comes after it is', () => {
-  const chat = chatIn('lobby', 'dev');
-  for (const room of ['lobby', 'dev']) connect(chat, { room }, 5000);
-  for (let n = 1; n <= LIMITS.backlog; n += 1) assert.deepEqual(tell(chat, message(n), 5000 + 900 * n), []);
-  const late = 5000 + 900 * LIMITS.backlog;
-  assert.deepEqual(tell(chat, message(60, { room: 'dev' }), late + 900), [], 'the history of the other room waited for that');
-  assert.equal(tell(chat, message(61), late + 900).length, 1, 'a history has no more messages');
-  assert.equal(tell(chat, message(62, { room: 'dev' }), late + 1900).length, 1);
+test('the past of a room that was added comes from the history', () => {
+  const [chat] = filled(2);
+  applyOpened(chat, ['lobby', 'dev']);
+  const dev = getRoom(chat, 'dev');
+  const greeting = { eventId: '1002-0', room: 'dev', memberCount: 0, listenerCount: 0 };
+  for (const room of ['lobby', 'dev']) applyEvent(chat, { event: 'chat-room-connected', id: '1002-0', data: { ...greeting, room }, resumes: true });
+  assert.deepEqual([lobby(chat).begin, dev.begin], ['', '1002-0']);
+  assert.equal(tell(chat, message(3, { room: 'dev' })).length, 0);
+  addOlder(dev, [message(0, { room: 'dev' }), message(1, { room: 'dev' })], LIMITS.page);
+  assert.deepEqual(texts(dev), ['text 0', 'text 1', 'text 3']);
+  assert.deepEqual([dev.begin, dev.oldestReached], ['', true]);
 });
 
 test('a gap is one line where it happened, and ids that the next run of the server reuses are not shown twice', () => {
@@ -146,16 +154,13 @@ test('a tab that joins gets all, one that was there what it lacks, removals too,
   assert.deepEqual(texts(lobby(late)), ['text 1', '', 'text 3', 'text 4', 'text 5', 'text 6', 'text 7']);
 });
 
-test('a stream of more rooms resumes the ones it had and begins the new ones, until an id says that they have begun', () => {
+test('a stream of more rooms goes on from the one position', () => {
   const [chat] = filled(2);
   const query = () => new URLSearchParams(streamUrl(chat).split('?')[1]);
   applyOpened(chat, ['lobby', 'dev']);
-  assert.deepEqual([query().getAll('room'), query().getAll('new'), query().get('lastEventId')], [['lobby', 'dev'], ['dev'], '1002-0']);
-  apply(chat, 'chat-room-connected', '', { eventId: '1002-0', room: 'dev', members: [], memberCount: 0, listenerCount: 0 });
-  apply(chat, 'new-message', '', message(1, { room: 'dev' }));
-  assert.deepEqual(query().getAll('new'), ['dev']);
+  assert.deepEqual([query().getAll('room'), query().get('lastEventId')], [['lobby', 'dev'], '1002-0']);
+  connect(chat, { eventId: '1002-0', room: 'dev' });
   tell(chat, message(3));
-  assert.deepEqual([query().getAll('new'), query().get('lastEventId')], [[], '1003-0']);
   applyOpened(chat, ['lobby']);
   assert.equal(chat.rooms.has('dev'), false);
   tell(chat, message(4, { room: 'dev' }));
@@ -173,7 +178,8 @@ test('unread: what came after the position of reading, but neither one\'s own no
   };
   for (const n of [1, 2, 3]) tell(chat, message(n, { room: 'dev', author: 'b2', name: 'bob', text: n === 3 ? 'hi ada' : 'hi' }), 5100);
   assert.deepEqual(counts('dev'), [2, 1]);
-  tell(chat, message(4, { room: 'fresh', author: 'b2', name: 'bob' }), 5200);
+  tell(chat, message(4, { room: 'fresh', author: 'b2', name: 'bob' }));
+  settle(chat, '1004-0');
   assert.deepEqual(counts('fresh'), [0, 0], 'the history of a room that was never read');
   tell(chat, message(5, { room: 'dev' }), 9000);
   tell(chat, message(6, { author: 'b2', name: 'bob' }), 9000);
@@ -216,8 +222,8 @@ test('more unread than is rendered, or than a history brings, are not taken as r
   const reopened = newChat('ada', () => '1001-0');
   applyOpened(reopened, ['lobby']);
   arrive(reopened, openIn(reopened, 'lobby'));
-  connect(reopened, {}, 5000);
-  for (let n = 100; n < 150; n += 1) tell(reopened, message(n, bob), 5100);
+  connect(reopened, { eventId: '1200-0' });
+  addOlder(lobby(reopened), Array.from({ length: 50 }, (_, n) => message(n + 100, bob)), LIMITS.backlog);
   assert.deepEqual([line(reopened, lobby(reopened)), unreadOf(reopened, lobby(reopened)).length], ['1100-0', 50]);
 });
 

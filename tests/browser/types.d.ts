@@ -26,13 +26,15 @@ interface Limits {
   rooms: number,
   /** Messages closer than this share a heading. */
   groupMillis: number,
-  /** Messages that a room begins with at most: those that come soon after it was joined, or soon after one another. */
-  backlog: number, backlogMillis: number,
+  /** Messages of the past that a room begins with. */
+  backlog: number,
 }
 
 /** What is known of a room. */
 interface RoomState {
-  room: string, greeted: boolean, backlogUntil: number, backlogLeft: number, entries: Entry[], oldestReached: boolean,
+  room: string, greeted: boolean, entries: Entry[], oldestReached: boolean,
+  /** Whether what the stream tells is from before it was here; and until its past has come, the position after which the stream has everything. */
+  arriving: boolean, begin: string,
   /** Of the entries: what is here already is not added again. */
   ids: Set<string>,
   /** Of messages that were removed: a history asked for earlier may still bring their text. */
@@ -42,8 +44,8 @@ interface RoomState {
   /** The part of the entries that is rendered, and where the reader is in it unless at the newest. */
   view: { from: number, to: number, following: boolean }, anchor: { id: string, offset: number } | null,
   members: Map<string, string>, memberCount: number, listenerCount: number,
-  /** Whether it was read before, up to where, and where reading stopped last time. */
-  known: boolean, read: string, marker: string,
+  /** Up to where it was read, and where reading stopped last time. */
+  read: string, marker: string,
   /** Whether the reader is there, and whether the marker has still to be shown. */
   attended: boolean, seeking: boolean,
 }
@@ -67,8 +69,8 @@ interface Chat {
   readOf: (room: string) => string,
   /** The last event id, in all rooms: where a stream resumes. */
   position: string,
-  /** The rooms of the stream, and those whose history up to `position` has come. */
-  asked: string[], settled: Set<string>,
+  /** The rooms of the stream. */
+  asked: string[],
   /** Rooms left out of the stream, and why. */
   refused: Map<string, Problem>,
   /** One's own: a server that keeps no data gives a new one at each start. */

@@ -138,10 +138,15 @@ impl Client {
             "chat-room-connected" => self.from = id.expect("a position"),
             "messages-missed" => {
                 // Only whoever stood before the floor has missed something.
-                let id = id.expect("a position");
-                prop_assert!(self.from < id || !self.told, "told without need");
-                prop_assert!(id <= model.floor());
-                (self.from, self.told) = (id, true);
+                let data = field("data").expect("an event has data");
+                let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
+                let oldest = data["oldest"].as_str().expect("something is held");
+                let oldest: EventId = oldest.parse().expect("an id");
+                let gone = model.said.partition_point(|id| *id < oldest);
+                let from = gone.checked_sub(1).map_or(ZERO, |last| model.said[last]);
+                prop_assert!(self.from < from || !self.told, "told without need");
+                prop_assert!(from <= model.floor());
+                (self.from, self.told) = (from, true);
             }
             "new-message" => {
                 let id = id.expect("a position");

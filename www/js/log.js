@@ -51,10 +51,11 @@ export function openLog(changed) {
 	}
 
 	async function loadOlder(state) {
-		const oldest = state.entries.find((entry) => !entry.gap);
-		if (loading || state.oldestReached || !oldest) return;
+		const { begin, entries, room } = state;
+		const before = begin ? begin.replace(/\d+$/, (sequence) => Number(sequence) + 1) : entries.find((entry) => !entry.gap)?.eventId;
+		if (loading || state.oldestReached || !before) return;
 		loading = true;
-		const { body } = await request(`${roomPath(state.room)}/messages?before=${oldest.eventId}&limit=${LIMITS.page}`);
+		const { body } = await request(`${roomPath(room)}/messages?before=${before}&limit=${LIMITS.page}`);
 		if (body) addOlder(state, body.messages, LIMITS.page);
 		else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
 		loading = false;
@@ -80,7 +81,7 @@ export function openLog(changed) {
 			const node = log.querySelector(`[data-id="${anchor.id}"]`);
 			if (node && Math.abs(node.offsetTop - scroller.scrollTop - anchor.offset) >= 1) scroller.scrollTop = node.offsetTop - anchor.offset;
 		}
-		if (state.greeted && Date.now() > state.backlogUntil) endSeeking(state);
+		if (state.greeted && !state.arriving && !state.begin) endSeeking(state);
 		lastTop = scroller.scrollTop;
 	}
 

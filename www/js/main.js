@@ -142,8 +142,7 @@ function take(what) {
 		outbox.wake();
 		askModeration();
 	}
-	if (toFollow && current().greeted) {
-		if (!current().read) readUpTo(current(), chat.position); // It was empty so far.
+	if (toFollow && current().greeted && !current().arriving) {
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}

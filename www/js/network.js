@@ -46,11 +46,11 @@ const askStatus = (url) => request(url, 'GET', undefined, { Accept: 'text/event-
 
 // ---- The stream
 
-export function streamUrl({ name, asked, settled, position }) {
+export function streamUrl({ name, asked, position }) {
 	const history = Math.max(HISTORY.least, Math.min(LIMITS.backlog, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
 	if (name) query.push(['name', name]);
-	if (position) query.push(['lastEventId', position], ...asked.filter((room) => !settled.has(room)).map((room) => ['new', room]));
+	if (position) query.push(['lastEventId', position]);
 	return `chat?${new URLSearchParams(query)}`;
 }
 
@@ -70,6 +70,7 @@ function openStream(chat, quiet, share, refuse) {
 		heardAt = Date.now();
 		patience = ANSWER_MILLIS;
 		if (!quiet || attempt) share({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
+		const resumes = Boolean(chat.position);
 		const current = new EventSource(streamUrl(chat));
 		source = current;
 		for (const event of EVENTS) {
@@ -77,7 +78,7 @@ function openStream(chat, quiet, share, refuse) {
 				if (current !== source) return;
 				heardAt = Date.now();
 				attempt = 0;
-				share({ event, id, data: JSON.parse(data) });
+				share({ event, id, data: JSON.parse(data), resumes });
 				patience = silenceMillis(chat);
 			});
 		}

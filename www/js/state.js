@@ -3,21 +3,21 @@
 import { mentions, sameName } from './text.js';
 
 /** @type {Limits} */
-export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlog: 50, backlogMillis: 1000 };
+export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlog: 50 };
 
 /** @returns {Chat} */
 export const newChat = (name = '', readOf = (_) => '') => ({
 	name, readOf, open: '', position: '', heartbeatSeconds: 15, connection: { phase: 'connecting' },
-	asked: [], settled: new Set(), refused: new Map(), authors: new Set(), rooms: new Map(), pending: [],
+	asked: [], refused: new Map(), authors: new Set(), rooms: new Map(), pending: [],
 });
 
 /** @returns {RoomState} */
 export const newRoom = (room, read = '') => ({
-	room, greeted: false, backlogUntil: 0, backlogLeft: LIMITS.backlog,
+	room, greeted: false, arriving: false, begin: '',
 	entries: [], ids: new Set(), removed: new Set(), authors: new Map(), oldestReached: false,
 	view: { from: 0, to: 0, following: true }, anchor: null,
 	members: new Map(), memberCount: 0, listenerCount: 0,
-	known: Boolean(read), read, marker: read, attended: false, seeking: Boolean(read),
+	read, marker: read, attended: false, seeking: Boolean(read),
 });
 
 /** @returns {RoomState} */
@@ -46,30 +46,21 @@ export const setRefused = ({ refused }, room, problem) => (problem ? refused.set
 // ---- Events
 
 export function applyOpened(chat, asked) {
-	const settled = new Set(asked.filter((room) => chat.settled.has(room)));
-	Object.assign(chat, { asked, settled });
+	chat.asked = asked;
 	for (const room of chat.rooms.keys()) if (!asked.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
-/** Returns the new messages. What has no `id` is history of a room that joined the stream. */
-export function applyEvent(chat, { event, id, data }, now = Date.now()) {
+/** Returns the new messages. */
+export function applyEvent(chat, { event, id, data, resumes }) {
 	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
-	if (id) {
-		chat.position = id;
-		chat.settled = new Set(chat.asked);
-	}
+	if (id) chat.position = id;
+	if (event === 'heartbeat') for (const state of chat.rooms.values()) settle(state, id);
 	const { room, author, reason, removed } = data;
 	if (!chat.asked.includes(room) && !chat.rooms.has(room)) return [];
 	const state = getRoom(chat, room);
-	if (event === 'new-message') {
-		const backlog = now < state.backlogUntil && state.backlogLeft-- > 0;
-		// A slow network takes longer than a moment.
-		if (backlog) for (const other of chat.rooms.values()) if (now < other.backlogUntil) other.backlogUntil = now + LIMITS.backlogMillis;
-		return addMessages(chat, state, [data], backlog);
-	}
+	if (event === 'new-message') return addMessages(chat, state, [data], state.arriving);
 	if (event === 'chat-room-connected') {
-		if (!state.greeted) state.backlogUntil = now + LIMITS.backlogMillis;
-		state.greeted = true;
+		if (!state.greeted) Object.assign(state, { greeted: true, arriving: true, begin: resumes ? data.eventId : '' });
 		chat.heartbeatSeconds = data.heartbeatSeconds;
 		if (author) chat.authors.add(author);
 	}
@@ -78,6 +69,12 @@ export function applyEvent(chat, { event, id, data }, now = Date.now()) {
 	if (reason === 'unknown') state.authors.clear();
 	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason }]);
 	return [];
+}
+
+/** A heartbeat says that all is here up to now. What a new room had counts as read. */
+function settle(state, position) {
+	if (state.arriving && !state.read) readUpTo(state, position);
+	state.arriving = false;
 }
 
 // In this order a repeated event changes nothing.
@@ -96,7 +93,7 @@ function addMessages(chat, state, messages, backlog) {
 	for (const entry of fresh) {
 		const reading = isReading(state);
 		if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-		const news = !isOwn(chat, entry) && (!backlog || state.known) && isAfter(entry.eventId, state.read);
+		const news = !isOwn(chat, entry) && isAfter(entry.eventId, state.read);
 		if (news && !reading) allRead = false;
 		if (allRead || reading) readUpTo(state, entry.eventId);
 	}
@@ -120,7 +117,7 @@ export function addOlder(state, messages, asked) {
 	state.entries.unshift(...fresh);
 	state.view.from += fresh.length;
 	state.view.to += fresh.length;
-	state.oldestReached = messages.length < asked;
+	Object.assign(state, { begin: '', oldestReached: messages.length < asked });
 	state.authors.clear();
 	for (const entry of state.entries) noteAuthor(state, entry);
 	if (state.view.following) followNewest(state);
@@ -228,9 +225,9 @@ export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) =>
 
 export function snapshotOf(chat, known) {
 	const { name, readOf, open, rooms: _, pending, ...shared } = chat;
-	const rooms = greeted(chat).map(({ room, entries, removed, members, memberCount, listenerCount }) => {
+	const rooms = greeted(chat).map(({ room, begin, entries, removed, members, memberCount, listenerCount }) => {
 		const lacking = entries.slice(entries.findIndex((entry) => entry.eventId === known[room]) + 1);
-		return { room, entries: lacking, removed, members, memberCount, listenerCount };
+		return { room, begin, entries: lacking, removed, members, memberCount, listenerCount };
 	});
 	return { shared, rooms };
 }
@@ -238,11 +235,12 @@ export function snapshotOf(chat, known) {
 export function adoptSnapshot(chat, { shared, rooms }) {
 	Object.assign(chat, shared, { position: shared.position || chat.position });
 	applyOpened(chat, shared.asked);
-	return rooms.flatMap(({ room, entries, removed, ...roster }) => {
+	return rooms.flatMap(({ room, begin: position, entries, removed, ...roster }) => {
 		const state = getRoom(chat, room);
 		const backlog = !state.greeted;
 		for (const id of removed) removeEntry(state, id);
-		Object.assign(state, roster, { greeted: true });
+		Object.assign(state, roster);
+		if (backlog) Object.assign(state, { greeted: true, begin: position, read: state.read || shared.position });
 		return addMessages(chat, state, entries, backlog);
 	});
 }

@@ -131,7 +131,7 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
     let bytes: usize = history.after(START).map(|e| e.frame.bytes().len()).sum();
     assert_eq!(history.bytes(), bytes);
     // Not counted as a message to begin with, but not skipped either.
-    assert_eq!(history.before_latest(1), id(1));
+    assert_eq!(history.before_latest(1), Some(id(1)));
     for n in 5..=8 {
         history.push(message(n, None), &limits);
     }
@@ -145,18 +145,10 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
 #[test]
 fn positions() {
     let history = history(&limits(3, usize::MAX), 10);
-    let missed = |n| history.missed_after(Some(id(n)));
-    assert_eq!(missed(9), None);
-    assert_eq!(
-        missed(7),
-        None,
-        "nothing after the last evicted one is missing"
-    );
-    assert_eq!(missed(6), Some(MissedReason::Expired));
-    assert_eq!(history.missed_after(None), Some(MissedReason::Unknown));
-    assert_eq!(history.before_latest(2), id(8));
-    assert_eq!(history.before_latest(9), id(7));
-    assert_eq!(history.before_latest(0), id(10));
+    assert_eq!(history.evicted_up_to(), id(7));
+    assert_eq!(history.before_latest(2), Some(id(8)));
+    assert_eq!(history.before_latest(9), Some(id(7)));
+    assert_eq!(history.before_latest(0), None);
 }
 
 #[test]
@@ -177,12 +169,12 @@ proptest! {
     #[test]
     fn resuming_is_whole_or_says_so(bound in 1_usize..20, said in 0_u64..60, asked in 0_u64..80) {
         let history = history(&limits(bound, usize::MAX), said);
-        let missed = history.missed_after(Some(id(asked)).filter(|asked| *asked <= history.newest()));
-        let from = if missed.is_some() { history.evicted_up_to() } else { id(asked) };
+        let missed = id(asked) > history.newest() || id(asked) < history.evicted_up_to();
+        let from = if missed { history.evicted_up_to() } else { id(asked) };
         let given: Vec<EventId> = history.after(from).map(|entry| entry.id).collect();
         let followed: Vec<EventId> = (1..=said).filter(|n| *n > asked).map(id).collect();
         let whole = asked <= said && followed.len() <= bound;
-        prop_assert_eq!(missed.is_none(), whole);
+        prop_assert_eq!(!missed, whole);
         if whole {
             prop_assert_eq!(given, followed);
         } else {

@@ -138,7 +138,7 @@ fn a_roster_that_was_dropped_is_told() {
     let queue = Queue::new(NOW);
     assert!(!queue.send(&frame("{}"), NOW));
     assert!(!queue.take_lost_roster(), "messages are in the history");
-    assert!(!queue.send(&Arc::new(Frame::heartbeat(1)), NOW));
+    assert!(!queue.send(&Arc::new(Frame::heartbeat(1, EventId::ZERO)), NOW));
     assert!(
         !queue.take_lost_roster(),
         "a heartbeat says nothing of the roster"

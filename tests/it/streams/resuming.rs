@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{pairs, posted, rooms, told};
-use crate::common::{EventStream, Request, Server, id_of};
+use crate::common::{EventStream, Request, Server, get, id_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_resumes_in_all_its_rooms_from_one_position() {
@@ -17,13 +17,13 @@ async fn a_stream_resumes_in_all_its_rooms_from_one_position() {
     let mut stream = EventStream::open(address, &target).await;
     let position = stream.event().await.id.expect("a position");
     assert_eq!(told(&mut stream, 2).await, pairs(&[("a", "3"), ("b", "4")]));
-    let everything = [("a", "3"), ("b", "4"), ("a", "6")];
+    let everything = [("b", "2"), ("a", "3"), ("b", "4"), ("a", "6")];
     posted(address, "a", "6").await;
     let reached = stream.message().await.id.expect("a position");
-    // Cut before its first message, it has the same again.
+    // Cut before its first message, it has the same again, and whatever else is after that position.
     let again = Request::get(&target).header("Last-Event-ID", &position);
     let mut stream = EventStream::request(address, again).await;
-    assert_eq!(told(&mut stream, 3).await, pairs(&everything));
+    assert_eq!(told(&mut stream, 4).await, pairs(&everything));
     // What happens meanwhile, in whatever room, comes once and in order.
     let expected = [("b", "7"), ("a", "8"), ("b", "9")];
     for (room, text) in expected {
@@ -53,7 +53,7 @@ async fn a_stream_resumes_in_all_its_rooms_from_one_position() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rooms_that_are_new_begin_with_their_history_and_move_nothing() {
+async fn a_room_that_is_added_has_its_past_in_the_history_and_the_rest_in_the_stream() {
     let server = Server::start().await;
     let address = server.address();
     for (room, text) in [("b", "1"), ("b", "2"), ("a", "3")] {
@@ -62,40 +62,25 @@ async fn rooms_that_are_new_begin_with_their_history_and_move_nothing() {
     let position = posted(address, "b", "4").await;
     posted(address, "a", "5").await;
     posted(address, "b", "6").await;
-    let target = format!(
-        "{}&new=b&history=2&lastEventId={position}",
-        rooms(&["a", "b"])
-    );
-    for _ in 0..2 {
-        // A client that is cut before the first id opens again as it did.
-        let mut stream = EventStream::open(address, &target).await;
-        for room in ["a", "b"] {
-            let greeting = stream.telling().await;
-            assert_eq!(greeting.id, None);
-            let json = greeting.json();
-            assert_eq!(json["room"], room);
-            assert_eq!(id_of(&json), position);
-        }
-        let mut ids = Vec::new();
-        for expected in ["4", "5", "6"] {
-            let event = stream.telling().await;
-            assert_eq!(event.text(), expected);
-            ids.push(event.id);
-        }
-        assert_eq!(ids[0], None, "it was before the position");
-        assert!(ids[1].is_some() && ids[2].is_some());
-    }
-    // A browser reconnects by itself, to the same address: nothing is new.
-    let reached = posted(address, "a", "7").await;
-    posted(address, "b", "8").await;
-    let request = Request::get(&target).header("Last-Event-ID", reached.to_string());
-    let mut stream = EventStream::request(address, request).await;
-    assert_eq!(stream.event().await.id, Some(reached.to_string()));
-    assert_eq!(told(&mut stream, 1).await, pairs(&[("b", "8")]));
-    // Where all rooms are new, there is nothing to resume.
-    let target = format!("/chat?room=a&new=a&history=1&lastEventId={reached}");
+    let target = format!("{}&lastEventId={position}", rooms(&["a", "b"]));
     let mut stream = EventStream::open(address, &target).await;
-    assert_eq!(told(&mut stream, 1).await, pairs(&[("a", "7")]));
+    for room in ["a", "b"] {
+        let greeting = stream.telling().await;
+        assert_eq!(greeting.id, Some(position.to_string()));
+        let json = greeting.json();
+        assert_eq!(json["room"], room);
+        assert_eq!(id_of(&json), position);
+    }
+    posted(address, "b", "7").await;
+    let expected = [("a", "5"), ("b", "6"), ("b", "7")];
+    assert_eq!(told(&mut stream, 3).await, pairs(&expected));
+    // Up to the position of the greeting: what follows is in the stream.
+    let above = format!("{}-{}", position.milliseconds, position.sequence + 1);
+    let past = get(address, &format!("/chat/b/messages?before={above}")).await;
+    let past = past.json();
+    let texts = past["messages"].as_array().expect("messages").iter();
+    let texts: Vec<_> = texts.map(|message| message["text"].clone()).collect();
+    assert_eq!(texts, ["1", "2", "4"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

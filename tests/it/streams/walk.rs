@@ -60,9 +60,6 @@ struct Walker {
     rooms: Vec<Room>,
     /// The query that the stream was opened with, as a browser repeats it.
     target: String,
-    /// The rooms that the query calls new, and the messages to begin with there.
-    new: Vec<Room>,
-    history: usize,
     /// The last id that an `id:` line of this query's streams has set.
     header: Option<String>,
     /// The position to hand over to a new query.
@@ -180,50 +177,59 @@ impl World {
             target += &format!("&room={}", ROOMS[*room]);
         }
         let position = before.as_ref().and_then(|before| before.position.clone());
-        let mut known = HashMap::new();
-        if let Some(before) = before {
-            known = before.places;
-            if before.header.is_none() {
-                // The position says nothing about these yet.
-                known.retain(|room, _| !before.new.contains(room));
-            }
-        }
-        let is_new = |room: &&Room| !known.contains_key(*room);
-        let new: Vec<Room> = rooms.iter().filter(is_new).copied().collect();
         if let Some(position) = &position {
             target += &format!("&lastEventId={position}");
-            for room in &new {
-                target += &format!("&new={}", ROOMS[*room]);
-            }
         }
-        let places = rooms.iter().map(|room| {
-            let place = known.get(room).copied();
-            (*room, place.unwrap_or_else(|| self.begin(*room, history)))
-        });
+        let at = position.as_ref().map(|id| id.parse().expect("an id"));
+        let known = before.map(|before| before.places).unwrap_or_default();
+        let added: Vec<Room> = rooms.clone();
+        let added = added.into_iter().filter(|room| !known.contains_key(room));
+        let added: Vec<Room> = added.filter(|_| at.is_some()).collect();
+        let begin = |room: &Room| match (known.get(room), at) {
+            (Some(place), _) => *place,
+            (None, Some(_)) => Place { at, excused: None },
+            (None, None) => self.begin(*room, history),
+        };
+        let places = rooms.iter().map(|room| (*room, begin(room))).collect();
         let mut walker = Walker {
-            places: places.collect(),
+            places,
             stream: connect(self.address(), &target, None).await,
             rooms,
             target,
-            new,
-            history,
             header: None,
             position,
             gaps: 0,
         };
         self.greeted(&mut walker).await;
+        if let Some(at) = at {
+            for room in added {
+                self.read_past(room, at).await;
+            }
+        }
         walker
+    }
+
+    /// The past of a room that was added to a stream, which is what the stream does not give.
+    async fn read_past(&self, room: Room, position: EventId) {
+        let EventId {
+            milliseconds,
+            sequence,
+            ..
+        } = position;
+        let above = format!("{milliseconds}-{}", sequence + 1);
+        let target = format!("/chat/{}/messages?before={above}&limit=500", ROOMS[room]);
+        let page = ask(self.address(), Request::get(&target)).await;
+        let page = page.expect(200, "").json();
+        let messages = page["messages"].as_array().expect("messages").iter();
+        let given: Vec<EventId> = messages.map(id_of).collect();
+        let log = self.logs[room].retained.iter();
+        let past = log.filter(|entry| !entry.is_removal && entry.id <= position);
+        let past: Vec<EventId> = past.map(|entry| entry.id).collect();
+        assert_eq!(given, past, "the past of {}", ROOMS[room]);
     }
 
     /// The same query again, as an EventSource repeats it.
     async fn reconnect(&mut self, walker: &mut Walker) {
-        if walker.header.is_none() {
-            for room in &walker.new {
-                walker
-                    .places
-                    .insert(*room, self.begin(*room, walker.history));
-            }
-        }
         walker.stream = connect(self.address(), &walker.target, walker.header.as_deref()).await;
         self.greeted(walker).await;
     }
@@ -231,7 +237,7 @@ impl World {
     async fn greeted(&self, walker: &mut Walker) {
         for n in 0..walker.rooms.len() {
             loop {
-                let event = walker.stream.telling().await;
+                let event = walker.stream.event().await;
                 let greeting = event.is("chat-room-connected");
                 if greeting {
                     assert_eq!(event.json()["room"], ROOMS[walker.rooms[n]]);
@@ -255,7 +261,7 @@ impl World {
     async fn read(&self, walker: &mut Walker, at_most: usize) -> usize {
         let mut read = 0;
         while read < at_most && self.owes(walker) {
-            let event = walker.stream.telling().await;
+            let event = walker.stream.event().await;
             self.check(walker, &event);
             read += 1;
         }
@@ -265,10 +271,26 @@ impl World {
     /// Holds an event against the model.
     fn check(&self, walker: &mut Walker, event: &Event) {
         let json = event.json();
+        if let Some(id) = &event.id {
+            walker.header = Some(id.clone());
+            walker.position = Some(id.clone());
+        }
+        if event.is("heartbeat") {
+            let id = event.id.as_ref().expect("a heartbeat is a position");
+            let id: EventId = id.parse().expect("an id");
+            for (room, place) in &mut walker.places {
+                let skipped = self.logs[*room].retained.iter().find(|entry| {
+                    Some(entry.id) > place.at && Some(entry.id) >= place.excused && entry.id <= id
+                });
+                assert!(skipped.is_none(), "skipped before {event:?}");
+                place.at = place.at.max(Some(id));
+            }
+            return;
+        }
         let room = ROOMS.iter().position(|room| json["room"] == **room);
         let room = room.unwrap_or_else(|| panic!("no room: {event:?}"));
         match event.event.as_str() {
-            "chat-room-connected" => {}
+            "chat-room-connected" | "members-changed" => {}
             "messages-missed" => {
                 let place = walker.places.get_mut(&room).expect("one of its rooms");
                 assert!(
@@ -297,10 +319,6 @@ impl World {
                 }
             }
             other => panic!("{other}"),
-        }
-        if let Some(id) = &event.id {
-            walker.header = Some(id.clone());
-            walker.position = Some(id.clone());
         }
     }
 
