@@ -1,7 +1,10 @@
 //! What a hub has in common with the hubs of other servers: a history that is loaded from outside,
 //! and members who are connected elsewhere.
 
+use std::sync::Arc;
+
 use super::author::Author;
+use super::frame::Frame;
 use super::history::History;
 use super::hub::Hub;
 use super::id::EventId;
@@ -23,20 +26,17 @@ impl Hub {
         &self.limits
     }
 
-    /// Replaces the histories of rooms. Streams go on from their positions; in a new `epoch` they
-    /// are told first that entries were lost. Rooms that are not given had entries up to
-    /// `forgotten_up_to`, at most.
+    /// Replaces the histories of rooms; those that are not given had entries up to `forgotten_up_to`,
+    /// at most. All streams end, and their clients come back with their positions.
     pub(crate) fn reload(&self, epoch: EventId, forgotten_up_to: EventId, rooms: Vec<Retained>) {
         let now = self.clock().now();
         let state = &mut *self.lock();
-        let is_new = epoch != state.epoch;
         state.epoch = epoch;
         state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(epoch);
         state.newest = state.newest.max(state.forgotten_up_to);
-        if is_new {
-            let begin = state.forgotten_up_to;
-            let rooms = state.rooms.values_mut();
-            rooms.for_each(|room| room.history = History::new(begin));
+        let begin = state.forgotten_up_to;
+        for room in state.rooms.values_mut() {
+            room.history = History::new(begin);
         }
         for (name, evicted_up_to, entries) in rooms {
             let mut history = History::new(evicted_up_to);
@@ -47,10 +47,8 @@ impl Hub {
             state.room_or_insert(&name, now).history = history;
         }
         for client in state.clients.iter() {
-            if is_new {
-                client.queue.lose_entries();
-            }
-            client.queue.interrupt();
+            let end = Frame::server_closing("reload");
+            client.queue.end(Some(Arc::new(end)), now);
         }
         for room in state.rooms.values() {
             room.arrivals.notify_waiters();

@@ -182,17 +182,14 @@ impl Hub {
             }
         };
         let asked = after.map(|after| {
-            let missed = !self.is_known(after, &state) || after < history.evicted_up_to();
-            // A client that reads page by page goes on, even if an earlier epoch lost entries.
-            let goes_on = !missed || after < state.epoch && history.find(after).is_some();
-            (
-                if goes_on {
-                    after
-                } else {
-                    history.evicted_up_to()
-                },
-                missed,
-            )
+            let goes_on = state.may_have_given(after);
+            let from = if goes_on {
+                after
+            } else {
+                history.evicted_up_to()
+            };
+            let whole_after = history.evicted_up_to().max(state.epoch);
+            (from, !goes_on || after < whole_after)
         });
         let from = match (asked, before) {
             (Some((from, _)), _) => from,
@@ -224,11 +221,9 @@ impl Hub {
         let last = last.unwrap_or(from);
         let removals = history.after(from).filter(|_| asked.is_some());
         Page {
-            next: match last.max(history.newest()) {
-                _ if is_cut => last,
-                // Not a position that could be resumed, so one behind it.
-                newest if newest < state.epoch => state.newest,
-                newest => newest,
+            next: match is_cut {
+                true => last,
+                false => last.max(history.newest()).max(state.epoch),
             },
             messages,
             removed: removals.filter_map(|entry| entry.removes).collect(),

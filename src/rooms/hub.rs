@@ -28,8 +28,6 @@ pub(crate) struct Hub {
     pub(super) limits: Limits,
     clock: Clock,
     pub(super) counters: Arc<Counters>,
-    /// Where this run began, unless a store remembers the previous ones.
-    start: Option<EventId>,
     state: Mutex<State>,
 }
 
@@ -41,7 +39,8 @@ pub(super) struct State {
     pub(super) newest: EventId,
     /// Rooms that were forgotten had entries up to here, at most: a new room begins here.
     pub(super) forgotten_up_to: EventId,
-    /// Positions below this are unknown: the store has lost entries since they were given out.
+    /// Positions below this are unknown: since they were given out, entries were lost. It is where
+    /// the store has lost some, or where this run began if nothing remembers the previous ones.
     pub(super) epoch: EventId,
     pub(super) closed: bool,
 }
@@ -55,21 +54,22 @@ impl Hub {
         remembers: bool,
     ) -> Hub {
         let tag = RandomState::new().hash_one("run") as u32;
-        let start = (!remembers).then(|| EventId::start_of_run(clock.unix_ms(), tag));
-        let begin = start.unwrap_or(EventId::ZERO);
+        let begin = match remembers {
+            true => EventId::ZERO,
+            false => EventId::start_of_run(clock.unix_ms(), tag),
+        };
         let state = State {
             rooms: HashMap::new(),
             clients: Slab::default(),
             newest: begin,
             forgotten_up_to: begin,
-            epoch: EventId::ZERO,
+            epoch: begin,
             closed: false,
         };
         Hub {
             limits,
             clock,
             counters,
-            start,
             state: Mutex::new(state),
         }
     }
@@ -84,14 +84,6 @@ impl Hub {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
-    }
-
-    /// Whether a position may have been given out by this run, or by one that is remembered.
-    pub(super) fn is_known(&self, position: EventId, state: &State) -> bool {
-        (state.epoch..=state.newest).contains(&position)
-            && self
-                .start
-                .is_none_or(|start| position >= start && position.same_run(start))
     }
 
     /// Makes sure that a room exists.
@@ -184,6 +176,11 @@ impl Hub {
 }
 
 impl State {
+    /// Whether a position may have been given out. Below the epoch, not all that followed it is here.
+    pub(super) fn may_have_given(&self, position: EventId) -> bool {
+        position <= self.newest && position.same_run(self.epoch)
+    }
+
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
         let begin = self.forgotten_up_to;
         self.rooms

@@ -29,8 +29,6 @@ struct State {
     mode: Mode,
     /// An event that is not in the history was dropped while the client was behind.
     lost_roster: bool,
-    /// The store lost entries that the client may have.
-    lost_entries: bool,
     /// When a frame was last queued.
     sent_at: Moment,
     /// The task that found the queue empty. A task has one waker for life, so it stays here.
@@ -64,7 +62,6 @@ impl Queue {
             bytes: 0,
             mode: Mode::Behind,
             lost_roster: false,
-            lost_entries: false,
             sent_at: now,
             waker: None,
         }))
@@ -135,17 +132,6 @@ impl Queue {
     /// Whether an event that is not in the history was dropped since this was last called.
     pub(super) fn take_lost_roster(&self) -> bool {
         std::mem::take(&mut lock(&self.0).lost_roster)
-    }
-
-    /// Whether the store lost entries since this was last called.
-    pub(super) fn take_lost_entries(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).lost_entries)
-    }
-
-    /// Notes that the store lost entries that the client may have.
-    #[cfg(feature = "redis")]
-    pub(super) fn lose_entries(&self) {
-        lock(&self.0).lost_entries = true;
     }
 
     /// Makes the client catch up once it has taken what is queued.

@@ -29,8 +29,6 @@ pub(super) struct Backlog {
     pub(super) after: Option<String>,
     /// This server knows no such position.
     pub(super) is_unknown: bool,
-    /// The store has lost entries that the client may have.
-    pub(super) has_lost: bool,
     /// Who the client is to others.
     pub(super) author: Option<Author>,
     /// Rooms that have been greeted, in the order of the memberships.
@@ -80,14 +78,6 @@ impl Hub {
                     backlog.pending.push_back(missed);
                 }
                 backlog.greeted += 1;
-                continue;
-            }
-            if std::mem::take(&mut backlog.has_lost) {
-                for Membership { room, .. } in &client.memberships {
-                    let oldest = rooms.get(room)?.history.oldest();
-                    let missed = self.missed(backlog, room, MissedReason::Unknown, oldest);
-                    backlog.pending.push_back(missed);
-                }
                 continue;
             }
             let mut next: Option<&Entry> = None;

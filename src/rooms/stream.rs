@@ -63,8 +63,9 @@ impl Hub {
         let queue = Arc::new(Queue::new(now));
         let newest = state.newest;
         let asked: Option<EventId> = start.after.as_deref().and_then(|after| after.parse().ok());
-        let known = asked.filter(|asked| self.is_known(*asked, state));
-        let mut is_whole = known.is_some();
+        let asked = asked.filter(|asked| state.may_have_given(*asked));
+        let is_unknown = start.after.is_some() && asked.is_none_or(|asked| asked < state.epoch);
+        let mut is_whole = asked.is_some() && !is_unknown;
         let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
             let shared = state.rooms.get_key_value(name);
@@ -72,8 +73,8 @@ impl Hub {
             let room = state.room_or_insert(&name, now);
             room.members.join(claim.as_ref());
             let history = &room.history;
-            is_whole &= known >= Some(history.evicted_up_to());
-            let begin = known.unwrap_or_else(|| match start.after {
+            is_whole &= asked >= Some(history.evicted_up_to());
+            let begin = asked.unwrap_or_else(|| match start.after {
                 Some(_) => history.evicted_up_to(),
                 None => history.before_latest(start.history).unwrap_or(newest),
             });
@@ -89,7 +90,7 @@ impl Hub {
         }
         let position = memberships.iter().map(|of| of.begin).min();
         let backlog = Backlog {
-            is_unknown: start.after.is_some() && known.is_none(),
+            is_unknown,
             after: start.after,
             author,
             ..Backlog::default()
@@ -134,7 +135,6 @@ impl Hub {
         if client.queue.take_lost_roster() {
             backlog.lost_rosters = rosters;
         }
-        backlog.has_lost |= client.queue.take_lost_entries();
         client.backlog = Some(backlog);
         let queue = client.queue.clone();
         let (rooms, newest) = (&mut state.rooms, state.newest);

@@ -131,7 +131,7 @@ async fn after_redis_lost_everything_an_author_is_the_same_at_a_server_that_star
     let mut ann = EventStream::request(a.address(), stream("ann")).await;
     let author = ann.event().await.json()["author"].clone();
     redis.command(&["FLUSHALL"]).await;
-    ann.until("messages-missed").await;
+    ann.until("server-closing").await;
     let b = server(&redis.url()).await;
     let request = Request::get("/chat").session(&ann.session());
     let mut there = EventStream::request(b.address(), request).await;

@@ -48,7 +48,7 @@ async fn whoever_was_told_of_a_loss_is_not_told_again() {
         let told = first.iter().filter(|event| event.is("messages-missed"));
         let reasons: Vec<_> = told.map(|event| event.json()["reason"].clone()).collect();
         assert_eq!(reasons, ["unknown"]);
-        assert_eq!(texts(&first), ["kept"]);
+        assert!(texts(&first).is_empty(), "what is kept was before");
         let last = first.iter().rev().find_map(|event| event.id.clone());
         // At another server, too.
         for server in [&old, &other] {

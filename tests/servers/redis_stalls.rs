@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chatroom::EventId;
+
 use crate::common::redis::Redis;
 use crate::common::{EventStream, Request, ask, eventually, figure, get, id_of};
 use crate::ordeal::{Ordeal, Outcome, server};
@@ -149,14 +151,25 @@ async fn a_position_that_a_server_has_yet_to_read_is_waited_for_or_sent_on() {
         "{end}"
     );
     let page = format!("/chat/lobby/messages?after={}", id_of(&ahead));
-    get(b.address(), &page)
-        .await
-        .expect(503, "store-unreachable");
-    // While it waits, the line is good again.
+    let refused = get(b.address(), &page).await;
+    refused.expect(503, "store-unreachable");
+    // What a client reads that adds a room to a stream at that position.
+    let above = EventId {
+        sequence: id_of(&ahead).sequence + 1,
+        ..id_of(&ahead)
+    };
+    let past = format!("/chat/lobby/messages?before={above}");
+    let refused = get(b.address(), &past).await;
+    refused.expect(503, "store-unreachable");
+    // While they wait, the line is good again.
     let waiting = tokio::spawn(EventStream::request(b.address(), resume.clone()));
+    let (address, path) = (b.address(), past.clone());
+    let reading = tokio::spawn(async move { get(address, &path).await.text().to_owned() });
     tokio::time::sleep(Duration::from_secs(1)).await;
     relay.set(Line::Leads(redis.address()));
     let mut stream = waiting.await.expect("no panic");
+    let past = reading.await.expect("no panic");
+    assert!(past.contains("ahead"), "{past}");
     assert!(stream.event().await.is("chat-room-connected"));
     let post = Request::post_text("/chat?name=bot", "next");
     ask(b.address(), post).await.expect(201, "");

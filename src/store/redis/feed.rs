@@ -164,10 +164,11 @@ impl Redis {
             let most = self.hub.limits().history.min(MOST_LOADED);
             let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
-            self.hub.reload(epoch, forgotten_up_to, rooms);
             if epoch != before {
+                // Before the streams end, which leaves their names to the grace.
                 self.reclaim(epoch).await?;
             }
+            self.hub.reload(epoch, forgotten_up_to, rooms);
             *lock(&self.epoch) = epoch;
             self.position.send_replace(last);
             if before != EventId::ZERO && epoch != before {

@@ -65,48 +65,54 @@ fn resumes_quietly_with_nothing(hub: &Arc<Hub>, after: &str) {
 }
 
 #[test]
-fn a_new_epoch_is_told_once() {
+fn a_new_epoch_is_told_once_and_streams_go_on_from_their_positions() {
     let (hub, begin) = hub_with(&[10, 11, 12]);
     begin(&[10, 11]);
-    for start in ["12-0", "11-0", "10-0", "garbage"] {
+    for (start, given) in [
+        ("12-0", &[][..]),
+        ("11-0", &[]),
+        ("10-0", &[id(11)]),
+        ("garbage", &[id(10), id(11)]),
+    ] {
         let frames = resumed(&hub, start);
         assert!(is_told(&frames), "{}", text(&frames));
-        assert_eq!(messages(&frames), [id(10), id(11)]);
+        assert_eq!(messages(&frames), given);
         resumes_quietly_with_nothing(&hub, &last_id(&frames));
     }
     hub.publish(&room(0), entry(30));
     let frames = resumed(&hub, "12-0");
-    assert_eq!(messages(&frames), [id(10), id(11), id(30)]);
+    assert_eq!(messages(&frames), [id(30)]);
     assert_eq!(last_id(&frames), "30-0");
 }
 
 #[test]
-fn open_streams_are_told_once_with_more_to_come_or_without() {
-    for (seen, kept, given) in [(12, &[10, 11][..], vec![]), (10, &[10, 11], vec![id(11)])] {
-        let (hub, begin) = hub_with(&[seen]);
-        let mut stream = listen(&hub, &[room(0)], Start::default());
-        take(&mut stream);
-        begin(kept);
-        let (frames, _) = take(&mut stream);
-        assert!(is_told(&frames), "{}", text(&frames));
-        assert_eq!(messages(&frames), given);
-        resumes_quietly_with_nothing(&hub, &last_id(&frames));
-        hub.publish(&room(0), entry(30));
-        assert_eq!(messages(&take(&mut stream).0), [id(30)]);
-    }
+fn open_streams_end_with_a_new_epoch() {
+    let (hub, begin) = hub_with(&[10]);
+    let mut stream = listen(&hub, &[room(0)], Start::default());
+    take(&mut stream);
+    begin(&[10]);
+    let (frames, ended) = take(&mut stream);
+    assert_eq!(
+        frames.last().map(|frame| frame.event()),
+        Some("server-closing")
+    );
+    assert!(
+        ended && text(&frames).contains("retry: "),
+        "{}",
+        text(&frames)
+    );
 }
 
 #[test]
-fn whoever_is_cut_right_after_the_notice_misses_nothing() {
+fn whoever_is_cut_right_after_the_notice_is_told_again() {
     let (hub, begin) = hub_with(&[10, 11, 12]);
     begin(&[10, 11]);
-    let frames = resumed(&hub, "12-0");
+    let frames = resumed(&hub, "10-0");
     let notice = frames.iter().position(|f| f.event() == "messages-missed");
     let cut = last_id(&frames[..=notice.expect("it is told")]);
-    // It is told again, and has everything anew.
     let frames = resumed(&hub, &cut);
     assert!(is_told(&frames), "{}", text(&frames));
-    assert_eq!(messages(&frames), [id(10), id(11)]);
+    assert_eq!(messages(&frames), [id(11)]);
     resumes_quietly_with_nothing(&hub, &last_id(&frames));
 }
 
@@ -134,9 +140,9 @@ fn pages_of_a_history_end_in_a_position_that_is_known() {
         (messages(&page.messages), page.missed, page.next)
     };
     let (all, missed, next) = page(id(12), 50);
-    assert_eq!((all, missed), (vec![id(10), id(11)], true));
+    assert_eq!((all, missed), (vec![], true));
     assert_eq!(page(next, 50), (vec![], false, next));
-    assert_eq!(page(id(12), 1), (vec![id(10)], true, id(10)));
+    assert_eq!(page(id(9), 1), (vec![id(10)], true, id(10)));
     assert_eq!(page(id(10), 1), (vec![id(11)], true, next));
-    assert_eq!(page(id(11), 1), (vec![], true, next));
+    assert_eq!(page(id(99), 1), (vec![id(10)], true, id(10)));
 }
