@@ -1,10 +1,7 @@
 //! What a hub has in common with the hubs of other servers: a history that is loaded from outside,
 //! and members who are connected elsewhere.
 
-use std::sync::Arc;
-
 use super::author::Author;
-use super::frame::Frame;
 use super::history::History;
 use super::hub::Hub;
 use super::id::EventId;
@@ -46,13 +43,7 @@ impl Hub {
             state.newest = state.newest.max(history.newest());
             state.room_or_insert(&name, now).history = history;
         }
-        for client in state.clients.iter() {
-            let end = Frame::server_closing("reload");
-            client.queue.end(Some(Arc::new(end)), now);
-        }
-        for room in state.rooms.values() {
-            room.arrivals.notify_waiters();
-        }
+        self.end_all(state, "reload");
     }
 
     /// Publishes an entry, unless the room was loaded with it.

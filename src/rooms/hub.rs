@@ -160,15 +160,19 @@ impl Hub {
         self.lock().closed
     }
 
-    /// Ends all streams: each client gets what is retained, and then the end.
+    /// Takes nothing more, and ends all streams.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
-        // They catch up, and find that the hub is closed.
-        state
-            .clients
-            .iter()
-            .for_each(|client| client.queue.interrupt());
+        self.end_all(state, "shutdown");
+    }
+
+    /// Ends all streams, and what waits without one: each client gets what is queued, and a goodbye.
+    pub(super) fn end_all(&self, state: &State, reason: &str) {
+        let now = self.clock.now();
+        for client in state.clients.iter() {
+            client.queue.end(Some(Frame::server_closing(reason)), now);
+        }
         for room in state.rooms.values() {
             room.arrivals.notify_waiters();
         }

@@ -134,18 +134,14 @@ impl Queue {
         std::mem::take(&mut lock(&self.0).lost_roster)
     }
 
-    /// Makes the client catch up once it has taken what is queued.
-    pub(super) fn interrupt(&self) {
-        lock(&self.0).leave_live(Mode::Behind);
-    }
-
     /// Ends the client's stream once it has taken what is queued and this `last` frame.
-    pub(super) fn end(&self, last: Option<Arc<Frame>>, now: Moment) {
+    pub(super) fn end(&self, last: Option<Frame>, now: Moment) {
         let queue = &mut *lock(&self.0);
-        if let Some(last) = last.filter(|_| queue.mode != Mode::Ended) {
-            queue.push(last, now);
+        if queue.mode != Mode::Ended {
+            last.map(|last| queue.push(Arc::new(last), now));
+            queue.mode = Mode::Ended;
+            queue.wake();
         }
-        queue.leave_live(Mode::Ended);
     }
 
     /// When a frame was last queued.
@@ -180,13 +176,6 @@ impl State {
             self.frames.shrink_to(KEPT_FRAMES);
         }
         Some(frame)
-    }
-
-    fn leave_live(&mut self, mode: Mode) {
-        if self.mode != Mode::Ended {
-            self.mode = mode;
-            self.wake();
-        }
     }
 
     fn wake(&self) {

@@ -117,12 +117,7 @@ impl Hub {
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
-        // Whoever is told goodbye needs no roster.
-        let rosters = if state.closed {
-            0
-        } else {
-            client.memberships.len()
-        };
+        let rosters = client.memberships.len();
         let mut backlog = client.backlog.take().unwrap_or_else(|| {
             count(&self.counters.catch_ups);
             Box::new(Backlog {
@@ -147,9 +142,6 @@ impl Hub {
         self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
         if is_live {
             client.backlog = None;
-            if state.closed {
-                queue.end(Some(Arc::new(Frame::server_closing("shutdown"))), now);
-            }
         }
     }
 

@@ -156,7 +156,6 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     assert!(take(&queue, &waker).is_pending());
     queue.end(None, NOW);
     assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
-    queue.interrupt();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
     assert!(!queue.send(&frame("{}"), NOW));
 }
@@ -170,18 +169,6 @@ fn the_end_is_final_for_a_client_that_catches_up() {
     queue.end(None, NOW);
     queue.refill(NOW, || None);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
-}
-
-#[test]
-fn an_interrupted_client_takes_what_is_queued_first() {
-    let queue = live();
-    let (wakes, waker) = count();
-    assert!(take(&queue, &waker).is_pending());
-    assert!(queue.send(&frame("{}"), NOW));
-    queue.interrupt();
-    assert_eq!(wakes.so_far(), 2);
-    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
-    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
 }
 
 fn roster_change() -> Arc<Frame> {
