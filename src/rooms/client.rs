@@ -34,14 +34,8 @@ pub(super) struct Membership {
     pub(super) place: usize,
     /// The client gets what is after this.
     pub(super) begin: EventId,
-}
-
-impl Membership {
-    /// The whole roster of the room.
-    pub(super) fn whole_roster(&self, rooms: &mut Rooms) -> Option<Frame> {
-        let room = rooms.get_mut(&self.room)?;
-        Some(room.whole_roster(&self.room))
-    }
+    /// How often changes of the roster had been told when the client was given all of it.
+    pub(super) roster: u64,
 }
 
 impl Client {

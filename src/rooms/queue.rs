@@ -27,8 +27,6 @@ struct State {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
     mode: Mode,
-    /// An event that is not in the history was dropped while the client was behind.
-    lost_roster: bool,
     /// When a frame was last queued.
     sent_at: Moment,
     /// The task that found the queue empty. A task has one waker for life, so it stays here.
@@ -61,7 +59,6 @@ impl Queue {
             frames: VecDeque::new(),
             bytes: 0,
             mode: Mode::Behind,
-            lost_roster: false,
             sent_at: now,
             waker: None,
         }))
@@ -75,7 +72,6 @@ impl Queue {
             queue.mode = Mode::Behind;
         }
         if queue.mode != Mode::Live {
-            queue.lost_roster |= frame.event() == "members-changed";
             return false;
         }
         queue.push(frame.clone(), now);
@@ -127,11 +123,6 @@ impl Queue {
             }
         }
         false
-    }
-
-    /// Whether an event that is not in the history was dropped since this was last called.
-    pub(super) fn take_lost_roster(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).lost_roster)
     }
 
     /// Ends the client's stream once it has taken what is queued and this `last` frame.

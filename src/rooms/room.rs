@@ -23,6 +23,8 @@ use crate::slab::Slab;
 pub(super) struct Room {
     pub(super) history: History,
     pub(super) members: Members,
+    /// How often changes of its roster were told.
+    pub(super) told: u64,
     pub(super) clients: Slab<Arc<Queue>>,
     /// Wakes those who wait for an entry without a stream.
     pub(super) arrivals: Arc<Notify>,
@@ -35,6 +37,7 @@ impl Room {
         Room {
             history: History::new(evicted_up_to),
             members: Members::default(),
+            told: 0,
             clients: Slab::default(),
             arrivals: Arc::default(),
             active_at: now,
@@ -74,6 +77,7 @@ impl Room {
             }
             Some(Changes::Roster) => self.whole_roster(name),
         };
+        self.told += 1;
         self.deliver(&Arc::new(frame), now, counters);
     }
 

@@ -33,8 +33,6 @@ pub(super) struct Backlog {
     pub(super) author: Option<Author>,
     /// Rooms that have been greeted, in the order of the memberships.
     pub(super) greeted: usize,
-    /// How many of its rooms, the first ones, have rosters that may have changed unseen.
-    pub(super) lost_rosters: usize,
     /// It was told that it has everything.
     pub(super) is_told: bool,
     /// Events to give next.
@@ -57,7 +55,7 @@ impl Hub {
             if let Some(frame) = backlog.pending.pop_front() {
                 return Some(frame);
             }
-            if let Some(membership) = client.memberships.get(backlog.greeted) {
+            if let Some(membership) = client.memberships.get_mut(backlog.greeted) {
                 let name = client.claim.as_ref().map(|claim| &claim.name);
                 let room = rooms.get_mut(&membership.room)?;
                 let greeting = Greeting {
@@ -69,6 +67,7 @@ impl Hub {
                     census: room.members.census(),
                     heartbeat: self.limits.heartbeat.unwrap_or(Duration::ZERO),
                 };
+                membership.roster = room.told;
                 let parts = Frame::connected(&greeting, &room.members.roster());
                 backlog.pending.extend(parts);
                 if backlog.is_unknown {
@@ -100,11 +99,12 @@ impl Hub {
                 *position = entry.id;
                 return Some(entry.frame.clone());
             }
-            if backlog.lost_rosters > 0 {
-                // One at a time, as the client takes them.
-                backlog.lost_rosters -= 1;
-                let membership = client.memberships.get(backlog.lost_rosters)?;
-                return Some(Arc::new(membership.whole_roster(rooms)?));
+            for membership in &mut client.memberships {
+                let room = rooms.get_mut(&membership.room)?;
+                if membership.roster != room.told {
+                    membership.roster = room.told;
+                    return Some(Arc::new(room.whole_roster(&membership.room)));
+                }
             }
             if std::mem::replace(&mut backlog.is_told, true) && *position == newest {
                 return None;

@@ -82,6 +82,7 @@ impl Hub {
                 room: name,
                 place: room.clients.insert(queue.clone()),
                 begin,
+                roster: room.told,
             }
         };
         let memberships: Box<[Membership]> = rooms.iter().map(join).collect();
@@ -117,20 +118,14 @@ impl Hub {
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
-        let rosters = client.memberships.len();
-        let mut backlog = client.backlog.take().unwrap_or_else(|| {
+        client.backlog.get_or_insert_with(|| {
             count(&self.counters.catch_ups);
             Box::new(Backlog {
                 greeted: client.memberships.len(),
                 after: Some(position.to_string()),
-                lost_rosters: rosters,
                 ..Backlog::default()
             })
         });
-        if client.queue.take_lost_roster() {
-            backlog.lost_rosters = rosters;
-        }
-        client.backlog = Some(backlog);
         let queue = client.queue.clone();
         let (rooms, newest) = (&mut state.rooms, state.newest);
         let mut given = 0_u64;

@@ -134,21 +134,6 @@ fn catching_up_stops_at_a_full_queue_and_goes_on() {
 }
 
 #[test]
-fn a_roster_that_was_dropped_is_told() {
-    let queue = Queue::new(NOW);
-    assert!(!queue.send(&frame("{}"), NOW));
-    assert!(!queue.take_lost_roster(), "messages are in the history");
-    assert!(!queue.send(&Arc::new(Frame::heartbeat(1, EventId::ZERO)), NOW));
-    assert!(
-        !queue.take_lost_roster(),
-        "a heartbeat says nothing of the roster"
-    );
-    assert!(!queue.send(&roster_change(), NOW));
-    assert!(queue.take_lost_roster());
-    assert!(!queue.take_lost_roster());
-}
-
-#[test]
 fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     let queue = live();
     let ((first_wakes, first), (wakes, waker)) = (count(), count());
@@ -169,15 +154,4 @@ fn the_end_is_final_for_a_client_that_catches_up() {
     queue.end(None, NOW);
     queue.refill(NOW, || None);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
-}
-
-fn roster_change() -> Arc<Frame> {
-    let room = crate::names::RoomName::parse("r").expect("a room");
-    let nobody = || std::iter::empty();
-    Arc::new(Frame::members_changed(
-        &room,
-        nobody(),
-        nobody(),
-        Default::default(),
-    ))
 }
