@@ -24,7 +24,7 @@ use crate::report::Reporter;
 use crate::rooms::author::Author;
 use crate::rooms::clock::milliseconds;
 use crate::rooms::id::EventId;
-use crate::rooms::limits::STREAM_ROOMS;
+use crate::rooms::limits::{BEATS_PER_PERIOD, STREAM_ROOMS};
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::start::Start;
@@ -32,9 +32,7 @@ use listener::{Listener, Rooms};
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
-/// Heartbeats are checked this many times in their period, but not more often than
-/// [`SHORTEST_BEAT`] and at least once a [`TICK`]: they may be this late.
-const BEATS_PER_PERIOD: u32 = 16;
+/// Heartbeats are given at least once a [`TICK`], and not more often than this: they may be this late.
 const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 
 /// A chat: rooms, the people in them and what they said, with the interface by which browsers
@@ -68,7 +66,7 @@ impl Chat {
         let site = Arc::new(site);
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
-            let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
+            let beat = (period / BEATS_PER_PERIOD as u32).clamp(SHORTEST_BEAT, TICK);
             tokio::spawn(every(beat, Arc::downgrade(&site), |site| site.hub.beat()));
         }
         Chat { site, limits }

@@ -2,16 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::clock::Moment;
-use super::frame::Frame;
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::Queue;
 use super::room::Room;
 use super::start::Backlog;
-use crate::counters::{Counters, count};
 use crate::names::RoomName;
 
 pub(super) type Rooms = HashMap<RoomName, Room>;
@@ -24,8 +20,6 @@ pub(super) struct Client {
     pub(super) memberships: Box<[Membership]>,
     /// What is left to give; `None` while the client is live.
     pub(super) backlog: Option<Box<Backlog>>,
-    /// Nothing was sent to it before this time, as far as the hub has looked.
-    pub(super) quiet_since: Moment,
 }
 
 /// A client's place in one room.
@@ -36,25 +30,4 @@ pub(super) struct Membership {
     pub(super) begin: EventId,
     /// How often changes of the roster had been told when the client was given all of it.
     pub(super) roster: u64,
-}
-
-impl Client {
-    /// Queues a heartbeat if nothing was queued for `period`. The queue itself is looked at about
-    /// once in a period.
-    pub(super) fn beat(
-        &mut self,
-        heartbeat: &Arc<Frame>,
-        period: Duration,
-        now: Moment,
-        counters: &Counters,
-    ) {
-        let is_due = |since: Moment| now.saturating_sub(since) >= period;
-        if is_due(self.quiet_since) {
-            self.quiet_since = self.queue.sent_at();
-            if is_due(self.quiet_since) && self.queue.send(heartbeat, now) {
-                self.quiet_since = now;
-                count(&counters.deliveries);
-            }
-        }
-    }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::client::Client;
 use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
-use super::limits::Limits;
+use super::limits::{BEATS_PER_PERIOD, Limits};
 use super::room::Room;
 use crate::lock::lock;
 use crate::names::RoomName;
@@ -42,6 +43,8 @@ pub(super) struct State {
     /// Positions below this are unknown: since they were given out, entries were lost. It is where
     /// the store has lost some, or where this run began if nothing remembers the previous ones.
     pub(super) epoch: EventId,
+    /// Parts of the clients that were given heartbeats so far.
+    beats: usize,
     pub(super) closed: bool,
 }
 
@@ -64,6 +67,7 @@ impl Hub {
             newest: begin,
             forgotten_up_to: begin,
             epoch: begin,
+            beats: 0,
             closed: false,
         };
         Hub {
@@ -142,18 +146,25 @@ impl Hub {
         self.lock().forget(|_, room| room.is_expendable(now, ttl))
     }
 
-    /// Sends heartbeats where they are due.
+    /// Sends each client a heartbeat once in a period: to a part of the clients at a time.
     pub(crate) fn beat(&self) {
         let Some(period) = self.limits.heartbeat else {
             return;
         };
-        let now = self.clock.now();
         let state = &mut *self.lock();
         let heartbeat = Frame::heartbeat(self.clock.unix_ms(), state.newest);
         let heartbeat = Arc::new(heartbeat);
-        for client in state.clients.iter_mut() {
-            client.beat(&heartbeat, period, now, &self.counters);
+        let part = (period / BEATS_PER_PERIOD as u32).as_nanos().max(1);
+        let due = (self.clock.now().as_nanos() / part) as usize;
+        let first = due.saturating_sub(BEATS_PER_PERIOD).max(state.beats);
+        for beat in first..due {
+            let part = beat % BEATS_PER_PERIOD;
+            let clients = state.clients.iter_part(part, BEATS_PER_PERIOD);
+            let given = clients.filter(|client| client.queue.send(&heartbeat));
+            let given = given.count() as u64;
+            self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
         }
+        state.beats = due;
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -169,9 +180,8 @@ impl Hub {
 
     /// Ends all streams, and what waits without one: each client gets what is queued, and a goodbye.
     pub(super) fn end_all(&self, state: &State, reason: &str) {
-        let now = self.clock.now();
         for client in state.clients.iter() {
-            client.queue.end(Some(Frame::server_closing(reason)), now);
+            client.queue.end(Some(Frame::server_closing(reason)));
         }
         for room in state.rooms.values() {
             room.arrivals.notify_waiters();

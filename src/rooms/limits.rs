@@ -27,6 +27,10 @@ pub(crate) const QUEUE_BYTES: usize = 32 * 1024;
 /// Rooms of one stream, at most: catching up merges the histories of all of them.
 pub(crate) const STREAM_ROOMS: usize = 32;
 
+/// Parts of the clients that are given heartbeats one after the other, each once in their period, so
+/// that they do not all wake at once.
+pub(crate) const BEATS_PER_PERIOD: usize = 16;
+
 /// What the owner of a chat decides. `usize::MAX` and `None` mean no limit.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {

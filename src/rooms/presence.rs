@@ -112,7 +112,7 @@ impl Hub {
             if !client.memberships.iter().any(is_concerned) {
                 continue;
             }
-            client.queue.end(None, now);
+            client.queue.end(None);
             for membership in &std::mem::take(&mut client.memberships) {
                 if let Some(room) = state.rooms.get_mut(&membership.room) {
                     room.leave(membership, Some(claim), now);

@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::clock::Moment;
 use super::frame::Frame;
 use super::limits::{QUEUE_BYTES, QUEUE_FRAMES};
 use crate::lock::lock;
@@ -27,8 +26,6 @@ struct State {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
     mode: Mode,
-    /// When a frame was last queued.
-    sent_at: Moment,
     /// The task that found the queue empty. A task has one waker for life, so it stays here.
     waker: Option<Waker>,
 }
@@ -54,19 +51,18 @@ pub(super) enum Next {
 
 impl Queue {
     /// A queue of a client that has yet to catch up.
-    pub(super) fn new(now: Moment) -> Queue {
+    pub(super) fn new() -> Queue {
         Queue(Mutex::new(State {
             frames: VecDeque::new(),
             bytes: 0,
             mode: Mode::Behind,
-            sent_at: now,
             waker: None,
         }))
     }
 
     /// Queues a frame, without waiting, and says whether it did. A full queue drops the frame and
     /// all that follow: its client will take what is queued and then catch up.
-    pub(super) fn send(&self, frame: &Arc<Frame>, now: Moment) -> bool {
+    pub(super) fn send(&self, frame: &Arc<Frame>) -> bool {
         let queue = &mut *lock(&self.0);
         if queue.mode == Mode::Live && queue.is_full_for(frame) {
             queue.mode = Mode::Behind;
@@ -74,7 +70,7 @@ impl Queue {
         if queue.mode != Mode::Live {
             return false;
         }
-        queue.push(frame.clone(), now);
+        queue.push(frame.clone());
         // A client that leaves frames in the queue comes back for them without being woken.
         if queue.frames.len() == 1 {
             queue.wake();
@@ -108,11 +104,11 @@ impl Queue {
 
     /// Queues what a client that catches up gets next, until the queue is full; once `next` is
     /// exhausted, the client is live, unless it was ended. Says whether `next` is.
-    pub(super) fn refill(&self, now: Moment, mut next: impl FnMut() -> Option<Arc<Frame>>) -> bool {
+    pub(super) fn refill(&self, mut next: impl FnMut() -> Option<Arc<Frame>>) -> bool {
         let queue = &mut *lock(&self.0);
         while !queue.is_full() {
             match next() {
-                Some(frame) => queue.push(frame, now),
+                Some(frame) => queue.push(frame),
                 None => {
                     // It may have been ended since it found that it is behind.
                     if queue.mode == Mode::Behind {
@@ -126,18 +122,13 @@ impl Queue {
     }
 
     /// Ends the client's stream once it has taken what is queued and this `last` frame.
-    pub(super) fn end(&self, last: Option<Frame>, now: Moment) {
+    pub(super) fn end(&self, last: Option<Frame>) {
         let queue = &mut *lock(&self.0);
         if queue.mode != Mode::Ended {
-            last.map(|last| queue.push(Arc::new(last), now));
+            last.map(|last| queue.push(Arc::new(last)));
             queue.mode = Mode::Ended;
             queue.wake();
         }
-    }
-
-    /// When a frame was last queued.
-    pub(super) fn sent_at(&self) -> Moment {
-        lock(&self.0).sent_at
     }
 }
 
@@ -151,10 +142,9 @@ impl State {
             || (!self.frames.is_empty() && self.bytes + frame.bytes().len() > QUEUE_BYTES)
     }
 
-    fn push(&mut self, frame: Arc<Frame>, now: Moment) {
+    fn push(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.bytes().len();
         self.frames.push_back(frame);
-        self.sent_at = now;
     }
 
     fn pop(&mut self, most: usize) -> Option<Arc<Frame>> {

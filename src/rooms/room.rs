@@ -55,7 +55,7 @@ impl Room {
         let frame = entry.frame.clone();
         self.history.push(entry, limits);
         self.active_at = now;
-        self.deliver(&frame, now, counters);
+        self.deliver(&frame, counters);
         self.arrivals.notify_waiters();
     }
 
@@ -78,7 +78,7 @@ impl Room {
             Some(Changes::Roster) => self.whole_roster(name),
         };
         self.told += 1;
-        self.deliver(&Arc::new(frame), now, counters);
+        self.deliver(&Arc::new(frame), counters);
     }
 
     /// The event that replaces a client's roster.
@@ -87,8 +87,8 @@ impl Room {
         Frame::members_replaced(name, &roster, self.members.census())
     }
 
-    fn deliver(&mut self, frame: &Arc<Frame>, now: Moment, counters: &Counters) {
-        let queued = self.clients.iter().filter(|queue| queue.send(frame, now));
+    fn deliver(&mut self, frame: &Arc<Frame>, counters: &Counters) {
+        let queued = self.clients.iter().filter(|queue| queue.send(frame));
         let queued = queued.count() as u64;
         counters.deliveries.fetch_add(queued, Ordering::Relaxed);
     }

@@ -60,7 +60,7 @@ impl Hub {
                 return Err(Refusal::NameTaken { room });
             }
         }
-        let queue = Arc::new(Queue::new(now));
+        let queue = Arc::new(Queue::new());
         let newest = state.newest;
         let asked: Option<EventId> = start.after.as_deref().and_then(|after| after.parse().ok());
         let asked = asked.filter(|asked| state.may_have_given(*asked));
@@ -103,7 +103,6 @@ impl Hub {
                 claim: claim.map(Box::new),
                 memberships,
                 backlog: Some(Box::new(backlog)),
-                quiet_since: now,
             }),
             queue,
             position: position.unwrap_or(newest),
@@ -114,7 +113,6 @@ impl Hub {
 
     /// Queues what a client that is behind gets next. `position` is the one that it has reached.
     fn catch_up(&self, state: &mut State, place: usize, position: &mut EventId) {
-        let now = self.clock().now();
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
@@ -129,7 +127,7 @@ impl Hub {
         let queue = client.queue.clone();
         let (rooms, newest) = (&mut state.rooms, state.newest);
         let mut given = 0_u64;
-        let is_live = queue.refill(now, || {
+        let is_live = queue.refill(|| {
             let next = self.next_of(client, rooms, newest, position);
             given += u64::from(next.is_some());
             next

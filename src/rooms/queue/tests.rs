@@ -4,8 +4,6 @@ use std::task::Wake;
 use super::super::id::EventId;
 use super::*;
 
-const NOW: Moment = Moment::from_secs(1);
-
 #[derive(Default)]
 struct Wakes(AtomicUsize);
 
@@ -31,8 +29,8 @@ fn frame(data: &str) -> Arc<Frame> {
 }
 
 fn live() -> Queue {
-    let queue = Queue::new(NOW);
-    assert!(queue.refill(NOW, || None));
+    let queue = Queue::new();
+    assert!(queue.refill(|| None));
     queue
 }
 
@@ -49,7 +47,7 @@ fn frames_come_in_order_and_one_wake_brings_all_that_wait() {
         let sent: Vec<_> = (0..5).map(|n| frame(&n.to_string())).collect();
         let before = wakes.so_far();
         for frame in &sent {
-            assert!(queue.send(frame, NOW));
+            assert!(queue.send(frame));
             assert_eq!(wakes.so_far(), before + 1);
         }
         for frame in sent {
@@ -67,7 +65,7 @@ fn a_frame_that_is_larger_than_there_is_room_for_stays_in_its_place() {
     let queue = live();
     let (small, large) = (frame("{}"), frame(&"x".repeat(500)));
     for frame in [&small, &large, &small] {
-        assert!(queue.send(frame, NOW));
+        assert!(queue.send(frame));
     }
     let most = small.bytes().len();
     assert!(
@@ -94,31 +92,31 @@ fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
         let (wakes, waker) = count();
         let frame = frame(&data);
         for n in 0..fits {
-            assert!(queue.send(&frame, NOW), "frame {n} of {}", data.len());
+            assert!(queue.send(&frame), "frame {n} of {}", data.len());
         }
-        assert!(!queue.send(&frame, NOW));
+        assert!(!queue.send(&frame));
         for _ in 0..fits {
             assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
         }
-        assert!(!queue.send(&frame, NOW), "there is room, but a gap");
+        assert!(!queue.send(&frame), "there is room, but a gap");
         assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
         assert_eq!(wakes.so_far(), 0);
         let kept = lock(&queue.0).frames.capacity();
         assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
-        assert!(queue.refill(NOW, || None));
-        assert!(queue.send(&frame, NOW));
+        assert!(queue.refill(|| None));
+        assert!(queue.send(&frame));
     }
 }
 
 #[test]
 fn catching_up_stops_at_a_full_queue_and_goes_on() {
-    let queue = Queue::new(NOW);
+    let queue = Queue::new();
     let (_, waker) = count();
     let mut given = 0;
     let total = QUEUE_FRAMES * 2 + 1;
     let mut left = total;
     loop {
-        let live = queue.refill(NOW, || {
+        let live = queue.refill(|| {
             left = left.checked_sub(1)?;
             Some(frame("{}"))
         });
@@ -139,19 +137,19 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     let ((first_wakes, first), (wakes, waker)) = (count(), count());
     assert!(take(&queue, &first).is_pending());
     assert!(take(&queue, &waker).is_pending());
-    queue.end(None, NOW);
+    queue.end(None);
     assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
-    assert!(!queue.send(&frame("{}"), NOW));
+    assert!(!queue.send(&frame("{}")));
 }
 
 /// As when a ban finds a client between its look at the queue and what it is given then.
 #[test]
 fn the_end_is_final_for_a_client_that_catches_up() {
-    let queue = Queue::new(NOW);
+    let queue = Queue::new();
     let (_, waker) = count();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
-    queue.end(None, NOW);
-    queue.refill(NOW, || None);
+    queue.end(None);
+    queue.refill(|| None);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
 }
