@@ -275,7 +275,7 @@ impl Chat {
             author: self.site.author(self.site.sessions.issue()),
             address: None,
         });
-        let start = Start::default();
+        let start = Start::Latest(0);
         let stream = self.site.hub.subscribe(&rooms, claim, None, start)?;
         Ok(Listener::new(self.site.clone(), rooms, name, stream))
     }

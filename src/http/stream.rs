@@ -22,8 +22,6 @@ use crate::rooms::start::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
-/// Characters of an unreadable position that are echoed.
-const ECHOED_CHARS: usize = 64;
 
 const HEADERS: [(HeaderName, &str); 3] = [
     (CONTENT_TYPE, "text/event-stream"),
@@ -68,7 +66,10 @@ pub(crate) async fn open(
         author,
         address: Some(visitor.address.ip()),
     });
-    let position = start.after.as_deref().and_then(|after| after.parse().ok());
+    let position = match start {
+        Start::After(position) => position,
+        Start::Latest(_) => None,
+    };
     if site.store.reach(position).await.is_err() {
         // The client comes back by itself, perhaps to a server that has it.
         let end = Frame::server_closing("behind").bytes().clone();
@@ -137,15 +138,16 @@ fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
         "history",
         "history is how many messages to begin with: a whole number.",
     )?;
-    let header = headers
-        .get("last-event-id")
-        .map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned())
-        .filter(|id| !id.is_empty());
-    let parameter = || query.get_lossy("lastEventId");
-    let position = header.or_else(parameter).filter(|id| !id.is_empty());
-    Ok(Start {
-        after: position.map(|id| id.chars().take(ECHOED_CHARS).collect()),
-        history: usize::try_from(history.unwrap_or(DEFAULT_HISTORY)).unwrap_or(usize::MAX),
+    let header = headers.get("last-event-id");
+    let header = header.map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let header = header.filter(|id| !id.is_empty());
+    let position = header.or_else(|| query.get_lossy("lastEventId"));
+    Ok(match position.filter(|id| !id.is_empty()) {
+        Some(position) => Start::After(position.parse().ok()),
+        None => {
+            let history = history.unwrap_or(DEFAULT_HISTORY);
+            Start::Latest(usize::try_from(history).unwrap_or(usize::MAX))
+        }
     })
 }
 

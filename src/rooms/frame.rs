@@ -120,20 +120,14 @@ impl Frame {
     }
 
     /// Tells a client that it missed messages.
-    pub(crate) fn missed(
-        room: &RoomName,
-        reason: MissedReason,
-        after: Option<&str>,
-        oldest: Option<EventId>,
-    ) -> Frame {
+    pub(crate) fn missed(room: &RoomName, reason: MissedReason, oldest: Option<EventId>) -> Frame {
         let reason = match reason {
             MissedReason::Expired => "expired",
             MissedReason::Unknown => "unknown",
         };
         let data = format!(
-            r#"{{"room":{},"reason":"{reason}","after":{},"oldest":{}}}"#,
+            r#"{{"room":{},"reason":"{reason}","oldest":{}}}"#,
             Value::from(room.as_str()),
-            Value::from(after),
             Value::from(oldest.map(|id| id.to_string()))
         );
         Frame::new(None, "messages-missed", &data)
@@ -298,12 +292,12 @@ mod tests {
         let roster = Frame::roster(names[..1].iter());
         for (frame, expected) in [
             (
-                Frame::missed(&dev(), MissedReason::Unknown, Some("x\ny"), None),
-                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"unknown\",\"after\":\"x\\ny\",\"oldest\":null}\n\n",
+                Frame::missed(&dev(), MissedReason::Unknown, None),
+                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"unknown\",\"oldest\":null}\n\n",
             ),
             (
-                Frame::missed(&dev(), MissedReason::Expired, Some("1-0"), Some(position)),
-                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"expired\",\"after\":\"1-0\",\"oldest\":\"5-1\"}\n\n",
+                Frame::missed(&dev(), MissedReason::Expired, Some(position)),
+                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"expired\",\"oldest\":\"5-1\"}\n\n",
             ),
             (
                 Frame::members_changed(&dev(), names[..1].iter(), names[1..].iter(), census),

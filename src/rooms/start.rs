@@ -14,19 +14,17 @@ use crate::counters::count;
 use crate::names::RoomName;
 
 /// Where a stream asks to begin.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Start {
-    /// The last event that the client has, as it sent it.
-    pub(crate) after: Option<String>,
-    /// Messages of each room to begin with if there is no such event.
-    pub(crate) history: usize,
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// With so many messages of each room.
+    Latest(usize),
+    /// After an event; `None` is one that cannot be read.
+    After(Option<EventId>),
 }
 
 /// What a client that is behind gets besides entries.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// What the client asked for.
-    pub(super) after: Option<String>,
     /// This server knows no such position.
     pub(super) is_unknown: bool,
     /// Who the client is to others.
@@ -72,8 +70,7 @@ impl Hub {
                 backlog.pending.extend(parts);
                 if backlog.is_unknown {
                     let oldest = room.history.oldest();
-                    let missed =
-                        self.missed(backlog, &membership.room, MissedReason::Unknown, oldest);
+                    let missed = self.missed(&membership.room, MissedReason::Unknown, oldest);
                     backlog.pending.push_back(missed);
                 }
                 backlog.greeted += 1;
@@ -85,12 +82,7 @@ impl Hub {
                 *begin = (*begin).max(*position);
                 if *begin < history.evicted_up_to() {
                     *begin = history.evicted_up_to();
-                    return Some(self.missed(
-                        backlog,
-                        room,
-                        MissedReason::Expired,
-                        history.oldest(),
-                    ));
+                    return Some(self.missed(room, MissedReason::Expired, history.oldest()));
                 }
                 let first = history.after(*begin).next();
                 next = next.into_iter().chain(first).min_by_key(|entry| entry.id);
@@ -115,15 +107,8 @@ impl Hub {
         }
     }
 
-    fn missed(
-        &self,
-        backlog: &Backlog,
-        room: &RoomName,
-        reason: MissedReason,
-        oldest: Option<EventId>,
-    ) -> Arc<Frame> {
+    fn missed(&self, room: &RoomName, reason: MissedReason, oldest: Option<EventId>) -> Arc<Frame> {
         count(&self.counters.gaps_told);
-        let after = backlog.after.as_deref();
-        Arc::new(Frame::missed(room, reason, after, oldest))
+        Arc::new(Frame::missed(room, reason, oldest))
     }
 }

@@ -62,9 +62,12 @@ impl Hub {
         }
         let queue = Arc::new(Queue::new());
         let newest = state.newest;
-        let asked: Option<EventId> = start.after.as_deref().and_then(|after| after.parse().ok());
-        let asked = asked.filter(|asked| state.may_have_given(*asked));
-        let is_unknown = start.after.is_some() && asked.is_none_or(|asked| asked < state.epoch);
+        let asked = match start {
+            Start::Latest(_) => None,
+            Start::After(asked) => asked.filter(|asked| state.may_have_given(*asked)),
+        };
+        let is_resuming = matches!(start, Start::After(_));
+        let is_unknown = is_resuming && asked.is_none_or(|asked| asked < state.epoch);
         let mut is_whole = asked.is_some() && !is_unknown;
         let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
@@ -74,10 +77,10 @@ impl Hub {
             room.members.join(claim.as_ref());
             let history = &room.history;
             is_whole &= asked >= Some(history.evicted_up_to());
-            let begin = asked.unwrap_or_else(|| match start.after {
-                Some(_) => history.evicted_up_to(),
-                None => history.before_latest(start.history).unwrap_or(newest),
-            });
+            let begin = match start {
+                Start::Latest(count) => history.before_latest(count).unwrap_or(newest),
+                Start::After(_) => asked.unwrap_or(history.evicted_up_to()),
+            };
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
@@ -92,7 +95,6 @@ impl Hub {
         let position = memberships.iter().map(|of| of.begin).min();
         let backlog = Backlog {
             is_unknown,
-            after: start.after,
             author,
             ..Backlog::default()
         };
@@ -120,7 +122,6 @@ impl Hub {
             count(&self.counters.catch_ups);
             Box::new(Backlog {
                 greeted: client.memberships.len(),
-                after: Some(position.to_string()),
                 ..Backlog::default()
             })
         });

@@ -67,7 +67,7 @@ export function applyEvent(chat, { event, id, data, resumes }) {
 	if (data.memberCount !== undefined) applyRoster(state, data);
 	if (removed) removeEntry(state, removed);
 	if (reason === 'unknown') state.authors.clear();
-	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.after} ${data.oldest} ${id}`, gap: true, reason }]);
+	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.oldest} ${id}`, gap: true, reason }]);
 	return [];
 }
 

@@ -85,7 +85,7 @@ fn text(frames: &[Arc<Frame>]) -> String {
 #[test]
 fn a_client_gets_what_is_queued_when_the_chat_closes_and_a_goodbye() {
     let hub = hub(usize::MAX);
-    let mut stream = listen(&hub, &[room(0)], Start::default());
+    let mut stream = listen(&hub, &[room(0)], Start::Latest(0));
     let said: Vec<EventId> = (0..QUEUE_FRAMES * 2).map(|_| say(&hub, &room(0))).collect();
     hub.close();
     let (frames, ended) = take(&mut stream);
@@ -99,7 +99,7 @@ fn a_client_gets_what_is_queued_when_the_chat_closes_and_a_goodbye() {
 #[test]
 fn a_client_that_is_behind_goes_on_where_it_was() {
     let hub = hub(usize::MAX);
-    let mut stream = listen(&hub, &[room(0), room(1)], Start::default());
+    let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(0));
     let said: Vec<EventId> = (0..QUEUE_FRAMES * 3)
         .map(|n| say(&hub, &room(n % 2)))
         .collect();
@@ -112,7 +112,7 @@ fn a_client_that_is_behind_goes_on_where_it_was() {
 #[test]
 fn a_gap_is_told_in_the_room_that_has_it_and_nowhere_else() {
     let hub = hub(10);
-    let mut stream = listen(&hub, &[room(0), room(1)], Start::default());
+    let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(0));
     take(&mut stream);
     let quiet = say(&hub, &room(1));
     for _ in 0..QUEUE_FRAMES + 50 {
@@ -152,10 +152,7 @@ fn a_room_that_is_added_has_its_past_in_the_history_and_the_rest_in_the_stream()
     let before: Vec<EventId> = (0..4).map(|n| say(&hub, &room(n % 2))).collect();
     let position = before[2];
     let after = say(&hub, &room(1));
-    let start = Start {
-        after: Some(position.to_string()),
-        history: 9,
-    };
+    let start = Start::After(Some(position));
     let mut stream = listen(&hub, &[room(0), room(1)], start);
     let (frames, _) = take(&mut stream);
     assert_eq!(messages(&frames), [before[3], after]);
@@ -172,10 +169,7 @@ fn whoever_has_everything_is_told_a_position_that_says_so() {
     let hub = hub(usize::MAX);
     say(&hub, &room(0));
     let newest = say(&hub, &room(1));
-    let start = Start {
-        history: 1,
-        ..Start::default()
-    };
+    let start = Start::Latest(1);
     let mut stream = listen(&hub, &[room(0)], start);
     let (frames, _) = take(&mut stream);
     let last = frames.last().expect("an event");
@@ -187,7 +181,7 @@ fn a_name_that_is_taken_in_one_room_is_refused_in_all() {
     let hub = hub(9);
     let join = |session, rooms: &[RoomName]| {
         let claim = claim("alice", session);
-        hub.subscribe(rooms, Some(claim), None, Start::default())
+        hub.subscribe(rooms, Some(claim), None, Start::Latest(0))
     };
     let _first = join(1, &[room(1)]).unwrap_or_else(|refusal| panic!("{refusal}"));
     let refused = join(2, &[room(0), room(1), room(2)]).err();
@@ -202,7 +196,7 @@ fn a_stream_that_was_ended_takes_nothing_from_a_later_one() {
     let clock = ManualClock::at(1_000);
     let hub = hub_by(&clock, 9);
     let join = |rooms: &[RoomName]| {
-        let joined = hub.subscribe(rooms, Some(claim("eve", 1)), None, Start::default());
+        let joined = hub.subscribe(rooms, Some(claim("eve", 1)), None, Start::Latest(0));
         joined.unwrap_or_else(|refusal| panic!("{refusal}"))
     };
     let census = |n| hub.members(&room(n)).1;
@@ -225,10 +219,7 @@ fn positions_of_a_previous_run_are_unknown_even_if_the_clock_was_set_back() {
     for _ in 0..5 {
         say(&hub, &room(0));
     }
-    let start = Start {
-        after: Some(position.to_string()),
-        ..Start::default()
-    };
+    let start = Start::After(Some(position));
     let mut stream = listen(&hub, &[room(0)], start);
     let (frames, _) = take(&mut stream);
     assert!(text(&frames).contains("\"reason\":\"unknown\""));
@@ -294,12 +285,12 @@ proptest! {
     #[test]
     fn nothing_is_lost_and_nothing_comes_twice(steps in prop::collection::vec(step(), 1..400)) {
         let hub = hub(usize::MAX);
-        let all = |count| Start { history: count, ..Start::default() };
+        let all = Start::Latest(usize::MAX);
         let mut said: Vec<(RoomName, EventId, bool)> = Vec::new();
         let mut clients: Vec<Client> = (0..3)
             .map(|n| {
                 let rooms: Vec<RoomName> = (0..=n).map(room).collect();
-                Client { stream: listen(&hub, &rooms, all(usize::MAX)), rooms, seen: Vec::new(), last_id: None, gaps: 0 }
+                Client { stream: listen(&hub, &rooms, all), rooms, seen: Vec::new(), last_id: None, gaps: 0 }
             })
             .collect();
         for step in steps {
@@ -317,7 +308,7 @@ proptest! {
                 Step::Take(client, count) => clients[client].take(count),
                 Step::Cut(client) => {
                     let client = &mut clients[client];
-                    let start = Start { after: client.last_id.clone(), ..all(usize::MAX) };
+                    let start = client.last_id.as_ref().map_or(all, |last| Start::After(last.parse().ok()));
                     client.stream = listen(&hub, &client.rooms, start);
                 }
                 Step::Add(client, n, count) => {
@@ -325,7 +316,7 @@ proptest! {
                     let Some(last) = client.last_id.clone() else { continue };
                     if client.rooms.contains(&room(n)) { continue }
                     client.rooms.push(room(n));
-                    let start = Start { after: Some(last.clone()), ..all(usize::MAX) };
+                    let start = Start::After(last.parse().ok());
                     client.stream = listen(&hub, &client.rooms, start);
                     // Whatever comes by the stream meanwhile.
                     client.take(count);

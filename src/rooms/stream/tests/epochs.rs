@@ -34,10 +34,7 @@ fn hub_with(entries: &[u64]) -> (Arc<Hub>, impl Fn(&[u64]) + use<>) {
 }
 
 fn resumed(hub: &Arc<Hub>, after: &str) -> Vec<Arc<Frame>> {
-    let start = Start {
-        after: Some(after.to_owned()),
-        ..Start::default()
-    };
+    let start = Start::After(after.parse().ok());
     take(&mut listen(hub, &[room(0)], start)).0
 }
 
@@ -88,7 +85,7 @@ fn a_new_epoch_is_told_once_and_streams_go_on_from_their_positions() {
 #[test]
 fn open_streams_end_with_a_new_epoch() {
     let (hub, begin) = hub_with(&[10]);
-    let mut stream = listen(&hub, &[room(0)], Start::default());
+    let mut stream = listen(&hub, &[room(0)], Start::Latest(0));
     take(&mut stream);
     begin(&[10]);
     let (frames, ended) = take(&mut stream);
@@ -121,10 +118,7 @@ fn a_newcomer_is_told_of_nothing() {
     let (hub, begin) = hub_with(&[10, 11, 12]);
     begin(&[10, 11]);
     for history in [0, 1, 50] {
-        let start = Start {
-            history,
-            ..Start::default()
-        };
+        let start = Start::Latest(history);
         let (frames, _) = take(&mut listen(&hub, &[room(0)], start));
         assert_eq!(messages(&frames).len(), history.min(2));
         resumes_quietly_with_nothing(&hub, &last_id(&frames));

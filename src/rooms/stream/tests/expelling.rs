@@ -8,7 +8,7 @@ fn join_from(hub: &Arc<Hub>, rooms: &[RoomName], address: [u8; 4]) -> Stream {
         address,
         ..claim("y", 7)
     };
-    let stream = hub.subscribe(rooms, Some(claim), None, Start::default());
+    let stream = hub.subscribe(rooms, Some(claim), None, Start::Latest(0));
     stream.unwrap_or_else(|refusal| panic!("{refusal}"))
 }
 

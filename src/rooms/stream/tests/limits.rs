@@ -15,7 +15,7 @@ fn hub_of_one_room() -> Arc<Hub> {
 fn a_stream_of_many_rooms_does_not_pass_the_limit() {
     let hub = hub_of_one_room();
     let rooms = [room(0), room(1)];
-    let stream = hub.subscribe(&rooms, None, None, Start::default());
+    let stream = hub.subscribe(&rooms, None, None, Start::Latest(0));
     assert!(matches!(stream, Err(Refusal::TooManyRooms)));
 }
 
@@ -35,9 +35,9 @@ fn a_stream_that_makes_room_for_itself_does_not_pass_the_limit() {
     let clock = ManualClock::at(1_000).into();
     let hub = Arc::new(Hub::new(limits, clock, Arc::default(), false));
     let join =
-        |rooms: &[RoomName]| hub.subscribe(rooms, Some(claim("a", 1)), None, Start::default());
+        |rooms: &[RoomName]| hub.subscribe(rooms, Some(claim("a", 1)), None, Start::Latest(0));
     drop(join(&[room(0)]));
-    let _other = listen(&hub, &[room(1)], Start::default());
+    let _other = listen(&hub, &[room(1)], Start::Latest(0));
     let _stream = join(&[room(0), room(2)]);
     assert!(
         hub.summaries(&[]).len() <= 2,

@@ -17,14 +17,13 @@ fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
         Arc::default(),
         false,
     ));
-    let _here = listen(&hub, &[room(0)], Start::default());
+    let _here = listen(&hub, &[room(0)], Start::Latest(0));
     say(&hub, &room(0));
     clock.advance(Duration::from_secs(1));
     say(&hub, &room(1));
     clock.advance(Duration::from_secs(61));
     assert!(hub.tick());
-    let start = |after| Start { after, history: 9 };
-    let mut stream = listen(&hub, &[room(0), room(2)], start(None));
+    let mut stream = listen(&hub, &[room(0), room(2)], Start::Latest(9));
     let first = text(&take(&mut stream).0);
     let id = first
         .lines()
@@ -32,7 +31,7 @@ fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
         .find_map(|line| line.strip_prefix("id: "))
         .expect("an id");
     drop(stream);
-    let mut stream = listen(&hub, &[room(0), room(2)], start(Some(id.to_owned())));
+    let mut stream = listen(&hub, &[room(0), room(2)], Start::After(id.parse().ok()));
     let again = text(&take(&mut stream).0);
     assert!(!again.contains("messages-missed"), "{first}\n---\n{again}");
 }
