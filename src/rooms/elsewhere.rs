@@ -1,58 +1,15 @@
-//! What a hub has in common with the hubs of other servers: a history that is loaded from outside,
-//! and members who are connected elsewhere.
+//! What a hub has in common with the hubs of other servers: members who are connected elsewhere.
 
 use super::author::Author;
-use super::history::History;
 use super::hub::Hub;
-use super::id::EventId;
-use super::limits::Limits;
 use super::members::Claim;
-use super::message::Entry;
 use crate::names::{MemberName, RoomName};
-
-/// A room as a store has it: the low-water mark of its history, and what it retains.
-pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
 
 /// What this server contributes to a room: how many listeners, and which names, with their authors
 /// and whether they have a stream.
 pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author, bool)>);
 
 impl Hub {
-    /// The limits, which the store applies too.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// Replaces the histories of rooms; those that are not given had entries up to `forgotten_up_to`,
-    /// at most. All streams end, and their clients come back with their positions.
-    pub(crate) fn reload(&self, epoch: EventId, forgotten_up_to: EventId, rooms: Vec<Retained>) {
-        let now = self.clock().now();
-        let state = &mut *self.lock();
-        state.epoch = epoch;
-        state.forgotten_up_to = state.forgotten_up_to.max(forgotten_up_to).max(epoch);
-        state.newest = state.newest.max(state.forgotten_up_to);
-        let begin = state.forgotten_up_to;
-        for room in state.rooms.values_mut() {
-            room.history = History::new(begin);
-        }
-        for (name, evicted_up_to, entries) in rooms {
-            let mut history = History::new(evicted_up_to);
-            for entry in entries {
-                history.push(entry, &self.limits);
-            }
-            state.newest = state.newest.max(history.newest());
-            state.room_or_insert(&name, now).history = history;
-        }
-        self.end_all(state, "reload");
-    }
-
-    /// Publishes an entry, unless the room was loaded with it.
-    pub(crate) fn publish_once(&self, room: &RoomName, entry: Entry) {
-        if entry.id > self.newest_in(room) {
-            self.publish(room, entry);
-        }
-    }
-
     /// The members and listeners of this server, without those of others.
     pub(crate) fn here(&self) -> Vec<Here> {
         let now = self.clock().now();

@@ -1,6 +1,7 @@
 //! How entries enter the rooms, and how they are read: the part of the hub that stores and histories
 //! are about.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -8,6 +9,7 @@ use tokio::sync::Notify;
 use super::author::Author;
 use super::clock::Moment;
 use super::frame::Frame;
+use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
@@ -20,6 +22,16 @@ use crate::refusal::Refusal;
 pub(crate) enum Committed {
     New(Arc<Frame>),
     Duplicate(Arc<Frame>),
+}
+
+/// What a store has of the rooms.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    /// Before this, the store has lost entries.
+    pub(crate) epoch: EventId,
+    /// Rooms that are not among these had entries up to here, at most.
+    pub(crate) forgotten_up_to: EventId,
+    rooms: HashMap<RoomName, History>,
 }
 
 /// A page of the history.
@@ -76,7 +88,7 @@ impl Hub {
         entry.map(|entry| entry.repeated_by(name, text)).transpose()
     }
 
-    /// Publishes an entry that a store has committed.
+    /// Publishes an entry that a store has committed, unless the room was loaded with it.
     pub(crate) fn publish(&self, room: &RoomName, entry: Entry) {
         self.publish_locked(&mut self.lock(), room, entry);
     }
@@ -86,26 +98,33 @@ impl Hub {
         state.newest = state.newest.max(entry.id);
         let is_message = entry.removes.is_none();
         let room = state.room_or_insert(name, now);
+        if entry.id <= room.history.newest() {
+            return;
+        }
         room.publish(entry, &self.limits, now, &self.counters);
         if is_message {
             count(&self.counters.accepted);
         }
     }
 
-    /// Puts back an entry of a previous run; `after` is the position before it in its room.
-    pub(crate) fn restore(&self, room: &RoomName, entry: Entry, after: EventId) {
+    /// Takes over what a store has, in place of what there was. All streams end, and their clients come
+    /// back with their positions.
+    pub(crate) fn load(&self, loaded: Loaded) {
+        let now = self.clock().now();
         let state = &mut *self.lock();
-        state.newest = state.newest.max(entry.id);
-        let history = &mut state.room_or_insert(room, self.clock().now()).history;
-        history.begin_after(after);
-        history.push(entry, &self.limits);
-    }
-
-    /// Notes that rooms which were forgotten had entries up to `id`.
-    pub(crate) fn restore_forgotten(&self, id: EventId) {
-        let state = &mut *self.lock();
-        state.newest = state.newest.max(id);
-        state.forgotten_up_to = state.forgotten_up_to.max(id);
+        state.epoch = loaded.epoch;
+        let begin = state.forgotten_up_to.max(loaded.forgotten_up_to);
+        state.forgotten_up_to = begin.max(loaded.epoch);
+        state.newest = state.newest.max(state.forgotten_up_to);
+        let begin = state.forgotten_up_to;
+        for room in state.rooms.values_mut() {
+            room.history = History::new(begin);
+        }
+        for (name, history) in loaded.rooms {
+            state.newest = state.newest.max(history.newest());
+            state.room_or_insert(&name, now).history = history;
+        }
+        self.end_all(state, "reload");
     }
 
     /// All that is retained, in order and each with the position before it in its room; and the
@@ -252,6 +271,14 @@ impl Hub {
     fn arrivals(&self, name: &RoomName) -> Result<Arc<Notify>, Refusal> {
         let state = &mut *self.lock();
         Ok(self.open_locked(state, name, &[])?.arrivals.clone())
+    }
+}
+
+impl Loaded {
+    /// Adds a room with its low-water mark, unless it is there.
+    pub(crate) fn room(&mut self, room: RoomName, evicted_up_to: EventId) -> &mut History {
+        let history = self.rooms.entry(room);
+        history.or_insert_with(|| History::new(evicted_up_to))
     }
 }
 

@@ -12,7 +12,7 @@ use crate::names::IdempotencyKey;
 /// Everything after `evicted_up_to` is retained. So a position that was ever given out can be
 /// resumed unless it is below that.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     entries: VecDeque<Entry>,
     /// The entry that each key was last used for; of a removed message, its removal.
     by_key: HashMap<IdempotencyKey, EventId>,
@@ -35,7 +35,7 @@ impl History {
 
     /// Adds the newest entry and evicts the oldest ones beyond the limits. The message that a
     /// removal removes is dropped.
-    pub(super) fn push(&mut self, mut entry: Entry, limits: &Limits) {
+    pub(crate) fn push(&mut self, mut entry: Entry, limits: &Limits) {
         debug_assert!(entry.id > self.newest(), "ids rise");
         self.is_unused = false;
         if let Some(removed) = entry.removes
@@ -72,13 +72,6 @@ impl History {
             && self.by_key.get(&key) == Some(&oldest.id)
         {
             self.by_key.remove(&key);
-        }
-    }
-
-    /// Sets the low-water mark of a history that is still unused, as a store knows it.
-    pub(super) fn begin_after(&mut self, id: EventId) {
-        if self.is_unused {
-            self.evicted_up_to = id;
         }
     }
 

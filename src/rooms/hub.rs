@@ -78,6 +78,11 @@ impl Hub {
         }
     }
 
+    /// The limits, which stores apply too.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
     }

@@ -352,5 +352,4 @@ mod expelling;
 mod limits;
 mod positions;
 
-#[cfg(feature = "redis")]
 mod epochs;

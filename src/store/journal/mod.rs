@@ -20,7 +20,7 @@ use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::entries::Committed;
+use crate::rooms::entries::{Committed, Loaded};
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use file::JournalFile;
@@ -87,7 +87,7 @@ impl Journal {
         report: Reporter,
     ) -> io::Result<Journal> {
         let status = Arc::new(Status::default());
-        let (mut messages, mut oldest) = (0, None);
+        let (mut messages, mut oldest, mut loaded) = (0, None, Loaded::default());
         let restore = |record| match record {
             Record::Entry { room, entry, after } => {
                 oldest.get_or_insert(entry.id);
@@ -96,9 +96,9 @@ impl Journal {
                     // The removed text may still be in the file.
                     Some(_) => status.force_rewrite(),
                 }
-                hub.restore(&room, entry, after);
+                loaded.room(room, after).push(entry, hub.limits());
             }
-            Record::EvictedUpTo(id) => hub.restore_forgotten(id),
+            Record::EvictedUpTo(id) => loaded.forgotten_up_to = loaded.forgotten_up_to.max(id),
         };
         let file = JournalFile::open(
             folder,
@@ -108,6 +108,7 @@ impl Journal {
             counters,
             report.clone(),
         )?;
+        hub.load(loaded);
         let (folder, bytes) = (file.folder.display(), file.bytes);
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"

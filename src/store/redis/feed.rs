@@ -16,8 +16,9 @@ use super::{BATCH, FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-use crate::rooms::elsewhere::Retained;
+use crate::rooms::entries::Loaded;
 use crate::rooms::id::EventId;
+use crate::rooms::limits::Limits;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
@@ -128,7 +129,7 @@ impl Redis {
             // Of a kind that a later version may have added, nothing is decoded.
             _ => {
                 if let Some((room, entry)) = entry::decode(id, fields) {
-                    self.hub.publish_once(&room, entry);
+                    self.hub.publish(&room, entry);
                 }
             }
         }
@@ -161,14 +162,14 @@ impl Redis {
         self.trust_others();
         self.load_rosters(connection).await?;
         if epoch != before || must_load {
-            let most = self.hub.limits().history.min(MOST_LOADED);
-            let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
+            let mut loaded = load_rooms(connection, last, self.hub.limits()).await?;
+            loaded.epoch = epoch;
             self.load_standing(connection).await?;
             if epoch != before {
                 // Before the streams end, which leaves their names to the grace.
                 self.reclaim(epoch).await?;
             }
-            self.hub.reload(epoch, forgotten_up_to, rooms);
+            self.hub.load(loaded);
             *lock(&self.epoch) = epoch;
             self.position.send_replace(last);
             if before != EventId::ZERO && epoch != before {
@@ -236,17 +237,17 @@ async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String
     Ok((run, durable))
 }
 
-/// What the rooms retain up to an id, and the newest id of rooms that were forgotten.
+/// What the rooms retain up to an id.
 async fn load_rooms(
     connection: &mut MultiplexedConnection,
     last: EventId,
-    most: usize,
-) -> RedisResult<(EventId, Vec<Retained>)> {
+    limits: &Limits,
+) -> RedisResult<Loaded> {
     forget_rooms(connection).await?;
+    let most = limits.history.min(MOST_LOADED);
     let names: Vec<String> = connection.hkeys(key("rooms")).await?;
     let id = |mark: &str| mark.parse::<EventId>().map_err(|_| unexpected("a mark"));
-    let mut forgotten_up_to = EventId::ZERO;
-    let mut rooms = Vec::new();
+    let mut loaded = Loaded::default();
     for name in names {
         let Ok(room) = RoomName::stored(&name) else {
             continue;
@@ -276,16 +277,17 @@ async fn load_rooms(
             let entries = entry::read(newest_first).rev();
             let entries = entries.filter(|(id, _)| *id > evicted_up_to);
             let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));
-            rooms.push((room, evicted_up_to, entries.collect()));
+            let history = loaded.room(room, evicted_up_to);
+            entries.for_each(|entry| history.push(entry, limits));
         } else {
-            forgotten_up_to = forgotten_up_to.max(id(newest)?);
+            loaded.forgotten_up_to = loaded.forgotten_up_to.max(id(newest)?);
         }
     }
     let forgotten: Option<String> = connection.hget(key("rooms"), "").await?;
     if let Some(forgotten) = forgotten {
-        forgotten_up_to = forgotten_up_to.max(id(&forgotten)?);
+        loaded.forgotten_up_to = loaded.forgotten_up_to.max(id(&forgotten)?);
     }
-    Ok((forgotten_up_to, rooms))
+    Ok(loaded)
 }
 
 /// Removes the marks of rooms whose entries have expired.

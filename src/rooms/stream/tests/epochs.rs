@@ -1,5 +1,6 @@
 //! The store lost entries, and a new epoch begins: everybody is told, once.
 
+use super::super::super::entries::Loaded;
 use super::super::super::message::Entry;
 use super::*;
 
@@ -14,21 +15,27 @@ fn entry(milliseconds: u64) -> Entry {
     draft().into_entry(&room(0), id(milliseconds), milliseconds)
 }
 
+fn load(hub: &Hub, epoch: u64, kept: &[u64]) {
+    let mut loaded = Loaded::default();
+    loaded.epoch = id(epoch);
+    let history = loaded.room(room(0), id(5));
+    kept.iter()
+        .for_each(|ms| history.push(entry(*ms), hub.limits()));
+    hub.load(loaded);
+}
+
 /// A hub in an epoch with these entries, and what it does when a later one begins with those.
 fn hub_with(entries: &[u64]) -> (Arc<Hub>, impl Fn(&[u64]) + use<>) {
     let limits = hub(100).limits().clone();
     let clock: Clock = ManualClock::at(1_000).into();
     let hub = Arc::new(Hub::new(limits, clock, Arc::default(), true));
-    hub.reload(id(5), EventId::ZERO, Vec::new());
+    load(&hub, 5, &[]);
     entries
         .iter()
         .for_each(|ms| hub.publish(&room(0), entry(*ms)));
     let begin = {
         let hub = hub.clone();
-        move |kept: &[u64]| {
-            let kept = kept.iter().map(|ms| entry(*ms)).collect();
-            hub.reload(id(20), EventId::ZERO, vec![(room(0), id(5), kept)]);
-        }
+        move |kept: &[u64]| load(&hub, 20, kept)
     };
     (hub, begin)
 }
