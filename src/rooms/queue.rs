@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use super::frame::Frame;
+use super::id::EventId;
 use super::limits::{QUEUE_BYTES, QUEUE_FRAMES};
 use crate::lock::lock;
 
@@ -25,6 +26,8 @@ pub(super) struct Queue(Mutex<State>);
 struct State {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
+    /// Where the client will be when it has taken all frames.
+    position: EventId,
     mode: Mode,
     /// The task that found the queue empty. A task has one waker for life, so it stays here.
     waker: Option<Waker>,
@@ -51,10 +54,11 @@ pub(super) enum Next {
 
 impl Queue {
     /// A queue of a client that has yet to catch up.
-    pub(super) fn new() -> Queue {
+    pub(super) fn new(position: EventId) -> Queue {
         Queue(Mutex::new(State {
             frames: VecDeque::new(),
             bytes: 0,
+            position,
             mode: Mode::Behind,
             waker: None,
         }))
@@ -102,12 +106,12 @@ impl Queue {
         lock(&self.0).pop(most)
     }
 
-    /// Queues what a client that catches up gets next, until the queue is full; once `next` is
-    /// exhausted, the client is live, unless it was ended. Says whether `next` is.
-    pub(super) fn refill(&self, mut next: impl FnMut() -> Option<Arc<Frame>>) -> bool {
+    /// Queues what a client that catches up gets next after its position, until the queue is full; once
+    /// `next` is exhausted, the client is live, unless it was ended. Says whether `next` is.
+    pub(super) fn refill(&self, mut next: impl FnMut(EventId) -> Option<Arc<Frame>>) -> bool {
         let queue = &mut *lock(&self.0);
         while !queue.is_full() {
-            match next() {
+            match next(queue.position) {
                 Some(frame) => queue.push(frame),
                 None => {
                     // It may have been ended since it found that it is behind.
@@ -144,6 +148,7 @@ impl State {
 
     fn push(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.bytes().len();
+        self.position = frame.id().unwrap_or(self.position);
         self.frames.push_back(frame);
     }
 

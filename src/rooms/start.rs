@@ -46,7 +46,7 @@ impl Hub {
         client: &mut Client,
         rooms: &mut Rooms,
         newest: EventId,
-        position: &mut EventId,
+        position: EventId,
     ) -> Option<Arc<Frame>> {
         let backlog = client.backlog.as_mut()?;
         loop {
@@ -57,7 +57,7 @@ impl Hub {
                 let name = client.claim.as_ref().map(|claim| &claim.name);
                 let room = rooms.get_mut(&membership.room)?;
                 let greeting = Greeting {
-                    position: *position,
+                    position,
                     is_first: backlog.greeted == 0,
                     room: &membership.room,
                     name,
@@ -79,7 +79,7 @@ impl Hub {
             let mut next: Option<&Entry> = None;
             for Membership { room, begin, .. } in &mut client.memberships {
                 let history = &rooms.get(room)?.history;
-                *begin = (*begin).max(*position);
+                *begin = (*begin).max(position);
                 if *begin < history.evicted_up_to() {
                     *begin = history.evicted_up_to();
                     return Some(self.missed(room, MissedReason::Expired, history.oldest()));
@@ -88,7 +88,6 @@ impl Hub {
                 next = next.into_iter().chain(first).min_by_key(|entry| entry.id);
             }
             if let Some(entry) = next {
-                *position = entry.id;
                 return Some(entry.frame.clone());
             }
             for membership in &mut client.memberships {
@@ -98,11 +97,10 @@ impl Hub {
                     return Some(Arc::new(room.whole_roster(&membership.room)));
                 }
             }
-            if std::mem::replace(&mut backlog.is_told, true) && *position == newest {
+            if std::mem::replace(&mut backlog.is_told, true) && position == newest {
                 return None;
             }
             // It has everything: so it is told, and comes back from here.
-            *position = newest;
             return Some(Arc::new(Frame::heartbeat(self.clock().unix_ms(), newest)));
         }
     }

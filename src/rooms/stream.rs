@@ -26,8 +26,6 @@ pub(crate) struct Stream {
     hub: Arc<Hub>,
     client: usize,
     queue: Arc<Queue>,
-    /// The position that the client has reached.
-    position: EventId,
 }
 
 impl Hub {
@@ -60,7 +58,6 @@ impl Hub {
                 return Err(Refusal::NameTaken { room });
             }
         }
-        let queue = Arc::new(Queue::new());
         let newest = state.newest;
         let asked = match start {
             Start::Latest(_) => None,
@@ -69,18 +66,26 @@ impl Hub {
         let is_resuming = matches!(start, Start::After(_));
         let is_unknown = is_resuming && asked.is_none_or(|asked| asked < state.epoch);
         let mut is_whole = asked.is_some() && !is_unknown;
-        let join = |name: &RoomName| {
+        let begin = |name: &RoomName| {
+            let history = &state.room_or_insert(name, now).history;
+            is_whole &= asked >= Some(history.evicted_up_to());
+            match start {
+                Start::Latest(count) => history.before_latest(count).unwrap_or(newest),
+                Start::After(_) => asked.unwrap_or(history.evicted_up_to()),
+            }
+        };
+        let begins: Vec<EventId> = rooms.iter().map(begin).collect();
+        if is_whole {
+            count(&self.counters.resumes);
+        }
+        let position = begins.iter().min().copied().unwrap_or(newest);
+        let queue = Arc::new(Queue::new(position));
+        let join = |(name, begin): (&RoomName, EventId)| {
             // The hub's own copy of the name, which all clients of the room share.
             let shared = state.rooms.get_key_value(name);
             let name = shared.map_or(name, |(name, _)| name).clone();
             let room = state.room_or_insert(&name, now);
             room.members.join(claim.as_ref());
-            let history = &room.history;
-            is_whole &= asked >= Some(history.evicted_up_to());
-            let begin = match start {
-                Start::Latest(count) => history.before_latest(count).unwrap_or(newest),
-                Start::After(_) => asked.unwrap_or(history.evicted_up_to()),
-            };
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
@@ -88,17 +93,13 @@ impl Hub {
                 roster: room.told,
             }
         };
-        let memberships: Box<[Membership]> = rooms.iter().map(join).collect();
-        if is_whole {
-            count(&self.counters.resumes);
-        }
-        let position = memberships.iter().map(|of| of.begin).min();
+        let memberships = rooms.iter().zip(begins).map(join).collect();
         let backlog = Backlog {
             is_unknown,
             author,
             ..Backlog::default()
         };
-        let mut stream = Stream {
+        let stream = Stream {
             hub: self.clone(),
             client: state.clients.insert(Client {
                 queue: queue.clone(),
@@ -107,14 +108,13 @@ impl Hub {
                 backlog: Some(Box::new(backlog)),
             }),
             queue,
-            position: position.unwrap_or(newest),
         };
-        self.catch_up(state, stream.client, &mut stream.position);
+        self.catch_up(state, stream.client);
         Ok(stream)
     }
 
-    /// Queues what a client that is behind gets next. `position` is the one that it has reached.
-    fn catch_up(&self, state: &mut State, place: usize, position: &mut EventId) {
+    /// Queues what a client that is behind gets next.
+    fn catch_up(&self, state: &mut State, place: usize) {
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
@@ -128,7 +128,7 @@ impl Hub {
         let queue = client.queue.clone();
         let (rooms, newest) = (&mut state.rooms, state.newest);
         let mut given = 0_u64;
-        let is_live = queue.refill(|| {
+        let is_live = queue.refill(|position| {
             let next = self.next_of(client, rooms, newest, position);
             given += u64::from(next.is_some());
             next
@@ -158,30 +158,23 @@ impl Stream {
     /// The next frame; `None` when the stream ends.
     ///
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
-    pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
+    pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         loop {
             match self.queue.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Next::End) => return Poll::Ready(None),
                 Poll::Ready(Next::CatchUp) => {
                     let state = &mut *self.hub.lock();
-                    self.hub.catch_up(state, self.client, &mut self.position);
+                    self.hub.catch_up(state, self.client);
                 }
-                Poll::Ready(Next::Frame(frame)) => return Poll::Ready(Some(self.reach(frame))),
+                Poll::Ready(Next::Frame(frame)) => return Poll::Ready(Some(frame)),
             }
         }
     }
 
     /// The next frame if it is queued already and has at most `most` bytes.
-    pub(crate) fn next_queued(&mut self, most: usize) -> Option<Arc<Frame>> {
-        let frame = self.queue.pop(most)?;
-        Some(self.reach(frame))
-    }
-
-    /// Where the hub has reached further than a frame, nothing in between is this client's.
-    fn reach(&mut self, frame: Arc<Frame>) -> Arc<Frame> {
-        self.position = frame.id().unwrap_or(self.position).max(self.position);
-        frame
+    pub(crate) fn next_queued(&self, most: usize) -> Option<Arc<Frame>> {
+        self.queue.pop(most)
     }
 }
 

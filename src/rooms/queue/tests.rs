@@ -29,8 +29,8 @@ fn frame(data: &str) -> Arc<Frame> {
 }
 
 fn live() -> Queue {
-    let queue = Queue::new();
-    assert!(queue.refill(|| None));
+    let queue = Queue::new(EventId::ZERO);
+    assert!(queue.refill(|_| None));
     queue
 }
 
@@ -103,20 +103,20 @@ fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
         assert_eq!(wakes.so_far(), 0);
         let kept = lock(&queue.0).frames.capacity();
         assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
-        assert!(queue.refill(|| None));
+        assert!(queue.refill(|_| None));
         assert!(queue.send(&frame));
     }
 }
 
 #[test]
 fn catching_up_stops_at_a_full_queue_and_goes_on() {
-    let queue = Queue::new();
+    let queue = Queue::new(EventId::ZERO);
     let (_, waker) = count();
     let mut given = 0;
     let total = QUEUE_FRAMES * 2 + 1;
     let mut left = total;
     loop {
-        let live = queue.refill(|| {
+        let live = queue.refill(|_| {
             left = left.checked_sub(1)?;
             Some(frame("{}"))
         });
@@ -146,10 +146,10 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
 /// As when a ban finds a client between its look at the queue and what it is given then.
 #[test]
 fn the_end_is_final_for_a_client_that_catches_up() {
-    let queue = Queue::new();
+    let queue = Queue::new(EventId::ZERO);
     let (_, waker) = count();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
     queue.end(None);
-    queue.refill(|| None);
+    queue.refill(|_| None);
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
 }
