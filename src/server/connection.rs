@@ -16,9 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::coop;
 use tokio::time::{Sleep, sleep};
 
 use super::connections::{Phase, Registration};
@@ -41,10 +39,7 @@ pub(super) fn protocol() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        // A client may shut down its sending side after a request. By default, hyper would then
-        // drop the request. Where this means that the client has left, `Socket` notices.
-        .half_close(true);
+        .max_buf_size(HEAD_BYTES);
     http
 }
 
@@ -59,7 +54,7 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
         io: TokioIo::new(stream),
         registration: registration.clone(),
         blocked: None,
-        input: Input::Unasked,
+        has_read: false,
     };
     let mut protocol = registration.connections.http.clone();
     // During shutdown a connection serves one request.
@@ -87,10 +82,8 @@ impl Service<Request<Incoming>> for PeerService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let PeerService(registration) = self;
-        registration.departure.begin_request();
         let extensions = request.extensions_mut();
         extensions.insert(PeerAddr(registration.peer));
-        extensions.insert(registration.departure.clone());
         registration.connections.chat.call(request)
     }
 }
@@ -150,43 +143,7 @@ struct Socket {
     registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
-    input: Input,
-}
-
-/// What is known of the bytes that a client sends while it is answered.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Input {
-    /// The connection is being set up: nothing is read yet.
-    Unasked,
-    Unknown,
-    /// There are none, and the task is woken when that changes.
-    Awaited,
-    /// Another request waits. It hides the end of the client's side.
-    Pipelined,
-}
-
-impl Socket {
-    /// Fails if the client has ended its side and the answer ends by nothing else. Asked at every
-    /// flush, so it has to be cheap.
-    fn check_departure(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let socket = self.io.inner();
-        let is_readable = || socket.try_io(Interest::READABLE, || Ok(())).is_ok();
-        match self.input {
-            // The task has one waker for life. While the socket holds it, a glance is enough.
-            Input::Awaited if !is_readable() => return Ok(()),
-            Input::Pipelined => return Ok(()),
-            _ if !self.registration.departure.is_final() => return Ok(()),
-            Input::Awaited | Input::Unasked | Input::Unknown => {}
-        }
-        self.input = match socket.poll_peek(cx, &mut ReadBuf::new(&mut [0]))? {
-            Poll::Ready(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(_) => Input::Pipelined,
-            // Out of its budget, tokio returns pending and leaves no waker with the socket.
-            Poll::Pending if coop::has_budget_remaining() => Input::Awaited,
-            Poll::Pending => Input::Unknown,
-        };
-        Ok(())
-    }
+    has_read: bool,
 }
 
 impl Read for Socket {
@@ -195,7 +152,7 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if std::mem::replace(&mut self.input, Input::Unknown) == Input::Unasked {
+        if !std::mem::replace(&mut self.has_read, true) {
             // The task reads at its first turn.
             return Poll::Pending;
         }
@@ -252,8 +209,6 @@ impl Write for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes whenever it is polled.
-        self.check_departure(cx)?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
@@ -261,6 +216,3 @@ impl Write for Socket {
         Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
-
-#[cfg(test)]
-mod tests;

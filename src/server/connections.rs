@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use super::connection;
 use crate::chat::{Chat, ServerLimits};
 use crate::http::address::ClientAddress;
-use crate::http::departure::Departure;
 use crate::lock::lock;
 use crate::slab::Slab;
 
@@ -51,7 +50,6 @@ pub(super) enum Phase {
 pub(super) struct Registration {
     pub(super) connections: Arc<Connections>,
     pub(super) peer: SocketAddr,
-    pub(super) departure: Departure,
     /// Whether it counts towards its address.
     counted: bool,
     /// Whether it was accepted after shutdown began.
@@ -90,7 +88,6 @@ impl Connections {
         Some(Arc::new(Registration {
             connections: self.clone(),
             peer,
-            departure: Departure::default(),
             counted,
             late,
             place: table.wakers.insert(None),
