@@ -13,7 +13,6 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::body::Body;
-use super::departure::Departure;
 use super::guard::Visitor;
 use super::request::{Query, read_body};
 use super::site::Site;
@@ -245,7 +244,6 @@ pub(crate) async fn history(
     if wait > 0 && before.is_none() && is_empty && !site.is_draining() {
         let _permit = site.shares.open_stream(visitor.address, 1)?;
         site.hub.open(room)?;
-        Departure::ends_answer_to(head);
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

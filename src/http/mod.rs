@@ -25,5 +25,4 @@ pub(crate) mod session;
 
 mod answer;
 pub(crate) mod body;
-pub(crate) mod departure;
 mod request;

@@ -9,7 +9,6 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::body::Body;
-use super::departure::Departure;
 use super::guard::Visitor;
 use super::request::Query;
 use super::site::Site;
@@ -84,7 +83,6 @@ pub(crate) async fn open(
         let allowed = site.check_ban(head, visitor);
         allowed.inspect_err(|_| site.expel_banned())?;
     }
-    Departure::ends_answer_to(head);
 
     let mut response = Response::new(Body::stream(stream, permit));
     let headers = response.headers_mut();

@@ -1,5 +1,4 @@
-//! One connection: hyper's state machine above a socket that notices clients that are gone or take
-//! nothing.
+//! One connection: hyper's state machine above a socket that notices clients that take nothing.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -7,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Request;
@@ -16,12 +15,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::task::coop;
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Phase, Registration};
+use super::connections::Registration;
 use crate::chat::Chat;
 use crate::http::address::ClientAddress;
 use crate::http::routes::PeerAddr;
@@ -41,10 +38,7 @@ pub(super) fn protocol() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        // A client may shut down its sending side after a request. By default, hyper would then
-        // drop the request. Where this means that the client has left, `Socket` notices.
-        .half_close(true);
+        .max_buf_size(HEAD_BYTES);
     http
 }
 
@@ -59,16 +53,9 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
         io: TokioIo::new(stream),
         registration: registration.clone(),
         blocked: None,
-        input: Input::Unasked,
     };
-    let mut protocol = registration.connections.http.clone();
-    // During shutdown a connection serves one request.
-    protocol.keep_alive(!registration.late);
-    let mut http = protocol.serve_connection(socket, PeerService(registration.clone()));
-    // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
-    // requests, most of it is memory that nothing has used, which costs nothing. A worker would make
-    // it where past requests have been, and those pages count as long as the client stays.
-    let _ = Pin::new(&mut http).poll(&mut Context::from_waker(Waker::noop()));
+    let protocol = &registration.connections.http;
+    let http = protocol.serve_connection(socket, PeerService(registration.clone()));
     tokio::spawn(Connection {
         http,
         registration,
@@ -87,10 +74,8 @@ impl Service<Request<Incoming>> for PeerService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let PeerService(registration) = self;
-        registration.departure.begin_request();
-        let extensions = request.extensions_mut();
-        extensions.insert(PeerAddr(registration.peer));
-        extensions.insert(registration.departure.clone());
+        let peer = PeerAddr(registration.peer);
+        request.extensions_mut().insert(peer);
         registration.connections.chat.call(request)
     }
 }
@@ -110,15 +95,11 @@ impl Future for Connection {
         let this = &mut *self;
         if !this.has_begun {
             this.has_begun = true;
-            this.registration.wake_on_change(cx);
+            this.registration.wake_at_the_end(cx);
         }
-        match this.registration.phase() {
-            Phase::Cut => return Poll::Ready(()),
-            Phase::Ending if !this.is_ending && !this.registration.late => {
-                this.is_ending = true;
-                Pin::new(&mut this.http).graceful_shutdown();
-            }
-            Phase::Serving | Phase::Ending => {}
+        if this.registration.is_ending() && !this.is_ending {
+            this.is_ending = true;
+            Pin::new(&mut this.http).graceful_shutdown();
         }
         // Other errors are clients that left in the middle of an answer.
         if let Err(error) = ready!(Pin::new(&mut this.http).poll(cx))
@@ -143,50 +124,12 @@ fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// A client's socket. It fails when the client takes nothing for too long, or leaves while an answer
-/// lasts that ends by nothing else: hyper would go on waiting in both cases.
+/// A client's socket. It fails when the client takes nothing for too long: hyper would go on waiting.
 struct Socket {
     io: TokioIo<TcpStream>,
     registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
-    input: Input,
-}
-
-/// What is known of the bytes that a client sends while it is answered.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Input {
-    /// The connection is being set up: nothing is read yet.
-    Unasked,
-    Unknown,
-    /// There are none, and the task is woken when that changes.
-    Awaited,
-    /// Another request waits. It hides the end of the client's side.
-    Pipelined,
-}
-
-impl Socket {
-    /// Fails if the client has ended its side and the answer ends by nothing else. Asked at every
-    /// flush, so it has to be cheap.
-    fn check_departure(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let socket = self.io.inner();
-        let is_readable = || socket.try_io(Interest::READABLE, || Ok(())).is_ok();
-        match self.input {
-            // The task has one waker for life. While the socket holds it, a glance is enough.
-            Input::Awaited if !is_readable() => return Ok(()),
-            Input::Pipelined => return Ok(()),
-            _ if !self.registration.departure.is_final() => return Ok(()),
-            Input::Awaited | Input::Unasked | Input::Unknown => {}
-        }
-        self.input = match socket.poll_peek(cx, &mut ReadBuf::new(&mut [0]))? {
-            Poll::Ready(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Poll::Ready(_) => Input::Pipelined,
-            // Out of its budget, tokio returns pending and leaves no waker with the socket.
-            Poll::Pending if coop::has_budget_remaining() => Input::Awaited,
-            Poll::Pending => Input::Unknown,
-        };
-        Ok(())
-    }
 }
 
 impl Read for Socket {
@@ -195,10 +138,6 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if std::mem::replace(&mut self.input, Input::Unknown) == Input::Unasked {
-            // The task reads at its first turn.
-            return Poll::Pending;
-        }
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
@@ -252,8 +191,6 @@ impl Write for Socket {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes whenever it is polled.
-        self.check_departure(cx)?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
 
