@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::client::Membership;
 use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
@@ -56,9 +55,9 @@ impl Room {
         self.arrivals.notify_waiters();
     }
 
-    /// Removes one client.
-    pub(super) fn leave(&mut self, client: &Membership, claim: Option<&Claim>, now: Moment) {
-        self.clients.remove(client.place);
+    /// Removes the client at a place.
+    pub(super) fn leave(&mut self, place: usize, claim: Option<&Claim>, now: Moment) {
+        self.clients.remove(place);
         self.members.leave(claim, now);
         self.active_at = now;
     }

@@ -332,7 +332,7 @@ impl Hub {
         };
         for membership in &client.memberships {
             if let Some(room) = state.rooms.get_mut(&membership.room) {
-                room.leave(membership, client.claim.as_deref(), now);
+                room.leave(membership.place, client.claim.as_deref(), now);
                 state.forget_if_unused(&membership.room, now);
             }
         }
