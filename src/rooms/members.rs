@@ -87,7 +87,7 @@ impl Members {
         self.expire(now);
         self.by_name
             .get(&claim.name.folded())
-            .is_none_or(|member| member.author == claim.author || !member.is_here())
+            .is_none_or(|member| member.author == claim.author)
     }
 
     /// Adds one stream, under a name that was admitted or under none.
@@ -98,11 +98,6 @@ impl Members {
             return;
         };
         let folded = name.folded();
-        // Other servers have yet to tell that they no longer have the name.
-        let outdated = |member: &Member| member.author != *author;
-        if self.by_name.get(&folded).is_some_and(outdated) {
-            self.remove(&folded);
-        }
         self.joins += 1;
         match self.by_name.get_mut(&folded) {
             Some(member) => {
@@ -117,7 +112,7 @@ impl Members {
     }
 
     /// A member is spelt like this now.
-    pub(super) fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
+    fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
         let member = self.by_name.get_mut(folded);
         if let Some(member) = member.filter(|member| member.author == author)
             && member.name != *name
@@ -343,13 +338,6 @@ impl Members {
         } else {
             pending.names.push_back(name);
         }
-    }
-}
-
-impl Member {
-    /// Whether this server has the name, rather than only others.
-    fn is_here(&self) -> bool {
-        self.streams > 0 || self.free_at.is_some()
     }
 }
 

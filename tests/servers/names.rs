@@ -35,6 +35,42 @@ async fn a_name_is_taken_everywhere_at_once_and_its_owners_everywhere() {
     ask(b.address(), nameless).await.expect(201, "");
 }
 
+/// Everybody has a session of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_want_a_name_at_once_at_two_servers_one_gets_it() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    for n in 0..5 {
+        let want = |place: usize| {
+            let address = [a.address(), b.address()][place % 2];
+            let request = stream(&format!("name{n}"));
+            tokio::spawn(async move { EventStream::attempt(address, request).await })
+        };
+        let all: Vec<_> = (0..20).map(want).collect();
+        let mut owners = Vec::new();
+        for one in all {
+            match one.await.expect("no panic") {
+                Ok(stream) => owners.push(stream),
+                Err(refused) => drop(refused.expect(409, "name-taken")),
+            }
+        }
+        assert_eq!(owners.len(), 1, "round {n}");
+        let name = json!(format!("name{n}"));
+        for server in [&a, &b] {
+            eventually("the roster", async || {
+                names(server)
+                    .await
+                    .as_array()
+                    .is_some_and(|all| all.contains(&name))
+            })
+            .await;
+        }
+        // Whoever has it keeps it.
+        let mut owner = owners.remove(0);
+        owner.until("heartbeat").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_takes_its_members_along() {
     let redis = Redis::start().await;
@@ -112,10 +148,13 @@ async fn after_redis_lost_its_names_their_owners_keep_them() {
     eventually("the roster", async || names(&b).await == json!(["ann"])).await;
     redis.command(&["FLUSHALL"]).await;
     eventually("the name in Redis", async || {
-        redis
-            .command(&["EXISTS", "{chatroom}:name:lobby:ann"])
-            .await
-            == "1"
+        let rosters = redis.command(&["KEYS", "{chatroom}:roster:*"]).await;
+        for roster in rosters.lines() {
+            if redis.command(&["HEXISTS", roster, "lobby:ann"]).await == "1" {
+                return true;
+            }
+        }
+        false
     })
     .await;
     ask(b.address(), stream("ann"))

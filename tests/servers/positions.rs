@@ -84,19 +84,3 @@ async fn rooms_that_are_forgotten_leave_redis_and_their_positions_are_expired() 
     let mark = redis.command(&mark).await;
     assert!(!mark.starts_with("0-0"), "{mark}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_room_that_somebody_is_in_stays_in_redis() {
-    let redis = Redis::start().await;
-    let url = redis.url();
-    let arguments = [&OPTIONS[..], &["--redis", &url, "--room-ttl=8"]].concat();
-    let server = Process::start(&arguments).await;
-    let _ann = EventStream::open(server.address(), "/chat?name=ann").await;
-    say(&server, "lobby", "one").await;
-    let until = tokio::time::Instant::now() + std::time::Duration::from_secs(12);
-    while tokio::time::Instant::now() < until {
-        let kept = redis.command(&["EXISTS", "{chatroom}:room:lobby"]).await;
-        assert_eq!(kept, "1");
-        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    }
-}

@@ -4,10 +4,11 @@
 -- feed is the order of the ids.
 --
 -- KEYS  feed, stream of the room, low-water marks of all rooms, idempotency keys of the room, epoch,
---       token of this attempt, and of a message: owner of the name
+--       token of this attempt, and of a message: servers
 -- ARGV  epoch, room, entries retained (0: all), milliseconds that an idle room is kept (0: for
 --       good), id before which entries are too old (or ""), entries of the feed, kind, and
---         message: name, author or "", member (0 or 1), text, idempotency key or ""
+--         message: name, author or "", member (0 or 1), text, idempotency key or "", what the names of
+--         rosters begin with, and the name's field in them
 --         removal: id of the removed message, by
 -- Returns "new", "old", "taken", "none" or "epoch"; the entry's id; and of a new message whether its
 -- sender is a member, of an old entry its fields.
@@ -15,7 +16,7 @@
 -- The mark of a room is its last evicted id and its newest id. The mark under the name "" is the
 -- newest id of all rooms that have no mark any more.
 
-local feed, room, marks, keys, epoch, token, owner = unpack(KEYS)
+local feed, room, marks, keys, epoch, token, servers = unpack(KEYS)
 local current, name, retained, ttl, oldest, feed_length, kind = unpack(ARGV)
 local TOKEN_MS = 60000
 
@@ -71,7 +72,7 @@ end
 if redis.call('HGET', epoch, 'id') ~= current then return {'epoch', '', {}} end
 
 if kind == 'message' then
-    local speaker, author, member, text, key = unpack(ARGV, 8)
+    local speaker, author, member, text, key, prefix, name_field = unpack(ARGV, 8)
     -- The answer to an earlier attempt was lost.
     local done = redis.call('GET', token)
     if done then
@@ -81,10 +82,12 @@ if kind == 'message' then
     local first = key ~= '' and redis.call('HGET', keys, key)
     local entry = first and redis.call('XRANGE', room, first, first)[1]
     if entry then return {'old', first, entry[2]} end
-    local holder = member == '0' and redis.call('GET', owner)
-    if holder then
-        if author == '' or string.sub(holder, 1, #author) ~= author then return {'taken', '', {}} end
-        member = '1'
+    for _, server in ipairs(member == '0' and redis.call('SMEMBERS', servers) or {}) do
+        local holder = redis.call('HGET', prefix .. server, name_field)
+        if holder then
+            if string.match(holder, '^%S+') ~= author then return {'taken', '', {}} end
+            member = '1'
+        end
     end
     local id = add(key, 'kind', kind, 'room', name, 'name', speaker, 'author', author,
         'member', member, 'text', text, 'key', key)

@@ -7,7 +7,7 @@ use redis::{RedisResult, Script, ScriptInvocation};
 use tokio::time::sleep;
 
 use super::entry::{self, Fields};
-use super::names::{field_of, name_key};
+use super::presence::field_of;
 use super::{EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -100,11 +100,12 @@ impl Redis {
                 text,
                 key,
             } => {
-                call.key(name_key(&field_of(room, name)));
+                call.key(super::key("servers"));
                 call.arg("message").arg(name.as_str());
                 call.arg(author.map_or(String::new(), |author| author.to_string()));
                 call.arg(u8::from(*member)).arg(text.as_str());
                 call.arg(key.as_ref().map_or("", |key| key.as_str()));
+                call.arg(super::key("roster:")).arg(field_of(room, name));
             }
             Draft::Removal { removed, by } => {
                 call.arg("removal")

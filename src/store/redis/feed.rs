@@ -158,26 +158,27 @@ impl Redis {
             let secret = u128::from_str_radix(&secret, 16);
             *lock(&self.secret) = secret.map_err(|_| unexpected("a secret"))?;
         }
-        // Nobody could be heard meanwhile, and what was announced may have expired.
-        self.trust_others();
         self.load_rosters(connection).await?;
+        // It may have expired.
+        self.is_told.store(false, Ordering::Relaxed);
         if epoch != before || must_load {
             let most = self.hub.limits().history.min(MOST_LOADED);
             let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
             self.hub.reload(epoch, forgotten_up_to, rooms);
-            if epoch != before {
-                self.reclaim(epoch).await?;
+            let is_new = before != EventId::ZERO && epoch != before;
+            if is_new {
+                // Before this server takes new names in the new epoch.
+                self.tell_changes(epoch, true).await?;
             }
             *lock(&self.epoch) = epoch;
             self.position.send_replace(last);
-            if before != EventId::ZERO && epoch != before {
+            if is_new {
                 self.report.error(format_args!(
                     "Redis may have lost messages that it had acknowledged: every stream is told"
                 ));
             }
         }
-        *lock(&self.announced) = None;
         Ok(())
     }
 

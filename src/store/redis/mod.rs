@@ -2,8 +2,8 @@
 //!
 //! A script appends each entry to its room and to the *feed* ([`append`], [`entry`]). Every server
 //! follows the feed ([`feed`]) and publishes what comes back from it, its own posts included, so
-//! there is one order everywhere. Names are keys that expire unless they are renewed ([`names`]),
-//! and each server announces who is connected to it ([`roster`]).
+//! there is one order everywhere. Each server keeps in Redis who is connected to it, and by that which
+//! names are taken ([`presence`]).
 //!
 //! An *epoch* is a time in which Redis has lost nothing. When a new one begins, every server loads
 //! the rooms anew and tells its streams that entries were lost.
@@ -12,8 +12,7 @@ mod append;
 mod entry;
 mod feed;
 mod link;
-mod names;
-mod roster;
+mod presence;
 mod standing;
 
 use std::collections::HashMap;
@@ -35,8 +34,7 @@ use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use link::Link;
-use names::Present;
-use roster::Server;
+use presence::{Roster, Server};
 pub(crate) use standing::MODERATOR_MS;
 
 /// How long a post, or a new name, may wait for Redis.
@@ -83,10 +81,10 @@ pub(crate) struct Redis {
     under_way: RwLock<()>,
     /// The other servers, by their names.
     others: Mutex<HashMap<String, Server>>,
-    /// What this server has announced; `None` if Redis may not have it.
-    announced: Mutex<Option<Present>>,
-    /// Claims since names were last renewed, whether or not a stream has followed.
-    claims: Mutex<Vec<names::Name>>,
+    /// What Redis has of this server's roster, with the names that it has claimed.
+    told: Mutex<Roster>,
+    /// Redis and the other servers have that, and nothing else.
+    is_told: AtomicBool,
     announcer: OnceLock<AbortHandle>,
 }
 
@@ -138,8 +136,8 @@ impl Redis {
             has_forgotten: AtomicBool::new(false),
             under_way: RwLock::default(),
             others: Mutex::default(),
-            announced: Mutex::default(),
-            claims: Mutex::default(),
+            told: Mutex::default(),
+            is_told: AtomicBool::new(false),
             announcer: OnceLock::new(),
         });
         std::thread::scope(|scope| {
