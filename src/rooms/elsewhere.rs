@@ -2,6 +2,7 @@
 //! and members who are connected elsewhere.
 
 use super::author::Author;
+use super::entries::Retained;
 use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
@@ -9,9 +10,6 @@ use super::limits::Limits;
 use super::members::Claim;
 use super::message::Entry;
 use crate::names::{MemberName, RoomName};
-
-/// A room as a store has it: the low-water mark of its history, and what it retains.
-pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
 
 /// What this server contributes to a room: how many listeners, and which names, with their authors.
 pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author)>);

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::author::Author;
 use super::clock::Moment;
 use super::frame::Frame;
+use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
@@ -21,6 +22,9 @@ pub(crate) enum Committed {
     New(Arc<Frame>),
     Duplicate(Arc<Frame>),
 }
+
+/// A room as a store has it: the low-water mark of its history, and what it retains.
+pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
 
 /// A page of the history.
 pub(crate) struct Page {
@@ -92,46 +96,48 @@ impl Hub {
         }
     }
 
-    /// Puts back an entry of a previous run; `after` is the position before it in its room.
-    pub(crate) fn restore(&self, room: &RoomName, entry: Entry, after: EventId) {
+    /// Puts back an entry of a previous run.
+    pub(crate) fn restore(&self, room: &RoomName, entry: Entry) {
         let state = &mut *self.lock();
         state.newest = state.newest.max(entry.id);
         let history = &mut state.room_or_insert(room, self.clock().now()).history;
-        history.begin_after(after);
         history.push(entry, &self.limits);
     }
 
-    /// Notes that rooms which were forgotten had entries up to `id`.
-    pub(crate) fn restore_forgotten(&self, id: EventId) {
+    /// Notes that a room, or each that has no entries, had some up to `id` in a previous run.
+    pub(crate) fn restore_evicted(&self, room: Option<&RoomName>, id: EventId) {
         let state = &mut *self.lock();
         state.newest = state.newest.max(id);
-        state.forgotten_up_to = state.forgotten_up_to.max(id);
+        match room {
+            Some(room) => {
+                let room = state.room_or_insert(room, self.clock().now());
+                room.history = History::new(id);
+            }
+            None => state.forgotten_up_to = state.forgotten_up_to.max(id),
+        }
     }
 
-    /// All that is retained, in order and each with the position before it in its room; and the
-    /// low-water mark of the rooms that have nothing, for a store that writes this anew. It publishes
-    /// nothing meanwhile, so one room is locked after the other.
-    pub(crate) fn retained(&self) -> (EventId, Vec<(EventId, Entry)>) {
+    /// What each room retains, and up to where rooms without entries had some, for a store that writes
+    /// this anew. It publishes nothing meanwhile, so one room is locked after the other.
+    pub(crate) fn retained(&self) -> (EventId, Vec<Retained>) {
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
-        let mut evicted_up_to = EventId::ZERO;
-        let mut entries = Vec::new();
+        let mut forgotten_up_to = EventId::ZERO;
+        let mut rooms = Vec::new();
         for name in names {
             let state = self.lock();
-            let Some(room) = state.rooms.get(&name) else {
+            let Some(Room { history, .. }) = state.rooms.get(&name) else {
                 continue;
             };
-            let mut after = room.history.evicted_up_to();
-            if room.history.newest() == after {
-                evicted_up_to = evicted_up_to.max(after);
-            }
-            for entry in room.history.after(EventId::ZERO) {
-                entries.push((after, entry.clone()));
-                after = entry.id;
+            let evicted_up_to = history.evicted_up_to();
+            let entries: Vec<Entry> = history.after(EventId::ZERO).cloned().collect();
+            if entries.is_empty() {
+                forgotten_up_to = forgotten_up_to.max(evicted_up_to);
+            } else {
+                rooms.push((name, evicted_up_to, entries));
             }
         }
-        entries.sort_unstable_by_key(|(_, entry)| entry.id);
         // Last, for it covers rooms that were forgotten meanwhile.
-        (evicted_up_to.max(self.lock().forgotten_up_to), entries)
+        (forgotten_up_to.max(self.lock().forgotten_up_to), rooms)
     }
 
     /// The newest id of all rooms.

@@ -76,13 +76,6 @@ impl History {
         }
     }
 
-    /// Sets the low-water mark of a history that is still unused, as a store knows it.
-    pub(super) fn begin_after(&mut self, id: EventId) {
-        if self.is_unused {
-            self.evicted_up_to = id;
-        }
-    }
-
     /// Whether nothing was ever retained.
     pub(super) fn is_unused(&self) -> bool {
         self.is_unused

@@ -16,7 +16,7 @@ use super::link::Backoff;
 use super::{BATCH, FEED_ENTRIES, Redis, key, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
-use crate::rooms::elsewhere::Retained;
+use crate::rooms::entries::Retained;
 use crate::rooms::id::EventId;
 use crate::rooms::stream::Reached;
 
