@@ -218,8 +218,8 @@ impl Builder {
         self
     }
 
-    /// Open streams of one address at most (IPv6: of one /64). It also bounds the address's
-    /// memberships (eight times as many), connections, and unread answers. Default: 100.
+    /// Open streams of one address at most (IPv6: of one /64); one of more than eight rooms counts as
+    /// several. It also bounds the address's connections and unread answers. Default: 100.
     pub fn max_streams_per_ip(mut self, streams: usize) -> Builder {
         self.site.max_streams_per_ip = limit(streams);
         self

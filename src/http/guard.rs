@@ -13,7 +13,7 @@ pub(crate) use super::address::Visitor;
 use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
-use super::limits::TokenBuckets;
+use super::limits::{Allowance, Limits};
 use super::password::{self, Password};
 use super::settings::Settings;
 use crate::lock::lock;
@@ -21,8 +21,6 @@ use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::clock::Moment;
 
-/// Wrong passwords that an address may try at once, and per minute.
-const PASSWORD_ATTEMPTS: f64 = 10.0;
 /// Host names that are logged as refused, at most: an attacker can make up any number of them.
 const LOGGED_HOSTS: usize = 100;
 /// Characters of such a name that are logged.
@@ -31,16 +29,16 @@ const LOGGED_HOST_CHARS: usize = 100;
 /// The guard.
 pub(crate) struct Guard {
     settings: Arc<Settings>,
-    wrong_passwords: TokenBuckets<ClientAddress>,
+    limits: Arc<Limits>,
     refused_hosts: Mutex<HashSet<String>>,
     report: Reporter,
 }
 
 impl Guard {
-    pub(crate) fn new(settings: Arc<Settings>, report: Reporter) -> Guard {
+    pub(crate) fn new(settings: Arc<Settings>, limits: Arc<Limits>, report: Reporter) -> Guard {
         Guard {
             settings,
-            wrong_passwords: TokenBuckets::new(PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
+            limits,
             refused_hosts: Mutex::default(),
             report,
         }
@@ -160,15 +158,16 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        self.wrong_passwords
-            .check(address, now)
+        let attempts = Allowance::WrongPasswords(address);
+        self.limits
+            .spend(attempts, 0, now)
             .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         let right = accepted.into_iter().any(|password| password.equals(given));
         if !right {
             self.report
                 .info(format_args!("wrong password from {address}"));
             // There was a token a moment ago; if another request has spent it since, this one is free.
-            let _ = self.wrong_passwords.take(address, now);
+            let _ = self.limits.spend(attempts, 1, now);
         }
         Ok(right)
     }
@@ -237,11 +236,6 @@ impl Guard {
             let exposed = fixed("etag, retry-after");
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-    }
-
-    /// Forgets addresses whose wrong passwords are long past.
-    pub(crate) fn forget_idle(&self, now: Moment) {
-        self.wrong_passwords.forget_idle(now);
     }
 }
 

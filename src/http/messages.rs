@@ -242,7 +242,7 @@ pub(crate) async fn history(
     let mut page = site.hub.page(room, after, before, limit);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     if wait > 0 && before.is_none() && is_empty && !site.is_draining() {
-        let _permit = site.shares.open_stream(visitor.address, 1)?;
+        let _permit = site.limits.open_stream(visitor.address, 1)?;
         site.hub.open(room)?;
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);

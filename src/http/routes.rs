@@ -218,7 +218,7 @@ fn charged(
     mut response: Response<Body>,
 ) -> Result<Response<Body>, Refusal> {
     let bytes = response.body().size_hint().lower();
-    let permit = site.shares.open_answer(visitor.address, bytes)?;
+    let permit = site.limits.open_answer(visitor.address, bytes)?;
     response.body_mut().hold(permit);
     Ok(response)
 }

@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 
 use super::body::Body;
 use super::guard::Visitor;
+use super::limits::{Allowance, streams_of};
 use super::request::Query;
 use super::site::Site;
 use crate::names::{MemberName, RoomName};
@@ -53,12 +54,12 @@ pub(crate) async fn open(
     if name.is_some() {
         site.check_ban(head, visitor)?;
     }
-    let memberships = rooms.len() as u32;
-    let permit = site.shares.open_stream(visitor.address, memberships)?;
+    let streams = streams_of(rooms.len());
+    let permit = site.limits.open_stream(visitor.address, streams)?;
     if name.is_some() {
-        let now = site.hub.clock().now();
-        site.shares
-            .spend_opening(visitor.address, memberships, now)?;
+        let (opening, now) = (Allowance::Openings(visitor.address), site.hub.clock().now());
+        let spent = site.limits.spend(opening, streams, now);
+        spent.map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
     }
     let (author, cookie) = site.identify(visitor);
     let claim = name.clone().map(|name| Claim {
