@@ -19,6 +19,7 @@ use crate::http::messages;
 use crate::http::routes;
 use crate::http::site::Site;
 use crate::names::{MemberName, RoomName};
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::Author;
@@ -46,32 +47,18 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Chat {
     site: Arc<Site>,
-    limits: ServerLimits,
-}
-
-/// What a server does to the connections of a chat.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerLimits {
-    /// A client that takes nothing this long is cut; `None` means never.
-    pub(crate) write_timeout: Option<Duration>,
-    /// How long shutdown may take; `None` means as long as it needs.
-    pub(crate) drain: Option<Duration>,
-    /// Open connections at most; `usize::MAX` means no limit.
-    pub(crate) connections: usize,
-    /// Open connections of one address at most; `usize::MAX` means no limit.
-    pub(crate) connections_of_address: usize,
 }
 
 impl Chat {
-    pub(crate) fn new(site: Site, limits: ServerLimits) -> Chat {
-        let heartbeat = site.hub.heartbeat();
+    pub(crate) fn new(site: Site) -> Chat {
+        let heartbeat = site.options.heartbeat;
         let site = Arc::new(site);
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
             let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
             tokio::spawn(every(beat, Arc::downgrade(&site), |site| site.hub.beat()));
         }
-        Chat { site, limits }
+        Chat { site }
     }
 
     /// Sends a message to a room under a name that nobody is connected under.
@@ -86,7 +73,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let message = chat.post("lobby", "door bell", "Somebody is at the door.").await?;
     /// assert_eq!(message.text.as_str(), "Somebody is at the door.");
     /// assert!(!message.member);
@@ -112,7 +99,7 @@ impl Chat {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use chatroom::{Chat, Heard};
     ///
-    /// let chat = Chat::builder().build()?;
+    /// let chat = Chat::open(Default::default())?;
     /// let mut listener = chat.listen(["lobby", "dev"])?;
     /// chat.post("dev", "alice", "hello").await?;
     /// match listener.next().await {
@@ -136,7 +123,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let bot = chat.join("lobby", "clock")?;
     /// let message = bot.post("It is noon.").await?;
     /// assert!(message.member);
@@ -155,7 +142,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// for text in ["one", "two", "three"] {
     ///     chat.post("lobby", "counter", text).await?;
     /// }
@@ -179,7 +166,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let _bob = chat.join("lobby", "Bob")?;
     /// let _ann = chat.join("lobby", "ann")?;
     /// let names: Vec<String> = chat.members("lobby")?.iter().map(|name| name.to_string()).collect();
@@ -198,7 +185,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let spam = chat.post("lobby", "bot", "Buy now!").await?;
     /// chat.remove("lobby", spam.id).await?;
     /// assert!(chat.history("lobby", 50)?.is_empty());
@@ -222,7 +209,7 @@ impl Chat {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// # let message = chat.post("lobby", "bot", "Buy now!").await?;
     /// if let Some(author) = message.author {
     ///     chat.ban(author, Duration::from_secs(24 * 60 * 60), true).await?;
@@ -248,7 +235,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let mut listener = chat.listen("lobby")?;
     /// chat.close().await;
     /// assert_eq!(listener.next().await, None);
@@ -287,8 +274,8 @@ impl Chat {
         self.site.offered(room)
     }
 
-    pub(crate) fn limits(&self) -> ServerLimits {
-        self.limits
+    pub(crate) fn options(&self) -> &Options {
+        &self.site.options
     }
 
     pub(crate) fn report(&self) -> &Reporter {
@@ -296,7 +283,7 @@ impl Chat {
     }
 
     pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        let proxies = &self.site.settings.trusted_proxies;
+        let proxies = &self.site.options.trusted_proxy;
         proxies.contains(&peer.to_canonical())
     }
 
@@ -309,7 +296,7 @@ impl Chat {
 impl std::fmt::Debug for Chat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Chat")
-            .field("prefix", &self.site.settings.prefix)
+            .field("prefix", &self.site.options.prefix)
             .finish_non_exhaustive()
     }
 }

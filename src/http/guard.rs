@@ -15,10 +15,9 @@ use super::answer;
 use super::body::Body;
 use super::limits::{Allowance, Limits};
 use super::password::{self, Password};
-use super::settings::Settings;
 use crate::lock::lock;
+use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::clock::Moment;
 
 /// Host names that are logged as refused, at most: an attacker can make up any number of them.
@@ -28,19 +27,17 @@ const LOGGED_HOST_CHARS: usize = 100;
 
 /// The guard.
 pub(crate) struct Guard {
-    settings: Arc<Settings>,
+    options: Arc<Options>,
     limits: Arc<Limits>,
     refused_hosts: Mutex<HashSet<String>>,
-    report: Reporter,
 }
 
 impl Guard {
-    pub(crate) fn new(settings: Arc<Settings>, limits: Arc<Limits>, report: Reporter) -> Guard {
+    pub(crate) fn new(options: Arc<Options>, limits: Arc<Limits>) -> Guard {
         Guard {
-            settings,
+            options,
             limits,
             refused_hosts: Mutex::default(),
-            report,
         }
     }
 
@@ -56,7 +53,7 @@ impl Guard {
         now: Moment,
     ) -> Result<Visitor, Refusal> {
         let headers = &request.headers;
-        let origin = client_origin(peer, headers, &self.settings.trusted_proxies);
+        let origin = client_origin(peer, headers, &self.options.trusted_proxy);
         let host = host_of(request)?;
         if !is_open {
             self.check_host(host)?;
@@ -74,7 +71,7 @@ impl Guard {
     /// as same-origin with a server on the visitor's machine.
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let name = host_name(host);
-        let hosts = &self.settings.hosts;
+        let hosts = &self.options.allow_host;
         let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
         if hosts.is_empty() || hosts.iter().any(is_named) {
             return Ok(());
@@ -82,7 +79,7 @@ impl Guard {
         let refused = &mut *lock(&self.refused_hosts);
         let name: String = name.chars().take(LOGGED_HOST_CHARS).collect();
         if is_host(&name) && refused.len() < LOGGED_HOSTS && !refused.contains(&name) {
-            self.report.info(format_args!(
+            self.options.log.info(format_args!(
                 "refused a request for host {name:?}: --allow-host {name} would allow it"
             ));
             refused.insert(name);
@@ -117,11 +114,11 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let Some(password) = &self.settings.password else {
+        let Some(password) = &self.options.password else {
             return Ok(());
         };
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
-        let moderators = self.settings.moderator_password.as_ref();
+        let moderators = self.options.moderator_password.as_ref();
         let accepted = moderators.into_iter().chain([password]);
         if self.is_right(&given, accepted, address, now)? {
             Ok(())
@@ -137,13 +134,13 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        let Some(password) = &self.settings.moderator_password else {
+        let Some(password) = &self.options.moderator_password else {
             return Ok(false);
         };
         let Some(given) = password::given_in(headers) else {
             return Ok(false);
         };
-        let door = self.settings.password.as_ref();
+        let door = self.options.password.as_ref();
         if door.is_some_and(|door| door.equals(&given)) {
             return Ok(password.equals(&given));
         }
@@ -164,7 +161,8 @@ impl Guard {
             .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         let right = accepted.into_iter().any(|password| password.equals(given));
         if !right {
-            self.report
+            self.options
+                .log
                 .info(format_args!("wrong password from {address}"));
             // There was a token a moment ago; if another request has spent it since, this one is free.
             let _ = self.limits.spend(attempts, 1, now);
@@ -176,7 +174,11 @@ impl Guard {
     fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        self.settings.origins.iter().any(allowed).then_some(origin)
+        self.options
+            .allow_origin
+            .iter()
+            .any(allowed)
+            .then_some(origin)
     }
 
     /// Answers a browser that asks whether a page from elsewhere may send a request (CORS
@@ -226,7 +228,7 @@ impl Guard {
                 .entry(header::CONTENT_SECURITY_POLICY)
                 .or_insert(nothing_inside);
         }
-        if self.settings.origins.is_empty() {
+        if self.options.allow_origin.is_empty() {
             return;
         }
         headers.append(header::VARY, fixed("Origin"));

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::address::ClientAddress;
-use super::settings::Settings;
 use crate::lock::lock;
+use crate::options::Options;
 use crate::refusal::{RETRY_SOON, Refusal};
 use crate::rooms::author::Author;
 use crate::rooms::clock::Moment;
@@ -84,12 +84,12 @@ pub(crate) fn streams_of(rooms: usize) -> u32 {
 }
 
 impl Limits {
-    pub(crate) fn new(settings: &Settings) -> Limits {
+    pub(crate) fn new(options: &Options) -> Limits {
         let count = |streams: usize| u32::try_from(streams).unwrap_or(u32::MAX);
-        let streams = count(settings.max_streams_per_ip);
+        let streams = count(options.max_streams_per_ip);
         Limits {
-            message_rate: settings.message_rate,
-            max_streams: count(settings.max_streams),
+            message_rate: options.message_rate,
+            max_streams: count(options.max_streams),
             max_of_address: Share {
                 streams,
                 answer_bytes: if streams < u32::MAX {
@@ -143,10 +143,7 @@ impl Limits {
                 f64::INFINITY
             }
         };
-        let messages = |rate: f64| match rate > 0.0 {
-            true => (rate, rate * MESSAGE_BURST),
-            false => (0.0, f64::INFINITY),
-        };
+        let messages = |rate: f64| (rate, rate * MESSAGE_BURST);
         let (per_second, burst) = match allowance {
             Allowance::Member(_) | Allowance::Others(_) => messages(self.message_rate),
             Allowance::Address(_) => messages(self.message_rate * SENDERS_OF_ADDRESS),
@@ -263,10 +260,10 @@ mod tests {
     const START: Moment = Duration::from_secs(50);
 
     fn limits(max_streams: usize, max_streams_per_ip: usize) -> Arc<Limits> {
-        Arc::new(Limits::new(&Settings {
+        Arc::new(Limits::new(&Options {
             max_streams,
             max_streams_per_ip,
-            ..Settings::default()
+            ..Options::default()
         }))
     }
 

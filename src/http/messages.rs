@@ -90,7 +90,7 @@ pub(super) async fn receive<B: HttpBody>(
     site.check_ban(head, visitor)?;
     site.spend_message(visitor, room)?;
     let media_type = media_type(&head.headers)?;
-    let longest = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
+    let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
     let expects_continue = head.headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
     // A ban may have been set while the body was on its way.
@@ -100,7 +100,7 @@ pub(super) async fn receive<B: HttpBody>(
 
 /// Checks a text against the limit of the server.
 pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
-    MessageText::parse(text, site.settings.max_message).map_err(|bad| match bad {
+    MessageText::parse(text, site.options.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
     })

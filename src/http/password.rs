@@ -4,9 +4,11 @@ use std::hint::black_box;
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
-/// A password.
+use crate::names::Malformed;
+
+/// A password that people or moderators are asked for.
 #[derive(Clone)]
-pub(crate) struct Password(Box<[u8]>);
+pub struct Password(Box<[u8]>);
 
 impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -15,12 +17,18 @@ impl std::fmt::Debug for Password {
 }
 
 impl Password {
-    /// Takes the content of a password file, whose trailing line break is not part of the password;
-    /// `None` if the rest is empty.
-    pub(crate) fn new(content: &[u8]) -> Option<Password> {
+    /// Takes the content of a password file, whose trailing line break is not part of the password.
+    ///
+    /// # Errors
+    /// The rest is empty.
+    pub fn new(content: impl AsRef<[u8]>) -> Result<Password, Malformed> {
+        let content = content.as_ref();
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        (!content.is_empty()).then(|| Password(content.into()))
+        match content {
+            [] => Err(Malformed),
+            _ => Ok(Password(content.into())),
+        }
     }
 
     /// Takes equally long for all wrong passwords of one length, so that timing does not tell how
@@ -146,8 +154,8 @@ mod tests {
 
     #[test]
     fn an_empty_password_is_none() {
-        assert!(Password::new(b"").is_none());
-        assert!(Password::new(b"\r\n").is_none());
+        assert!(Password::new(b"").is_err());
+        assert!(Password::new(b"\r\n").is_err());
     }
 
     proptest! {

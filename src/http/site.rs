@@ -8,9 +8,9 @@ use hyper::header::HeaderValue;
 use super::guard::{Guard, Visitor};
 use super::limits::{Allowance, Limits};
 use super::session::{self, Sessions};
-use super::settings::Settings;
 use crate::counters::Counters;
 use crate::names::RoomName;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::author::{Author, AuthorKey, SessionId};
@@ -23,7 +23,7 @@ use crate::store::standing::{Change, Standing};
 /// A chat as its requests see it.
 pub(crate) struct Site {
     pub(crate) hub: Arc<Hub>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) options: Arc<Options>,
     pub(crate) guard: Guard,
     pub(crate) limits: Arc<Limits>,
     pub(crate) sessions: Sessions,
@@ -37,34 +37,32 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(
+        options: Arc<Options>,
         hub: Arc<Hub>,
         store: Store,
         authors: AuthorKey,
         standing: Arc<Standing>,
-        settings: Settings,
         counters: Arc<Counters>,
-        report: Reporter,
     ) -> Site {
-        let limits = Arc::new(Limits::new(&settings));
-        let settings = Arc::new(settings);
+        let limits = Arc::new(Limits::new(&options));
         Site {
             hub,
-            guard: Guard::new(settings.clone(), limits.clone(), report.clone()),
+            guard: Guard::new(options.clone(), limits.clone()),
             limits,
             sessions: Sessions::new(),
             standing,
             counters,
-            report,
+            report: options.log.clone(),
             store,
             authors,
             draining: AtomicBool::new(false),
-            settings,
+            options,
         }
     }
 
     /// Checks that the room is on offer.
     pub(crate) fn offered(&self, room: RoomName) -> Result<RoomName, Refusal> {
-        let rooms = &self.settings.offered_rooms;
+        let rooms = &self.options.rooms;
         if rooms.is_empty() || rooms.contains(&room) {
             Ok(room)
         } else {
@@ -83,7 +81,7 @@ impl Site {
             return (author, None);
         }
         let session = self.sessions.issue();
-        let cookie = session::set_cookie(session, &self.settings.prefix, visitor.https);
+        let cookie = session::set_cookie(session, &self.options.prefix, visitor.https);
         (self.author(session), cookie)
     }
 

@@ -108,7 +108,7 @@ pub(crate) fn rooms(
         rooms.push(room);
     }
     if rooms.is_empty() {
-        rooms.push(site.settings.default_room.clone());
+        rooms.push(site.options.default_room().clone());
     }
     if rooms.len() > STREAM_ROOMS {
         return Err(Refusal::BadRequest("A stream has at most 32 rooms."));

@@ -6,7 +6,6 @@ use super::entries::Retained;
 use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
-use super::limits::Limits;
 use super::members::Claim;
 use super::message::Entry;
 use crate::names::{MemberName, RoomName};
@@ -15,11 +14,6 @@ use crate::names::{MemberName, RoomName};
 pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author)>);
 
 impl Hub {
-    /// The limits, which the store applies too.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     /// Replaces the histories of rooms. Streams go on from their positions; in a new `epoch` they
     /// are told first that entries were lost. Rooms that are not given had entries up to
     /// `forgotten_up_to`, at most.
@@ -38,7 +32,7 @@ impl Hub {
         for (name, evicted_up_to, entries) in rooms {
             let mut history = History::new(evicted_up_to);
             for entry in entries {
-                history.push(entry, &self.limits);
+                history.push(entry, &self.options);
             }
             state.newest = state.newest.max(history.newest());
             state.room_or_insert(&name, now).history = history;
@@ -56,7 +50,12 @@ impl Hub {
 
     /// Publishes an entry, unless the room was loaded with it.
     pub(crate) fn publish_once(&self, room: &RoomName, entry: Entry) {
-        if entry.id > self.newest_in(room) {
+        let newest = {
+            let state = self.lock();
+            let room = state.rooms.get(room);
+            room.map_or(state.forgotten_up_to, |room| room.history.newest())
+        };
+        if entry.id > newest {
             self.publish(room, entry);
         }
     }

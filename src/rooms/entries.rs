@@ -90,7 +90,7 @@ impl Hub {
         state.newest = state.newest.max(entry.id);
         let is_message = entry.removes.is_none();
         let room = state.room_or_insert(name, now);
-        room.publish(entry, &self.limits, now, &self.counters);
+        room.publish(entry, &self.options, now, &self.counters);
         if is_message {
             count(&self.counters.accepted);
         }
@@ -101,7 +101,7 @@ impl Hub {
         let state = &mut *self.lock();
         state.newest = state.newest.max(entry.id);
         let history = &mut state.room_or_insert(room, self.clock().now()).history;
-        history.push(entry, &self.limits);
+        history.push(entry, &self.options);
     }
 
     /// Notes that a room, or each that has no entries, had some up to `id` in a previous run.
@@ -143,13 +143,6 @@ impl Hub {
     /// The newest id of all rooms.
     pub(crate) fn newest(&self) -> EventId {
         self.lock().newest
-    }
-
-    /// The newest position of one room.
-    pub(crate) fn newest_in(&self, room: &RoomName) -> EventId {
-        let state = self.lock();
-        let room = state.rooms.get(room);
-        room.map_or(state.forgotten_up_to, |room| room.history.newest())
     }
 
     /// The entry that tells what became of a message: the message, or its removal.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use super::frame::MissedReason;
 use super::id::EventId;
-use super::limits::Limits;
 use super::message::Entry;
 use crate::names::IdempotencyKey;
+use crate::options::Options;
 
 /// The newest entries of a room, in order.
 ///
@@ -36,7 +36,7 @@ impl History {
 
     /// Adds the newest entry and evicts the oldest ones beyond the limits. The message that a
     /// removal removes is dropped.
-    pub(super) fn push(&mut self, mut entry: Entry, limits: &Limits) {
+    pub(super) fn push(&mut self, mut entry: Entry, limits: &Options) {
         debug_assert!(entry.id > self.newest(), "ids rise");
         self.is_unused = false;
         if let Some(removed) = entry.removes

@@ -8,16 +8,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use super::client::Client;
 use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
-use super::limits::Limits;
 use super::room::Room;
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::Options;
 
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -25,8 +24,7 @@ use crate::slab::Slab;
 
 /// All rooms of one chat.
 pub(crate) struct Hub {
-    pub(super) limits: Limits,
-    clock: Clock,
+    pub(crate) options: Arc<Options>,
     pub(super) counters: Arc<Counters>,
     /// Where this run began, unless a store remembers the previous ones.
     start: Option<EventId>,
@@ -47,15 +45,11 @@ pub(super) struct State {
 }
 
 impl Hub {
-    /// A hub without rooms. One that `remembers` previous runs takes any earlier position as known.
-    pub(crate) fn new(
-        limits: Limits,
-        clock: Clock,
-        counters: Arc<Counters>,
-        remembers: bool,
-    ) -> Hub {
+    /// A hub without rooms. Where previous runs are remembered, it takes any earlier position as known.
+    pub(crate) fn new(options: Arc<Options>, counters: Arc<Counters>) -> Hub {
         let tag = RandomState::new().hash_one("run") as u32;
-        let start = (!remembers).then(|| EventId::start_of_run(clock.unix_ms(), tag));
+        let start = || EventId::start_of_run(options.clock.unix_ms(), tag);
+        let start = (!options.remembers()).then(start);
         let begin = start.unwrap_or(EventId::ZERO);
         let state = State {
             rooms: HashMap::new(),
@@ -66,8 +60,7 @@ impl Hub {
             closed: false,
         };
         Hub {
-            limits,
-            clock,
+            options,
             counters,
             start,
             state: Mutex::new(state),
@@ -75,11 +68,7 @@ impl Hub {
     }
 
     pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    pub(crate) fn heartbeat(&self) -> Option<Duration> {
-        self.limits.heartbeat
+        &self.options.clock
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -105,11 +94,11 @@ impl Hub {
         name: &RoomName,
         keep: &[RoomName],
     ) -> Result<&'a mut Room, Refusal> {
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         if !state.rooms.contains_key(name) && !self.is_permanent(name) {
             let full = |state: &State| {
                 let counted = state.rooms.keys().filter(|room| !self.is_permanent(room));
-                counted.count() >= self.limits.rooms
+                counted.count() >= self.options.max_rooms
             };
             if full(state) {
                 state.forget(|name, room| room.has_only_names_in_grace() && !keep.contains(name));
@@ -122,19 +111,19 @@ impl Hub {
     }
 
     fn is_permanent(&self, name: &RoomName) -> bool {
-        self.limits.permanent_rooms.contains(name)
+        self.options.rooms.contains(name) || *name == self.options.default_room()
     }
 
     /// Entries with fewer milliseconds than this are too old to be retained.
     pub(crate) fn expired_before(&self) -> Option<u64> {
-        let age = milliseconds(self.limits.history_age?);
-        Some(self.clock.unix_ms().saturating_sub(age))
+        let age = milliseconds(self.options.history_age?);
+        Some(self.options.clock.unix_ms().saturating_sub(age))
     }
 
     /// The work of once a second: tells each room who joined and left, evicts what is too old, and
     /// forgets rooms that nobody needs. Says whether it has forgotten entries with them.
     pub(crate) fn tick(&self) -> bool {
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let expired = self.expired_before();
         for name in &names {
@@ -146,17 +135,17 @@ impl Hub {
                 }
             }
         }
-        let ttl = self.limits.room_ttl;
+        let ttl = self.options.room_ttl;
         self.lock().forget(|_, room| room.is_expendable(now, ttl))
     }
 
     /// Sends heartbeats where they are due.
     pub(crate) fn beat(&self) {
-        let Some(period) = self.limits.heartbeat else {
+        let Some(period) = self.options.heartbeat else {
             return;
         };
-        let heartbeat = Arc::new(Frame::heartbeat(self.clock.unix_ms()));
-        let now = self.clock.now();
+        let heartbeat = Arc::new(Frame::heartbeat(self.options.clock.unix_ms()));
+        let now = self.options.clock.now();
         for client in self.lock().clients.iter_mut() {
             client.beat(&heartbeat, period, now, &self.counters);
         }

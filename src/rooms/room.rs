@@ -10,12 +10,12 @@ use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
 use super::id::EventId;
-use super::limits::Limits;
 use super::members::{Changes, Claim, Members};
 use super::message::Entry;
 use super::queue::Queue;
 use crate::counters::Counters;
 use crate::names::RoomName;
+use crate::options::Options;
 use crate::slab::Slab;
 
 /// A room.
@@ -44,7 +44,7 @@ impl Room {
     pub(super) fn publish(
         &mut self,
         entry: Entry,
-        limits: &Limits,
+        limits: &Options,
         now: Moment,
         counters: &Counters,
     ) {

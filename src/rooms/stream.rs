@@ -257,7 +257,7 @@ impl Hub {
             name: claim.map(|claim| &claim.name),
             author: backlog.author,
             census: room.members.census(),
-            heartbeat: self.limits.heartbeat.unwrap_or(Duration::ZERO),
+            heartbeat: self.options.heartbeat.unwrap_or(Duration::ZERO),
         };
         let parts = Frame::connected(&greeting, &room.members.roster());
         backlog.pending.extend(parts);

@@ -157,7 +157,7 @@ impl Write for Socket {
         };
         if written.is_ready() {
             self.blocked = None;
-        } else if let Some(limit) = self.registration.connections.limits.write_timeout {
+        } else if let Some(limit) = self.registration.connections.chat.options().write_timeout {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

@@ -9,18 +9,21 @@ use std::task::{Context, Waker};
 use hyper::server::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::chat::{Chat, ServerLimits};
+use crate::chat::Chat;
 use crate::http::address::ClientAddress;
 use crate::lock::lock;
 use crate::slab::Slab;
 
+/// Connections beyond those that streams may take: requests come and go on them.
+const SPARE: usize = 1_024;
+/// Connections of one address beyond those that its streams may take: page loads and posts.
+const SPARE_OF_ADDRESS: usize = 32;
 /// Connections at most where the owner sets no limit: more than any machine has files for.
 const UNLIMITED: usize = 1 << 28;
 
 /// All open connections of a chat.
 pub(super) struct Connections {
     pub(super) chat: Chat,
-    pub(super) limits: ServerLimits,
     pub(super) http: http1::Builder,
     /// One for each connection that may be open.
     places: Arc<Semaphore>,
@@ -48,11 +51,10 @@ pub(super) struct Registration {
 
 impl Connections {
     pub(super) fn new(chat: Chat, http: http1::Builder) -> Connections {
-        let limits = chat.limits();
-        let most = limits.connections.min(UNLIMITED);
+        let streams = chat.options().max_streams;
+        let most = streams.saturating_add(SPARE).min(UNLIMITED);
         Connections {
             chat,
-            limits,
             http,
             places: Arc::new(Semaphore::new(most)),
             most: most as u32,
@@ -74,13 +76,13 @@ impl Connections {
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
-        let counted = self.limits.connections_of_address < usize::MAX
-            && !self.chat.is_trusted_proxy(peer.ip());
+        let streams = self.chat.options().max_streams_per_ip;
+        let counted = streams < usize::MAX && !self.chat.is_trusted_proxy(peer.ip());
         let table = &mut *lock(&self.table);
         if counted {
             let address = ClientAddress::from(peer.ip());
             let count = table.by_address.entry(address).or_default();
-            if *count >= self.limits.connections_of_address {
+            if *count >= streams + SPARE_OF_ADDRESS {
                 return None;
             }
             *count += 1;

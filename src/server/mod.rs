@@ -55,7 +55,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves a chat until `shutdown` resolves, then shuts down gracefully: accepts no more connections,
 /// ends every stream with `server-closing`, and answers every request under way. It returns after the
-/// chat's [drain time](crate::Builder::drain) at the latest. Connections that are left then end by
+/// chat's [drain time](crate::Options::drain) at the latest. Connections that are left then end by
 /// their own time limits, or with the program.
 ///
 /// The limits on connections, the write timeout and the drain time hold in this loop alone. A program
@@ -65,7 +65,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
-/// let chat = chatroom::Chat::builder().build()?;
+/// let chat = chatroom::Chat::open(Default::default())?;
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// let server = tokio::spawn(chatroom::serve(listener, chat, async { drop(stopped.await) }));
 /// drop(stop);
@@ -93,7 +93,7 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
         chat.close().await;
         connections.end().await;
     };
-    match connections.limits.drain {
+    match chat.options().drain {
         None => ending.await,
         Some(limit) if timeout(limit, ending).await.is_ok() => {}
         Some(_) => report.info(format_args!(

@@ -1,9 +1,10 @@
 //! Connections: how many one address may hold, and what their ends mean.
 
+use crate::common::Change as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use chatroom::Builder;
+use chatroom::Options;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::common::{Client, EventStream, Request, Response, Server, ask, eventua
 const STREAMS: usize = 8;
 const CONNECTIONS: usize = STREAMS + 32;
 
-async fn bounded(change: impl FnOnce(Builder) -> Builder) -> Server {
+async fn bounded(change: impl FnOnce(Options) -> Options) -> Server {
     Server::with(|chat| change(chat.max_streams(10).max_streams_per_ip(STREAMS))).await
 }
 

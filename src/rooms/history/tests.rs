@@ -43,19 +43,15 @@ fn removal(n: u64, of: u64) -> Entry {
     draft.into_entry(&room(), id(n), 0)
 }
 
-fn limits(history: usize, history_bytes: usize) -> Limits {
-    Limits {
+fn limits(history: usize, history_bytes: usize) -> Options {
+    Options {
         history,
         history_bytes,
-        history_age: None,
-        rooms: 1,
-        permanent_rooms: Vec::new(),
-        room_ttl: None,
-        heartbeat: None,
+        ..Options::default()
     }
 }
 
-fn history(limits: &Limits, messages: u64) -> History {
+fn history(limits: &Options, messages: u64) -> History {
     let mut history = History::new(START);
     for n in 1..=messages {
         history.push(message(n, Some(key(n))), limits);

@@ -4,11 +4,12 @@ use std::task::Waker;
 use proptest::prelude::*;
 
 use super::super::author::Author;
-use super::super::clock::{Clock, ManualClock};
-use super::super::limits::{Limits, NAME_GRACE, QUEUE_FRAMES};
+use super::super::clock::ManualClock;
+use super::super::limits::{NAME_GRACE, QUEUE_FRAMES};
 use super::super::message::{Draft, RemovedBy};
 use super::*;
 use crate::names::{MemberName, MessageText};
+use crate::options::Options;
 
 fn room(n: usize) -> RoomName {
     RoomName::parse(&format!("r{n}")).expect("a room")
@@ -19,17 +20,26 @@ fn hub(history: usize) -> Arc<Hub> {
 }
 
 fn hub_by(clock: &ManualClock, history: usize) -> Arc<Hub> {
-    let limits = Limits {
+    hub_with(Options {
         history,
+        clock: clock.clone().into(),
+        ..options()
+    })
+}
+
+fn options() -> Options {
+    Options {
         history_bytes: usize::MAX,
-        history_age: None,
-        rooms: usize::MAX,
-        permanent_rooms: Vec::new(),
+        max_rooms: usize::MAX,
         room_ttl: None,
         heartbeat: None,
-    };
-    let clock: Clock = clock.clone().into();
-    Arc::new(Hub::new(limits, clock, Arc::default(), false))
+        clock: ManualClock::at(1_000).into(),
+        ..Options::default()
+    }
+}
+
+fn hub_with(options: Options) -> Arc<Hub> {
+    Arc::new(Hub::new(Arc::new(options), Arc::default()))
 }
 
 fn claim(name: &str, author: u64) -> Claim {

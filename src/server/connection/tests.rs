@@ -13,7 +13,7 @@ async fn pair() -> (Socket, TcpStream) {
     let address = listener.local_addr().expect("it is bound");
     let client = TcpStream::connect(address).await.expect("it listens");
     let (stream, peer) = listener.accept().await.expect("the client is there");
-    let chat = Chat::builder().build().expect("the defaults are good");
+    let chat = Chat::open(Default::default()).expect("the defaults are good");
     let connections = Arc::new(Connections::new(chat, protocol()));
     let place = connections.place().await;
     let registration = connections.register(peer, place);

@@ -3,24 +3,19 @@ use std::fs;
 use super::super::test_folder::TestFolder;
 use super::*;
 use crate::names::{IdempotencyKey, MemberName, MessageText};
+use crate::options::Options;
 use crate::report::LogLevel;
-use crate::rooms::clock::Clock;
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
-use crate::rooms::limits::Limits;
 use crate::rooms::message::{Message, RemovedBy};
 
 fn hub() -> Arc<Hub> {
-    let limits = Limits {
+    let options = Options {
         history: 10,
-        history_bytes: usize::MAX,
-        history_age: None,
-        rooms: 10,
-        permanent_rooms: Vec::new(),
-        room_ttl: None,
-        heartbeat: None,
+        data: Some("remembers".into()),
+        ..Options::default()
     };
-    Arc::new(Hub::new(limits, Clock::system(), Arc::default(), true))
+    Arc::new(Hub::new(Arc::new(options), Arc::default()))
 }
 
 fn report() -> Reporter {

@@ -75,7 +75,7 @@ impl Redis {
     }
 
     fn append_call(&self, room: &RoomName, draft: &Draft, attempt: u64) -> ScriptInvocation<'_> {
-        let limits = self.hub.limits();
+        let limits = &self.hub.options;
         let idle = [limits.history_age, limits.room_ttl];
         let idle = idle.into_iter().flatten().min();
         let oldest = self.hub.expired_before().map(|ms| format!("{ms}-0"));

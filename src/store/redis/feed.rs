@@ -162,7 +162,7 @@ impl Redis {
         // It may have expired.
         self.is_told.store(false, Ordering::Relaxed);
         if epoch != before || must_load {
-            let most = self.hub.limits().history.min(MOST_LOADED);
+            let most = self.hub.options.history.min(MOST_LOADED);
             let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
             self.hub.reload(epoch, forgotten_up_to, rooms);

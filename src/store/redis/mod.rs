@@ -54,7 +54,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Where Redis is, as its owner gave it. It may hold a password, so it is never shown.
 #[derive(Clone)]
-pub(crate) struct Url(redis::ConnectionInfo);
+pub struct Url(redis::ConnectionInfo);
 
 /// The store, and what its two tasks share: one follows the feed, the other announces who is here.
 pub(crate) struct Redis {
@@ -90,7 +90,11 @@ pub(crate) struct Redis {
 
 impl Url {
     /// Checks a URL.
-    pub(crate) fn parse(url: &str) -> Result<Url, &'static str> {
+    ///
+    /// # Errors
+    /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
+    /// without the Cargo feature `redis-tls`; the error says which.
+    pub fn parse(url: &str) -> Result<Url, &'static str> {
         let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");
         if is_secure && !cfg!(feature = "redis-tls") {
             return Err("this program was built without the Cargo feature redis-tls");

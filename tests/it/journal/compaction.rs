@@ -1,6 +1,7 @@
 //! A journal that has outgrown its rooms is written anew, and a crash at any moment of it loses
 //! nothing.
 
+use crate::common::Change as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

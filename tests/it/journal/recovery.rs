@@ -1,5 +1,6 @@
 //! What comes back after a restart, from a whole journal, a torn one and a damaged one.
 
+use crate::common::Change as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 

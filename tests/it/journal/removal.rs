@@ -1,5 +1,6 @@
 //! A removed text leaves the journal for good, whenever the server is killed; its removal stays.
 
+use crate::common::Change as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;

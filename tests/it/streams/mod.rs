@@ -3,6 +3,7 @@
 mod resuming;
 mod walk;
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 

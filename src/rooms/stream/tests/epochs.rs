@@ -16,9 +16,11 @@ fn entry(milliseconds: u64) -> Entry {
 
 /// A hub in an epoch with these entries, and what it does when a later one begins with those.
 fn hub_with(entries: &[u64]) -> (Arc<Hub>, impl Fn(&[u64]) + use<>) {
-    let limits = hub(100).limits().clone();
-    let clock: Clock = ManualClock::at(1_000).into();
-    let hub = Arc::new(Hub::new(limits, clock, Arc::default(), true));
+    let hub = super::hub_with(Options {
+        history: 100,
+        data: Some("remembers".into()),
+        ..options()
+    });
     hub.reload(id(5), EventId::ZERO, Vec::new());
     entries
         .iter()

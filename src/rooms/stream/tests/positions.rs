@@ -32,16 +32,12 @@ fn a_gap_in_a_room_that_is_new_moves_no_position_back() {
 #[test]
 fn a_newcomer_that_has_everything_misses_nothing_when_it_comes_back() {
     let clock = ManualClock::at(1_000);
-    let limits = Limits {
+    let hub = hub_with(Options {
+        history: 9,
         room_ttl: Some(Duration::from_secs(60)),
-        ..hub(9).limits.clone()
-    };
-    let hub = Arc::new(Hub::new(
-        limits,
-        clock.clone().into(),
-        Arc::default(),
-        false,
-    ));
+        clock: clock.clone().into(),
+        ..options()
+    });
     let _here = listen(&hub, &[room(0)], Start::default());
     say(&hub, &room(0));
     clock.advance(Duration::from_secs(1));
