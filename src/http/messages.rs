@@ -28,8 +28,6 @@ const DEFAULT_LIMIT: u64 = 50;
 const MAX_LIMIT: u64 = 500;
 /// How long a request may wait for an answer, in seconds.
 const MAX_WAIT_SECONDS: u64 = 60;
-/// How long an answer may wait until this server has what another one gave out.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of JSON that one byte of text may take: a control character becomes `\u0000`.
 const JSON_BYTES_PER_BYTE: usize = 6;
 /// Bytes beside the text: a name, the keys, white space at the end.
@@ -235,10 +233,7 @@ pub(crate) async fn history(
     }
     let (after, before) = (position(query, "after")?, position(query, "before")?);
     let limit = limit as usize;
-    if let Some(reached) = site.store.behind(after) {
-        // Where the store does not answer, the answer is what there is.
-        let _ = timeout(STORE_TIMEOUT, reached).await;
-    }
+    site.store.reach(after).await;
     let mut page = site.hub.page(room, after, before, limit);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     if wait > 0 && before.is_none() && is_empty && !site.is_draining() {

@@ -71,12 +71,8 @@ pub(crate) async fn open(
         site.store.claim(&rooms, claim).await?;
     }
     let position = start.after.as_deref().and_then(|after| after.parse().ok());
-    let stream = match site.store.behind(position) {
-        None => site.hub.subscribe(&rooms, claim, Some(author), start)?,
-        Some(reached) => site
-            .hub
-            .subscribe_after(reached, rooms, claim, Some(author), start),
-    };
+    site.store.reach(position).await;
+    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
     let address = visitor.address.ip();
     site.standing.seen.note(author, name.as_ref(), address);
     if name.is_some() {

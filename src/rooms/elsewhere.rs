@@ -110,7 +110,7 @@ impl Hub {
         if of(&self.lock()) == Some(false) {
             let folded = name.folded();
             self.expel(|claim, of| {
-                of == Some(room) && claim.author != author && claim.name.folded() == folded
+                of == room && claim.author != author && claim.name.folded() == folded
             });
         }
         let state = &mut *self.lock();

@@ -98,22 +98,18 @@ impl Hub {
         summaries
     }
 
-    /// Ends the named streams that `concerns` picks by their claim and one of their rooms, or `None`
-    /// while they wait to join, and frees their names in those rooms at once. They leave all of their
-    /// rooms now: until the client has taken what is queued, its session may have come back.
-    pub(crate) fn expel(&self, concerns: impl Fn(&Claim, Option<&RoomName>) -> bool) {
+    /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees
+    /// their names in those rooms at once. They leave all of their rooms now: until the client has taken
+    /// what is queued, its session may have come back.
+    pub(crate) fn expel(&self, concerns: impl Fn(&Claim, &RoomName) -> bool) {
         let now = self.clock().now();
         let state = &mut *self.lock();
         for client in state.clients.iter_mut() {
             let Some(claim) = client.claim.as_deref() else {
                 continue;
             };
-            let is_concerned = |membership: &Membership| concerns(claim, Some(&membership.room));
-            let found = match &*client.memberships {
-                [] => concerns(claim, None),
-                memberships => memberships.iter().any(is_concerned),
-            };
-            if !found {
+            let is_concerned = |membership: &Membership| concerns(claim, &membership.room);
+            if !client.memberships.iter().any(is_concerned) {
                 continue;
             }
             client.queue.end(None, now);

@@ -162,10 +162,6 @@ impl Queue {
         queue.leave_live(Mode::Ended);
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        lock(&self.0).mode == Mode::Ended
-    }
-
     /// When a frame was last queued.
     pub(super) fn sent_at(&self) -> Moment {
         lock(&self.0).sent_at

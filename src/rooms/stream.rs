@@ -5,7 +5,6 @@
 //! does not read pins little. When nothing is left, it is *live* in the same step, and its rooms
 //! queue what follows.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -23,12 +22,6 @@ use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 
-/// Resolves when the hub has what the store has up to a position.
-pub(crate) type Reached = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
-
-/// Joins what a stream has asked for.
-type Join = Box<dyn FnOnce(&Arc<Hub>) -> Result<Stream, Refusal> + Send + Sync>;
-
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
     hub: Arc<Hub>,
@@ -36,8 +29,6 @@ pub(crate) struct Stream {
     queue: Arc<Queue>,
     /// The position that the client has reached.
     position: EventId,
-    /// What to join once the hub has reached the position asked for.
-    waiting: Option<Box<(Reached, Join)>>,
 }
 
 impl Hub {
@@ -97,44 +88,9 @@ impl Hub {
             }),
             queue,
             position: first.unwrap_or(state.newest),
-            waiting: None,
         };
         self.catch_up(state, stream.client, &mut stream.position);
         Ok(stream)
-    }
-
-    /// Joins rooms as [`Hub::subscribe`] does, once the hub has reached the stream's position. Until
-    /// then the stream has heartbeats only; it ends if it cannot join.
-    pub(crate) fn subscribe_after(
-        self: &Arc<Hub>,
-        reached: Reached,
-        rooms: Vec<RoomName>,
-        claim: Option<Claim>,
-        author: Option<Author>,
-        start: Start,
-    ) -> Stream {
-        let now = self.clock().now();
-        let queue = Arc::new(Queue::new(now));
-        queue.refill(now, || None);
-        let state = &mut *self.lock();
-        let client = state.clients.insert(Client {
-            queue: queue.clone(),
-            claim: claim.clone().map(Box::new),
-            memberships: Box::default(),
-            backlog: None,
-            quiet_since: now,
-        });
-        if state.closed {
-            queue.interrupt();
-        }
-        let join: Join = Box::new(move |hub| hub.subscribe(&rooms, claim, author, start));
-        Stream {
-            hub: self.clone(),
-            client,
-            queue,
-            position: EventId::ZERO,
-            waiting: Some(Box::new((reached, join))),
-        }
     }
 
     /// Queues what a client that is behind gets next. `position` is the one that it has reached.
@@ -344,20 +300,6 @@ impl Stream {
     ///
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
-        if self.waiting.is_some() && self.queue.has_ended() {
-            return Poll::Ready(None);
-        }
-        if let Some(waiting) = &mut self.waiting
-            && let mut cx = Context::from_waker(cx.waker())
-            && waiting.0.as_mut().poll(&mut cx).is_ready()
-            && let Some((_, join)) = self.waiting.take().map(|waiting| *waiting)
-        {
-            match join(&self.hub) {
-                // It may have been expelled while it joined.
-                Ok(stream) if !self.queue.has_ended() => *self = stream,
-                _ => return Poll::Ready(None),
-            }
-        }
         loop {
             match self.queue.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,

@@ -28,7 +28,6 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
-use crate::rooms::stream::Reached;
 use journal::Journal;
 use standing::{Change, Standing};
 
@@ -57,11 +56,8 @@ impl Store {
 
     /// Notes that less is retained than is stored: evicted entries must leave the store too.
     pub(crate) fn shorten(&self) {
-        match self {
-            Store::Memory(_) => {}
-            Store::Journal(journal) => journal.shorten(),
-            #[cfg(feature = "redis")]
-            Store::Redis { redis, .. } => redis.shorten(),
+        if let Store::Journal(journal) = self {
+            journal.shorten();
         }
     }
 
@@ -119,15 +115,12 @@ impl Store {
         }
     }
 
-    /// What to wait for before a position can be resumed, if anything: another server gave it out,
-    /// and this one has yet to read that far.
-    pub(crate) fn behind(&self, position: Option<EventId>) -> Option<Reached> {
+    /// Waits a while where another server gave out a position, and this one has yet to read that far.
+    pub(crate) async fn reach(&self, position: Option<EventId>) {
         match (self, position) {
             #[cfg(feature = "redis")]
-            (Store::Redis { redis, .. }, Some(position)) if redis.is_ahead(position) => {
-                Some(redis.reach(position))
-            }
-            _ => None,
+            (Store::Redis { redis, .. }, Some(position)) => redis.reach(position).await,
+            _ => {}
         }
     }
 

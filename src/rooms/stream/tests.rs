@@ -209,7 +209,7 @@ fn a_stream_that_was_ended_takes_nothing_from_a_later_one() {
     };
     let census = |n| hub.members(&room(n)).1;
     let mut banned = join(&[room(0), room(1)]);
-    hub.expel(|_, room| room == Some(&self::room(0)));
+    hub.expel(|_, room| *room == self::room(0));
     assert_eq!(census(0).members, 0);
     assert_eq!(census(1).members, 1, "its grace goes on");
     let mut back = join(&[room(0)]);

@@ -3,22 +3,19 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult, Script};
-use tokio::task::JoinSet;
+use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult};
 use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
-use super::{BATCH, FEED_ENTRIES, Redis, key, room_key};
+use super::{FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
 use crate::rooms::entries::Retained;
 use crate::rooms::id::EventId;
-use crate::rooms::stream::Reached;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
@@ -27,8 +24,6 @@ const BLOCK: Duration = Duration::from_millis(500);
 const READ_ENTRIES: usize = 64;
 /// Entries of one room to load, at most.
 const MOST_LOADED: usize = 10_000;
-
-static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));
 
 impl Redis {
     /// Loads what Redis has for the first time.
@@ -74,9 +69,6 @@ impl Redis {
         loop {
             if self.is_outdated.swap(false, Ordering::Relaxed) {
                 self.meet(&mut connection, false).await?;
-            }
-            if self.has_forgotten.swap(false, Ordering::Relaxed) {
-                forget_rooms(&mut connection).await?;
             }
             let entries = self.read(&mut connection).await?;
             let Some((last, _)) = entries.last() else {
@@ -163,9 +155,9 @@ impl Redis {
         self.is_told.store(false, Ordering::Relaxed);
         if epoch != before || must_load {
             let most = self.hub.options.history.min(MOST_LOADED);
-            let (forgotten_up_to, rooms) = load_rooms(connection, last, most).await?;
+            let rooms = load_rooms(connection, last, most).await?;
             self.load_standing(connection).await?;
-            self.hub.reload(epoch, forgotten_up_to, rooms);
+            self.hub.reload(epoch, self.forgotten_up_to(last), rooms);
             let is_new = before != EventId::ZERO && epoch != before;
             if is_new {
                 // Before this server takes new names in the new epoch.
@@ -182,6 +174,15 @@ impl Redis {
         Ok(())
     }
 
+    /// Rooms that Redis does not have had entries up to here, at most: it keeps a room so long.
+    fn forgotten_up_to(&self, last: EventId) -> EventId {
+        let now = self.hub.clock().unix_ms().max(last.milliseconds);
+        self.room_ms().map_or(EventId::ZERO, |kept| EventId {
+            milliseconds: now.saturating_sub(kept),
+            sequence: 0,
+        })
+    }
+
     /// Waits until an entry of the feed is published here.
     pub(super) async fn published(&self, id: EventId) {
         let mut position = self.position.subscribe();
@@ -189,31 +190,28 @@ impl Redis {
         let _ = position.wait_for(|position| *position >= id).await;
     }
 
-    /// Whether this server has yet to read up to a position, as far as it knows.
-    pub(crate) fn is_ahead(&self, position: EventId) -> bool {
-        position > self.hub.newest()
-    }
-
-    /// Waits until this server has published what the feed has up to a position; at once if the feed
-    /// does not have it. While Redis is away, it waits for it.
-    pub(crate) fn reach(self: &Arc<Redis>, position: EventId) -> Reached {
-        let redis = self.clone();
-        // A task of its own, which ends when the wait is dropped.
-        let mut task = JoinSet::new();
-        task.spawn(async move {
-            let mut newest = redis::pipe();
-            newest.cmd("XREVRANGE");
-            newest.arg((key("feed"), "+", "-", "COUNT", 1));
+    /// Waits until this server has published what the feed has up to a position, but no longer than a
+    /// request may take. It returns at once if the feed does not have it.
+    pub(crate) async fn reach(&self, position: EventId) {
+        if position <= self.hub.newest() {
+            return;
+        }
+        let mut newest = redis::pipe();
+        newest.cmd("XREVRANGE");
+        newest.arg((key("feed"), "+", "-", "COUNT", 1));
+        let reached = patiently(async {
             let newest = loop {
-                if let Ok((entries,)) = redis.link.pipeline::<(Entries,)>(&newest).await {
+                if let Ok((entries,)) = self.link.pipeline::<(Entries,)>(&newest).await {
                     break entry::read(entries).next();
                 }
             };
             if newest.is_some_and(|(newest, _)| position <= newest) {
-                redis.published(position).await;
+                self.published(position).await;
             }
+            Ok(())
         });
-        Box::pin(async move { task.join_next().await.map_or((), drop) })
+        // Where Redis does not answer, the position counts as unknown.
+        let _ = reached.await;
     }
 }
 
@@ -238,69 +236,44 @@ async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String
     Ok((run, durable))
 }
 
-/// What the rooms retain up to an id, and the newest id of rooms that were forgotten.
+/// What the rooms retain up to an id.
 async fn load_rooms(
     connection: &mut MultiplexedConnection,
     last: EventId,
     most: usize,
-) -> RedisResult<(EventId, Vec<Retained>)> {
-    forget_rooms(connection).await?;
-    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
-    let id = |mark: &str| mark.parse::<EventId>().map_err(|_| unexpected("a mark"));
-    let mut forgotten_up_to = EventId::ZERO;
+) -> RedisResult<Vec<Retained>> {
+    let names: Vec<String> = connection.zrange(key("rooms"), 0, -1).await?;
     let mut rooms = Vec::new();
     for name in names {
         let Ok(room) = RoomName::stored(&name) else {
             continue;
         };
-        // At once, so that the mark fits the entries.
+        let range = |from: &str, count: usize| {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg((room_key(&room), from, "-", "COUNT", count));
+            command
+        };
+        // At once, so that the low-water mark, which the newest entry has, fits the others.
         let mut all = redis::pipe();
-        all.atomic();
-        all.cmd("XREVRANGE");
-        all.arg((
-            room_key(&room),
-            last.to_string(),
-            "-",
-            "COUNT",
-            most.saturating_add(1),
-        ));
-        all.hget(key("rooms"), &name).exists(room_key(&room));
-        let (mut newest_first, mark, exists): (Entries, Option<String>, bool) =
-            all.query_async(connection).await?;
-        // Without a mark, another server has just forgotten the room.
-        let Some(mark) = mark else { continue };
-        let (evicted, newest) = mark.split_once(' ').ok_or_else(|| unexpected("a mark"))?;
-        if exists {
-            // What is not loaded counts as evicted here.
-            let left_out = newest_first.drain(most.min(newest_first.len())..).next();
-            let left_out = left_out.map(|(left_out, _)| id(&left_out)).transpose()?;
-            let evicted_up_to = id(evicted)?.max(left_out.unwrap_or(EventId::ZERO));
-            let entries = entry::read(newest_first).rev();
-            let entries = entries.filter(|(id, _)| *id > evicted_up_to);
-            let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));
-            rooms.push((room, evicted_up_to, entries.collect()));
-        } else {
-            forgotten_up_to = forgotten_up_to.max(id(newest)?);
-        }
+        all.atomic().add_command(range("+", 1));
+        all.add_command(range(&last.to_string(), most.saturating_add(1)));
+        let (newest, mut newest_first): (Entries, Entries) = all.query_async(connection).await?;
+        let Some((_, newest)) = entry::read(newest).next() else {
+            // It has expired.
+            continue;
+        };
+        let evicted = newest.get("evicted").and_then(|id| id.parse().ok());
+        let evicted: EventId = evicted.ok_or_else(|| unexpected("a mark"))?;
+        // What is not loaded counts as evicted here.
+        let left_out = newest_first.drain(most.min(newest_first.len())..).next();
+        let left_out = left_out.and_then(|(left_out, _)| left_out.parse().ok());
+        let evicted_up_to = evicted.max(left_out.unwrap_or(EventId::ZERO));
+        let entries = entry::read(newest_first).rev();
+        let entries = entries.filter(|(id, _)| *id > evicted_up_to);
+        let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));
+        rooms.push((room, evicted_up_to, entries.collect()));
     }
-    let forgotten: Option<String> = connection.hget(key("rooms"), "").await?;
-    if let Some(forgotten) = forgotten {
-        forgotten_up_to = forgotten_up_to.max(id(&forgotten)?);
-    }
-    Ok((forgotten_up_to, rooms))
-}
-
-/// Removes the marks of rooms whose entries have expired.
-async fn forget_rooms(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
-    for names in names.chunks(BATCH) {
-        let mut call = FORGET.key(key("rooms"));
-        for name in names {
-            call.key(key(&format!("room:{name}"))).arg(name);
-        }
-        let () = call.invoke_async(connection).await?;
-    }
-    Ok(())
+    Ok(rooms)
 }
 
 pub(super) fn unexpected(what: &'static str) -> RedisError {

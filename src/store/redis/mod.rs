@@ -75,8 +75,6 @@ pub(crate) struct Redis {
     is_outdated: AtomicBool,
     /// The feed is being read.
     is_following: AtomicBool,
-    /// Rooms were forgotten here, so Redis may have marks of such rooms.
-    has_forgotten: AtomicBool,
     /// Posts hold it for reading while they are under way.
     under_way: RwLock<()>,
     /// The other servers, by their names.
@@ -137,7 +135,6 @@ impl Redis {
             secret: Mutex::new(u128::from_be_bytes(random())),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
-            has_forgotten: AtomicBool::new(false),
             under_way: RwLock::default(),
             others: Mutex::default(),
             told: Mutex::default(),
@@ -173,11 +170,6 @@ impl Redis {
     /// the Unix epoch.
     pub(crate) fn feed_time_ms(&self) -> u64 {
         self.position.borrow().milliseconds
-    }
-
-    /// Notes that this server has forgotten rooms.
-    pub(crate) fn shorten(&self) {
-        self.has_forgotten.store(true, Ordering::Relaxed);
     }
 
     /// Answers the posts under way, and leaves this server's names to their grace.

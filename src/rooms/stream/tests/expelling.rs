@@ -23,25 +23,3 @@ fn expelling_one_stream_of_a_session_leaves_it_its_name_and_its_other_stream() {
     let said = say(&hub, &room(0));
     assert_eq!(messages(&take(&mut other).0), [said]);
 }
-
-#[test]
-fn whoever_is_expelled_while_waiting_for_a_position_does_not_join() {
-    for is_reached_first in [false, true] {
-        let hub = hub(9);
-        let (reached, reach) = tokio::sync::oneshot::channel::<()>();
-        let reach: Reached = Box::pin(async move { drop(reach.await) });
-        let claim = Some(claim("y", 7));
-        let mut stream = hub.subscribe_after(reach, vec![room(0)], claim, None, Start::default());
-        assert!(take(&mut stream).0.is_empty());
-        if is_reached_first {
-            drop(reached);
-            hub.expel(|claim, _| claim.author == Author(7));
-        } else {
-            hub.expel(|claim, _| claim.author == Author(7));
-            drop(reached);
-        }
-        assert!(take(&mut stream).1, "it has ended");
-        drop(stream);
-        assert!(hub.members(&room(0)).0.is_empty());
-    }
-}
