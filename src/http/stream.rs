@@ -67,11 +67,12 @@ pub(crate) async fn open(
         author,
         address: Some(visitor.address.ip()),
     });
-    if let Some(claim) = &claim {
-        site.store.claim(&rooms, claim).await?;
-    }
     let position = start.after.as_deref().and_then(|after| after.parse().ok());
     site.store.reach(position).await;
+    let _claiming = match &claim {
+        Some(claim) => site.store.claim(&rooms, claim).await?,
+        None => None,
+    };
     let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
     let address = visitor.address.ip();
     site.standing.seen.note(author, name.as_ref(), address);

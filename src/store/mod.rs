@@ -21,6 +21,8 @@ mod test_folder;
 
 use std::sync::Arc;
 
+use tokio::sync::RwLockReadGuard;
+
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
@@ -30,6 +32,9 @@ use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use journal::Journal;
 use standing::{Change, Standing};
+
+/// Keeps claimed names from being given up.
+pub(crate) type Claiming<'a> = RwLockReadGuard<'a, ()>;
 
 /// Where entries are stored.
 pub(crate) enum Store {
@@ -102,15 +107,20 @@ impl Store {
         }
     }
 
-    /// Makes sure that no session at another server has a name in these rooms.
-    pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
+    /// Makes sure that no session at another server has a name in these rooms. To be held until the
+    /// stream has joined.
+    pub(crate) async fn claim(
+        &self,
+        rooms: &[RoomName],
+        claim: &Claim,
+    ) -> Result<Option<Claiming<'_>>, Refusal> {
         match self {
             #[cfg(feature = "redis")]
             Store::Redis { redis, .. } => redis.claim(rooms, claim).await,
             _ => {
                 // The hub knows all names.
                 let _ = (rooms, claim);
-                Ok(())
+                Ok(None)
             }
         }
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::common::redis::Redis;
 use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get};
 use crate::ordeal::{OPTIONS, server};
+use crate::relay::{Line, Relay};
 
 fn stream(name: &str) -> Request {
     Request::get(&format!("/chat?name={name}")).header("Accept", "text/event-stream")
@@ -138,6 +139,46 @@ async fn a_name_that_is_given_up_at_one_server_is_kept_for_the_other() {
         names(&b).await == json!(["ann", "bob"])
     })
     .await;
+}
+
+/// A server that cannot reach Redis for longer than its roster lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_somebody_else_was_given_meanwhile_is_lost() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (a, b) = (server(&relay.url()).await, server(&redis.url()).await);
+    let mut lost = EventStream::request(a.address(), stream("ann")).await;
+    let mut kept = EventStream::request(a.address(), stream("bob")).await;
+    eventually("the roster", async || {
+        names(&b).await == json!(["ann", "bob"])
+    })
+    .await;
+    relay.set(Line::Silent);
+    let rest = std::time::Duration::from_secs(40);
+    let given = tokio::time::timeout(rest, async {
+        loop {
+            match EventStream::attempt(b.address(), stream("ann")).await {
+                Ok(given) => return given,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            }
+        }
+    });
+    let _given = given
+        .await
+        .expect("the name of a server that is away is free");
+    relay.set(Line::Leads(redis.address()));
+    let ended = tokio::time::timeout(rest, async { while lost.next().await.is_some() {} });
+    ended.await.expect("the stream under the lost name ends");
+    for server in [&a, &b] {
+        eventually("the roster", async || {
+            names(server).await == json!(["ann", "bob"])
+        })
+        .await;
+    }
+    kept.until("heartbeat").await;
+    ask(a.address(), stream("ann"))
+        .await
+        .expect(409, "name-taken");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,6 +83,8 @@ pub(crate) struct Redis {
     told: Mutex<Roster>,
     /// Redis and the other servers have that, and nothing else.
     is_told: AtomicBool,
+    /// Streams hold it for reading from their claim until they have joined.
+    claiming: RwLock<()>,
     announcer: OnceLock<AbortHandle>,
 }
 
@@ -139,6 +141,7 @@ impl Redis {
             others: Mutex::default(),
             told: Mutex::default(),
             is_told: AtomicBool::new(false),
+            claiming: RwLock::default(),
             announcer: OnceLock::new(),
         });
         std::thread::scope(|scope| {

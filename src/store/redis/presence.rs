@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands, RedisResult, Script};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::super::Claiming;
 use super::entry::Fields;
 use super::feed::unexpected;
 use super::{BATCH, EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently};
@@ -83,26 +84,31 @@ fn apply(roster: &mut Roster, (field, value): (String, String)) -> Option<String
 
 impl Redis {
     /// Claims a name for a session in all of these rooms, unless the session has it here. When this
-    /// returns, this server has heard who had it before.
+    /// returns, this server has heard who had it before. To be held until the stream has joined.
     ///
     /// # Errors
     /// `name-taken` or `store-unreachable`.
-    pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
+    pub(crate) async fn claim(
+        &self,
+        rooms: &[RoomName],
+        claim: &Claim,
+    ) -> Result<Option<Claiming<'_>>, Refusal> {
         if self.hub.has_here(rooms, claim) {
-            return Ok(());
+            return Ok(None);
         }
         let value = format!("{} {}", claim.author, claim.name);
         let fields = rooms.iter().map(|room| field_of(room, &claim.name));
         let names: Changes = fields.map(|field| (field, value.clone())).collect();
-        // Where no stream follows, the next tick gives them up.
-        lock(&self.told).extend(names.iter().cloned());
         patiently(async {
+            let claiming = self.claiming.read().await;
+            // Where no stream follows, the next tick gives them up.
+            lock(&self.told).extend(names.iter().cloned());
             loop {
                 let claimed = self.alter(self.epoch(), "claim", EXPIRY, &names).await;
                 match claimed {
                     Ok((status, told)) if status == "ok" => {
                         self.published(told.parse().unwrap_or(EventId::ZERO)).await;
-                        return Ok(());
+                        return Ok(Some(claiming));
                     }
                     Ok((_, field)) => {
                         let place = names.iter().position(|(taken, _)| *taken == field);
@@ -135,10 +141,13 @@ impl Redis {
                 // The others may count this server as dead by now: it has to tell them all.
                 self.is_told.store(false, Ordering::Relaxed);
             }
+            // What is claimed may yet get its stream.
+            let nobody_claims = self.claiming.write().await;
             // What fails is due again at the next tick.
             if self.tell_changes(self.epoch(), renews).await.is_ok() && renews {
                 renewed_at = begun_at;
             }
+            drop(nobody_claims);
             // What fails is told when the author is seen elsewhere.
             let _ = self.tell_seen().await;
         }
@@ -146,7 +155,6 @@ impl Redis {
 
     /// Tells what has changed since it was last told, or everything where Redis may not have that.
     pub(super) async fn tell_changes(&self, epoch: EventId, renews: bool) -> RedisResult<()> {
-        // Before the members: a name that is claimed after this is for the next time.
         let mut told = lock(&self.told).clone();
         let is_told = self.is_told.swap(true, Ordering::Relaxed);
         if !is_told {
