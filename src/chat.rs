@@ -4,6 +4,7 @@ pub(crate) mod listener;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,24 +14,36 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::counters::count;
+use crate::counters::{Counters, count};
 use crate::http::body::Body;
+use crate::http::guard;
 use crate::http::messages;
 use crate::http::routes;
+use crate::http::session::Sessions;
 use crate::http::site::Site;
 use crate::names::{MemberName, RoomName};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::Author;
+use crate::rooms::author::{Author, AuthorKey};
 use crate::rooms::clock::milliseconds;
+use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
 use crate::rooms::start::Start;
+use crate::store::Store;
+use crate::store::folder::DataFolder;
+use crate::store::journal::Journal;
+#[cfg(feature = "redis")]
+use crate::store::redis::Redis;
+use crate::store::secret;
+use crate::store::standing::Standing;
 use listener::{Listener, Rooms};
 
+/// Bytes of one text at most, whatever the options say: a message is held in memory whole.
+const MESSAGE_CEILING: usize = 1024 * 1024;
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
 /// Heartbeats are checked this many times in their period, but not more often than
@@ -50,7 +63,26 @@ pub struct Chat {
 }
 
 impl Chat {
-    pub(crate) fn new(site: Site) -> Chat {
+    /// Makes a chat, with what it stored in previous runs.
+    ///
+    /// # Errors
+    /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
+    /// error says why and what to do.
+    pub fn open(mut options: Options) -> io::Result<Chat> {
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        normalize(&mut options)?;
+        log_configuration(&options);
+        let options = Arc::new(options);
+        let counters = Arc::<Counters>::default();
+        let hub = Arc::new(Hub::new(options.clone(), counters.clone()));
+        let report = options.log.clone();
+        let standing = Arc::new(Standing::new(options.data.clone(), report));
+        let (store, authors) = open_store(&options, &hub, &standing, &counters)?;
+        let site = Site::new(options, hub, store, AuthorKey(authors), standing, counters);
+        Ok(Chat::new(site))
+    }
+
+    fn new(site: Site) -> Chat {
         let heartbeat = site.options.heartbeat;
         let site = Arc::new(site);
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
@@ -332,4 +364,71 @@ async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
 
 fn member_name(name: &str) -> Result<MemberName, Refusal> {
     MemberName::parse(name).map_err(|_| Refusal::BadName)
+}
+
+/// Brings options into the form in which they are compared.
+fn normalize(options: &mut Options) -> io::Result<()> {
+    options.max_message = options.max_message.min(MESSAGE_CEILING);
+    for proxy in &mut options.trusted_proxy {
+        *proxy = proxy.to_canonical();
+    }
+    for origin in &mut options.allow_origin {
+        let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("no origin: {origin}"));
+        *origin = guard::parse_origin(origin).ok_or_else(bad)?;
+    }
+    let path = options.prefix.trim_matches('/');
+    options.prefix = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
+    Ok(())
+}
+
+/// Opens the store, with the secret from which authors are derived.
+fn open_store(
+    options: &Options,
+    hub: &Arc<Hub>,
+    standing: &Arc<Standing>,
+    counters: &Arc<Counters>,
+) -> io::Result<(Store, [u8; 16])> {
+    let random = || Sessions::new().issue().0.to_be_bytes();
+    let report = options.log.clone();
+    #[cfg(feature = "redis")]
+    if let Some(url) = options.redis.clone() {
+        let (hub, standing) = (hub.clone(), standing.clone());
+        let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
+        return Ok((Store::Redis { redis, _tasks }, secret));
+    }
+    let Some(path) = &options.data else {
+        return Ok((Store::Memory(hub.clone()), random()));
+    };
+    let folder = DataFolder::open(path)?;
+    // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
+    let secret = secret::load(path)?;
+    standing.read()?;
+    let (hub, counters) = (hub.clone(), counters.clone());
+    let journal = Journal::open(folder, options.fsync, hub, counters, report)?;
+    let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
+    Ok((Store::Journal(journal), secret))
+}
+
+/// Tells the operator what matters most.
+fn log_configuration(options: &Options) {
+    let messages = match (&options.data, options.remembers()) {
+        (Some(_), _) => "a journal",
+        (None, true) => "Redis",
+        (None, false) => "memory only",
+    };
+    let password = options.password.as_ref().map_or("none", |_| "asked");
+    let rooms = match options.rooms.len() {
+        0 => "any".to_owned(),
+        offered => format!("{offered} on offer"),
+    };
+    options.log.info(format_args!(
+        "version {}, messages in {messages}, password {password}, rooms {rooms}, trusted proxies {}, allowed origins {}",
+        env!("CARGO_PKG_VERSION"),
+        options.trusted_proxy.len(),
+        options.allow_origin.len()
+    ));
 }

@@ -225,7 +225,6 @@ pub mod cli;
 mod server;
 
 mod chat;
-mod options;
 
 mod http;
 
@@ -235,6 +234,7 @@ mod store;
 mod counters;
 mod lock;
 mod names;
+mod options;
 mod refusal;
 mod report;
 mod slab;
@@ -245,13 +245,14 @@ pub use chat::Chat;
 pub use chat::listener::{Heard, Listener, Rooms};
 pub use http::body::Body;
 pub use http::moderation::Moderator;
-pub use http::password::Password;
 pub use http::routes::{Https, PeerAddr};
 pub use names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,
 };
-pub use options::Options;
+#[cfg(feature = "redis")]
+pub use options::RedisUrl;
+pub use options::{Fsync, Options, Password};
 pub use refusal::Refusal;
 pub use report::{LogLevel, Reporter};
 pub use rooms::author::Author;
@@ -259,6 +260,3 @@ pub use rooms::clock::{Clock, ManualClock};
 pub use rooms::id::EventId;
 pub use rooms::message::Message;
 pub use server::{bind, serve};
-pub use store::journal::Fsync;
-#[cfg(feature = "redis")]
-pub use store::redis::Url as RedisUrl;

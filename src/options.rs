@@ -1,32 +1,14 @@
 //! What the owner of a chat decides. All parts of the chat read it here.
 
-use std::io;
+use std::fmt;
+use std::hint::black_box;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::chat::Chat;
-use crate::counters::Counters;
-use crate::http::guard;
-use crate::http::password::Password;
-use crate::http::session::Sessions;
-use crate::http::site::Site;
-use crate::names::RoomName;
+use crate::names::{Malformed, RoomName};
 use crate::report::Reporter;
-use crate::rooms::author::AuthorKey;
 use crate::rooms::clock::Clock;
-use crate::rooms::hub::Hub;
-use crate::store::Store;
-use crate::store::folder::DataFolder;
-use crate::store::journal::{Fsync, Journal};
-#[cfg(feature = "redis")]
-use crate::store::redis::{Redis, Url};
-use crate::store::secret;
-use crate::store::standing::Standing;
-
-/// Bytes of one text at most, whatever the options say: a message is held in memory whole.
-const MESSAGE_CEILING: usize = 1024 * 1024;
 
 /// What the owner of a chat decides.
 ///
@@ -56,7 +38,7 @@ pub struct Options {
     /// them need the same options. Excludes `data`. [`Chat::open`] then waits for Redis, and blocks its
     /// thread until the rooms are loaded.
     #[cfg(feature = "redis")]
-    pub redis: Option<Url>,
+    pub redis: Option<RedisUrl>,
     /// Asks everyone for this password, by HTTP Basic with any user name.
     pub password: Option<Password>,
     /// Lets whoever knows this password remove messages and ban; it opens the door too. Default: nobody.
@@ -139,27 +121,6 @@ impl Default for Options {
     }
 }
 
-impl Chat {
-    /// Makes a chat, with what it stored in previous runs.
-    ///
-    /// # Errors
-    /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
-    /// error says why and what to do.
-    pub fn open(mut options: Options) -> io::Result<Chat> {
-        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        options.normalize()?;
-        options.log_configuration();
-        let options = Arc::new(options);
-        let counters = Arc::<Counters>::default();
-        let hub = Arc::new(Hub::new(options.clone(), counters.clone()));
-        let report = options.log.clone();
-        let standing = Arc::new(Standing::new(options.data.clone(), report));
-        let (store, authors) = options.store(&hub, &standing, &counters)?;
-        let site = Site::new(options, hub, store, AuthorKey(authors), standing, counters);
-        Ok(Chat::new(site))
-    }
-}
-
 impl Options {
     /// The room of a path that names none.
     pub(crate) fn default_room(&self) -> RoomName {
@@ -175,71 +136,84 @@ impl Options {
         }
         self.data.is_some()
     }
+}
 
-    fn normalize(&mut self) -> io::Result<()> {
-        self.max_message = self.max_message.min(MESSAGE_CEILING);
-        for proxy in &mut self.trusted_proxy {
-            *proxy = proxy.to_canonical();
+/// When a message counts as stored.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Fsync {
+    /// When it is on the disk: it survives a power cut.
+    Always,
+    /// When the system has it: it survives a crash of the server, and after a second a power cut.
+    #[default]
+    EverySecond,
+    /// When the system has it, which writes it in its own time.
+    No,
+}
+
+/// A password that people or moderators are asked for.
+#[derive(Clone)]
+pub struct Password(Box<[u8]>);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password")
+    }
+}
+
+impl Password {
+    /// Takes the content of a password file, whose trailing line break is not part of the password.
+    ///
+    /// # Errors
+    /// The rest is empty.
+    pub fn new(content: impl AsRef<[u8]>) -> Result<Password, Malformed> {
+        let content = content.as_ref();
+        let content = content.strip_suffix(b"\n").unwrap_or(content);
+        let content = content.strip_suffix(b"\r").unwrap_or(content);
+        match content {
+            [] => Err(Malformed),
+            _ => Ok(Password(content.into())),
         }
-        for origin in &mut self.allow_origin {
-            let bad =
-                || io::Error::new(io::ErrorKind::InvalidInput, format!("no origin: {origin}"));
-            *origin = guard::parse_origin(origin).ok_or_else(bad)?;
-        }
-        let path = self.prefix.trim_matches('/');
-        self.prefix = if path.is_empty() {
-            String::new()
-        } else {
-            format!("/{path}")
-        };
-        Ok(())
     }
 
-    /// Opens the store, with the secret from which authors are derived.
-    fn store(
-        &self,
-        hub: &Arc<Hub>,
-        standing: &Arc<Standing>,
-        counters: &Arc<Counters>,
-    ) -> io::Result<(Store, [u8; 16])> {
-        let random = || Sessions::new().issue().0.to_be_bytes();
-        let report = self.log.clone();
-        #[cfg(feature = "redis")]
-        if let Some(url) = self.redis.clone() {
-            let (hub, standing) = (hub.clone(), standing.clone());
-            let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
-            return Ok((Store::Redis { redis, _tasks }, secret));
-        }
-        let Some(path) = &self.data else {
-            return Ok((Store::Memory(hub.clone()), random()));
-        };
-        let folder = DataFolder::open(path)?;
-        // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
-        let secret = secret::load(path)?;
-        standing.read()?;
-        let (hub, counters) = (hub.clone(), counters.clone());
-        let journal = Journal::open(folder, self.fsync, hub, counters, report)?;
-        let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
-        Ok((Store::Journal(journal), secret))
+    /// Takes equally long for all wrong passwords of one length, so that timing does not tell how
+    /// much of a guess is right.
+    pub(crate) fn equals(&self, given: &[u8]) -> bool {
+        let expected = self.0.iter().cycle();
+        let different = given
+            .iter()
+            .zip(expected)
+            .fold(0, |different, (a, b)| black_box(different | (a ^ b)));
+        (different == 0) & (given.len() == self.0.len())
     }
+}
 
-    /// Tells the operator what matters most.
-    fn log_configuration(&self) {
-        let messages = match (&self.data, self.remembers()) {
-            (Some(_), _) => "a journal",
-            (None, true) => "Redis",
-            (None, false) => "memory only",
-        };
-        let password = self.password.as_ref().map_or("none", |_| "asked");
-        let rooms = match self.rooms.len() {
-            0 => "any".to_owned(),
-            offered => format!("{offered} on offer"),
-        };
-        self.log.info(format_args!(
-            "version {}, messages in {messages}, password {password}, rooms {rooms}, trusted proxies {}, allowed origins {}",
-            env!("CARGO_PKG_VERSION"),
-            self.trusted_proxy.len(),
-            self.allow_origin.len()
-        ));
+/// Where Redis is, as its owner gave it. It may hold a password, so it is never shown.
+#[cfg(feature = "redis")]
+#[derive(Clone)]
+pub struct RedisUrl(pub(crate) redis::ConnectionInfo);
+
+#[cfg(feature = "redis")]
+impl RedisUrl {
+    /// Checks a URL.
+    ///
+    /// # Errors
+    /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
+    /// without the Cargo feature `redis-tls`; the error says which.
+    pub fn parse(url: &str) -> Result<RedisUrl, &'static str> {
+        let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");
+        if is_secure && !cfg!(feature = "redis-tls") {
+            return Err("this program was built without the Cargo feature redis-tls");
+        }
+        let info: Result<redis::ConnectionInfo, _> = url.parse();
+        info.map(RedisUrl)
+            .map_err(|_| "expected a URL such as redis://localhost:6379 or redis://:PASSWORD@HOST")
+    }
+}
+
+#[cfg(feature = "redis")]
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl")
     }
 }

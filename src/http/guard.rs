@@ -14,9 +14,9 @@ use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
 use super::limits::{Allowance, Limits};
-use super::password::{self, Password};
+use super::password;
 use crate::lock::lock;
-use crate::options::Options;
+use crate::options::{Options, Password};
 use crate::refusal::Refusal;
 use crate::rooms::clock::Moment;
 

@@ -11,11 +11,11 @@ use std::{fmt, mem};
 
 use super::super::durable::{self, problem};
 use super::super::folder::DataFolder;
+use super::Status;
 use super::line::Record;
 use super::load::load;
-use super::rewrite::WORTH_REWRITING;
-use super::{Fsync, Status};
 use crate::counters::{Counters, count};
+use crate::options::Fsync;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::id::EventId;
@@ -102,7 +102,7 @@ impl JournalFile {
             file,
             bytes,
             oldest,
-            next_check_bytes: WORTH_REWRITING,
+            next_check_bytes: 0,
             not_before: Instant::now(),
             fsync,
             is_synced: true,

@@ -19,6 +19,7 @@ use super::folder::DataFolder;
 use crate::counters::Counters;
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::Fsync;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::entries::Committed;
@@ -31,19 +32,6 @@ use writer::Writer;
 /// Posts that wait for the writer at most; others wait to be queued. It bounds the memory of a
 /// burst (each holds one text) and the size of one write.
 const QUEUED_POSTS: usize = 1_024;
-
-/// When a message counts as stored.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Fsync {
-    /// When it is on the disk: it survives a power cut.
-    Always,
-    /// When the system has it: it survives a crash of the server, and after a second a power cut.
-    #[default]
-    EverySecond,
-    /// When the system has it, which writes it in its own time.
-    No,
-}
 
 /// The journal, as posts see it.
 pub(crate) struct Journal {

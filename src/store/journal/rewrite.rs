@@ -20,7 +20,7 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 
 /// A smaller journal is not worth rewriting for its size, in bytes.
-pub(super) const WORTH_REWRITING: u64 = 1024 * 1024;
+const WORTH_REWRITING: u64 = 1024 * 1024;
 /// The journal may be this many times what the rooms retain.
 const SLACK: u64 = 2;
 /// What a line has beyond its entry's frame, roughly, in bytes.

@@ -16,7 +16,6 @@ mod presence;
 mod standing;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -29,6 +28,7 @@ use tokio::time::timeout;
 use super::standing::Standing;
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::RedisUrl;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::hub::Hub;
@@ -51,10 +51,6 @@ const BATCH: usize = 500;
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping server tries to tell the others.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where Redis is, as its owner gave it. It may hold a password, so it is never shown.
-#[derive(Clone)]
-pub struct Url(redis::ConnectionInfo);
 
 /// The store, and what its two tasks share: one follows the feed, the other announces who is here.
 pub(crate) struct Redis {
@@ -88,29 +84,6 @@ pub(crate) struct Redis {
     announcer: OnceLock<AbortHandle>,
 }
 
-impl Url {
-    /// Checks a URL.
-    ///
-    /// # Errors
-    /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
-    /// without the Cargo feature `redis-tls`; the error says which.
-    pub fn parse(url: &str) -> Result<Url, &'static str> {
-        let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");
-        if is_secure && !cfg!(feature = "redis-tls") {
-            return Err("this program was built without the Cargo feature redis-tls");
-        }
-        let info: Result<redis::ConnectionInfo, _> = url.parse();
-        info.map(Url)
-            .map_err(|_| "expected a URL such as redis://localhost:6379 or redis://:PASSWORD@HOST")
-    }
-}
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Url")
-    }
-}
-
 impl Redis {
     /// Loads what Redis has, and returns the store with its tasks, which end when they are dropped,
     /// and the authors' secret. It waits for Redis as long as that takes, blocking the thread.
@@ -118,7 +91,7 @@ impl Redis {
     /// # Errors
     /// Threads or sockets cannot be made.
     pub(crate) fn open(
-        url: Url,
+        url: RedisUrl,
         hub: Arc<Hub>,
         standing: Arc<Standing>,
         report: Reporter,
