@@ -4,6 +4,7 @@ pub(crate) mod listener;
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -13,23 +14,37 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::counters::count;
+use crate::counters::{Counters, count};
 use crate::http::body::Body;
+use crate::http::guard;
 use crate::http::messages;
 use crate::http::routes;
+use crate::http::session::Sessions;
 use crate::http::site::Site;
 use crate::names::{MemberName, RoomName};
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::Author;
+use crate::rooms::author::{Author, AuthorKey};
 use crate::rooms::clock::milliseconds;
+use crate::rooms::entries::PageAt;
+use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::{BEATS_PER_PERIOD, STREAM_ROOMS};
 use crate::rooms::members::Claim;
 use crate::rooms::message::{Message, RemovedBy};
-use crate::rooms::start::Start;
+use crate::rooms::stream::Start;
+use crate::store::Store;
+use crate::store::folder::DataFolder;
+use crate::store::journal::Journal;
+#[cfg(feature = "redis")]
+use crate::store::redis::Redis;
+use crate::store::secret;
+use crate::store::standing::Standing;
 use listener::{Listener, Rooms};
 
+/// Bytes of one text at most, whatever the options say: a message is held in memory whole.
+const MESSAGE_CEILING: usize = 1024 * 1024;
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
 /// Heartbeats are given at least once a [`TICK`], and not more often than this: they may be this late.
@@ -44,32 +59,37 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 #[derive(Clone)]
 pub struct Chat {
     site: Arc<Site>,
-    limits: ServerLimits,
-}
-
-/// What a server does to the connections of a chat.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ServerLimits {
-    /// A client that takes nothing this long is cut; `None` means never.
-    pub(crate) write_timeout: Option<Duration>,
-    /// How long shutdown may take; `None` means as long as it needs.
-    pub(crate) drain: Option<Duration>,
-    /// Open connections at most; `usize::MAX` means no limit.
-    pub(crate) connections: usize,
-    /// Open connections of one address at most; `usize::MAX` means no limit.
-    pub(crate) connections_of_address: usize,
 }
 
 impl Chat {
-    pub(crate) fn new(site: Site, limits: ServerLimits) -> Chat {
-        let heartbeat = site.hub.heartbeat();
+    /// Makes a chat, with what it stored in previous runs.
+    ///
+    /// # Errors
+    /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
+    /// error says why and what to do.
+    pub fn open(mut options: Options) -> io::Result<Chat> {
+        tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
+        normalize(&mut options)?;
+        log_configuration(&options);
+        let options = Arc::new(options);
+        let counters = Arc::<Counters>::default();
+        let hub = Arc::new(Hub::new(options.clone(), counters.clone()));
+        let report = options.log.clone();
+        let standing = Arc::new(Standing::new(options.data.clone(), report));
+        let (store, authors) = open_store(&options, &hub, &standing, &counters)?;
+        let site = Site::new(options, hub, store, AuthorKey(authors), standing, counters);
+        Ok(Chat::new(site))
+    }
+
+    fn new(site: Site) -> Chat {
+        let heartbeat = site.options.heartbeat;
         let site = Arc::new(site);
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
-            let beat = (period / BEATS_PER_PERIOD as u32).clamp(SHORTEST_BEAT, TICK);
+            let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);
             tokio::spawn(every(beat, Arc::downgrade(&site), |site| site.hub.beat()));
         }
-        Chat { site, limits }
+        Chat { site }
     }
 
     /// Sends a message to a room under a name that nobody is connected under.
@@ -84,7 +104,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let message = chat.post("lobby", "door bell", "Somebody is at the door.").await?;
     /// assert_eq!(message.text.as_str(), "Somebody is at the door.");
     /// assert!(!message.member);
@@ -110,7 +130,7 @@ impl Chat {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use chatroom::{Chat, Heard};
     ///
-    /// let chat = Chat::builder().build()?;
+    /// let chat = Chat::open(Default::default())?;
     /// let mut listener = chat.listen(["lobby", "dev"])?;
     /// chat.post("dev", "alice", "hello").await?;
     /// match listener.next().await {
@@ -134,7 +154,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let bot = chat.join("lobby", "clock")?;
     /// let message = bot.post("It is noon.").await?;
     /// assert!(message.member);
@@ -153,7 +173,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// for text in ["one", "two", "three"] {
     ///     chat.post("lobby", "counter", text).await?;
     /// }
@@ -163,7 +183,7 @@ impl Chat {
     /// # Ok(()) }
     /// ```
     pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
-        let page = self.site.hub.page(&self.room(room)?, None, None, limit);
+        let page = self.site.hub.page(&self.room(room)?, PageAt::End, limit);
         let messages = page.messages.iter();
         Ok(messages
             .filter_map(|frame| Message::from_frame(frame))
@@ -177,7 +197,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let _bob = chat.join("lobby", "Bob")?;
     /// let _ann = chat.join("lobby", "ann")?;
     /// let names: Vec<String> = chat.members("lobby")?.iter().map(|name| name.to_string()).collect();
@@ -196,7 +216,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let spam = chat.post("lobby", "bot", "Buy now!").await?;
     /// chat.remove("lobby", spam.id).await?;
     /// assert!(chat.history("lobby", 50)?.is_empty());
@@ -220,7 +240,7 @@ impl Chat {
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use std::time::Duration;
     ///
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// # let message = chat.post("lobby", "bot", "Buy now!").await?;
     /// if let Some(author) = message.author {
     ///     chat.ban(author, Duration::from_secs(24 * 60 * 60), true).await?;
@@ -246,7 +266,7 @@ impl Chat {
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::builder().build()?;
+    /// let chat = chatroom::Chat::open(Default::default())?;
     /// let mut listener = chat.listen("lobby")?;
     /// chat.close().await;
     /// assert_eq!(listener.next().await, None);
@@ -285,8 +305,8 @@ impl Chat {
         self.site.offered(room)
     }
 
-    pub(crate) fn limits(&self) -> ServerLimits {
-        self.limits
+    pub(crate) fn options(&self) -> &Options {
+        &self.site.options
     }
 
     pub(crate) fn report(&self) -> &Reporter {
@@ -294,7 +314,7 @@ impl Chat {
     }
 
     pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        let proxies = &self.site.settings.trusted_proxies;
+        let proxies = &self.site.options.trusted_proxy;
         proxies.contains(&peer.to_canonical())
     }
 
@@ -307,7 +327,7 @@ impl Chat {
 impl std::fmt::Debug for Chat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Chat")
-            .field("prefix", &self.site.settings.prefix)
+            .field("prefix", &self.site.options.prefix)
             .finish_non_exhaustive()
     }
 }
@@ -343,4 +363,71 @@ async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
 
 fn member_name(name: &str) -> Result<MemberName, Refusal> {
     MemberName::parse(name).map_err(|_| Refusal::BadName)
+}
+
+/// Brings options into the form in which they are compared.
+fn normalize(options: &mut Options) -> io::Result<()> {
+    options.max_message = options.max_message.min(MESSAGE_CEILING);
+    for proxy in &mut options.trusted_proxy {
+        *proxy = proxy.to_canonical();
+    }
+    for origin in &mut options.allow_origin {
+        let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("no origin: {origin}"));
+        *origin = guard::parse_origin(origin).ok_or_else(bad)?;
+    }
+    let path = options.prefix.trim_matches('/');
+    options.prefix = if path.is_empty() {
+        String::new()
+    } else {
+        format!("/{path}")
+    };
+    Ok(())
+}
+
+/// Opens the store, with the secret from which authors are derived.
+fn open_store(
+    options: &Options,
+    hub: &Arc<Hub>,
+    standing: &Arc<Standing>,
+    counters: &Arc<Counters>,
+) -> io::Result<(Store, [u8; 16])> {
+    let random = || Sessions::new().issue().0.to_be_bytes();
+    let report = options.log.clone();
+    #[cfg(feature = "redis")]
+    if let Some(url) = options.redis.clone() {
+        let (hub, standing) = (hub.clone(), standing.clone());
+        let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
+        return Ok((Store::Redis { redis, _tasks }, secret));
+    }
+    let Some(path) = &options.data else {
+        return Ok((Store::Memory(hub.clone()), random()));
+    };
+    let folder = DataFolder::open(path)?;
+    // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
+    let secret = secret::load(path)?;
+    standing.read()?;
+    let (hub, counters) = (hub.clone(), counters.clone());
+    let journal = Journal::open(folder, options.fsync, hub, counters, report)?;
+    let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
+    Ok((Store::Journal(journal), secret))
+}
+
+/// Tells the operator what matters most.
+fn log_configuration(options: &Options) {
+    let messages = match (&options.data, options.remembers()) {
+        (Some(_), _) => "a journal",
+        (None, true) => "Redis",
+        (None, false) => "memory only",
+    };
+    let password = options.password.as_ref().map_or("none", |_| "asked");
+    let rooms = match options.rooms.len() {
+        0 => "any".to_owned(),
+        offered => format!("{offered} on offer"),
+    };
+    options.log.info(format_args!(
+        "version {}, messages in {messages}, password {password}, rooms {rooms}, trusted proxies {}, allowed origins {}",
+        env!("CARGO_PKG_VERSION"),
+        options.trusted_proxy.len(),
+        options.allow_origin.len()
+    ));
 }

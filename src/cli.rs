@@ -5,21 +5,22 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
-use std::mem;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+#[cfg(feature = "redis")]
+use crate::RedisUrl;
 use crate::http::guard;
 use crate::report;
-use crate::{Builder, Fsync, LogLevel, RoomName};
+use crate::{Fsync, LogLevel, Options, Password};
 
 const NOT_UTF8: &str = "expected UTF-8";
 
 /// What the program is asked to do.
 pub enum Command {
     /// Serve a chat.
-    Serve(Box<Options>),
+    Serve(Box<Program>),
     /// Ask the server at this address for its health.
     Check(SocketAddr),
     /// Print this text.
@@ -27,11 +28,11 @@ pub enum Command {
 }
 
 /// How to serve a chat.
-pub struct Options {
+pub struct Program {
     /// Where to listen.
     pub listen: SocketAddr,
     /// The chat.
-    pub chat: Builder,
+    pub chat: Options,
     /// What the operator should know about these options, one line each.
     pub warnings: Vec<String>,
 }
@@ -46,7 +47,7 @@ struct Spec {
     /// The value may hold a password, so no error repeats it.
     secret: bool,
     meaning: &'static str,
-    apply: fn(&mut Options, &str) -> Result<(), String>,
+    apply: fn(&mut Program, &str) -> Result<(), String>,
 }
 
 /// What most options have in common.
@@ -62,89 +63,52 @@ const SPEC: Spec = Spec {
 
 #[rustfmt::skip]
 const TABLE: &[Spec] = &[
-    Spec { name: "listen", value: "ADDR", default: "127.0.0.1:8080", meaning: "where to listen; PORT means 127.0.0.1:PORT, 0 picks one", apply: |o, v| {
-        o.listen = address(v).ok_or("expected an IP address with a port, such as 127.0.0.1:8080, or a port")?;
-        Ok(())
+    Spec { name: "listen", value: "ADDR", default: "127.0.0.1:8080", meaning: "where to listen; PORT means 127.0.0.1:PORT, 0 picks one", apply: |p, v| set(&mut p.listen, address(v)), ..SPEC },
+    Spec { name: "data", value: "DIR", meaning: "keep messages across restarts in this folder (default: in memory only)", apply: |p, v| match v {
+        "" => Err("expected a folder".into()),
+        folder => set(&mut p.chat.data, Ok(Some(folder.into()))),
     }, ..SPEC },
-    Spec { name: "data", value: "DIR", meaning: "keep messages across restarts in this folder (default: in memory only)", apply: |o, v| {
-        if v.is_empty() {
-            return Err("expected a folder".into());
-        }
-        o.set(Builder::data, v)
-    }, ..SPEC },
-    Spec { name: "fsync", value: "always|everysec|no", default: "everysec", meaning: "when a message counts as stored, with --data", apply: |o, v| {
-        o.set(Builder::fsync, match v {
-            "always" => Fsync::Always,
-            "everysec" => Fsync::EverySecond,
-            "no" => Fsync::No,
-            _ => return Err("expected always, everysec or no".into()),
-        })
-    }, ..SPEC },
+    Spec { name: "fsync", value: "always|everysec|no", default: "everysec", meaning: "when a message counts as stored, with --data", apply: |p, v| set(&mut p.chat.fsync, match v {
+        "always" => Ok(Fsync::Always),
+        "everysec" => Ok(Fsync::EverySecond),
+        "no" => Ok(Fsync::No),
+        _ => Err("expected always, everysec or no".into()),
+    }), ..SPEC },
     Spec { name: "redis", value: "URL", secret: true, meaning: "share the rooms with other servers; needs the Cargo feature redis", apply: redis, ..SPEC },
-    Spec { name: "password-file", value: "FILE", meaning: "ask everyone for the password in this file (default: ask nobody)", apply: |o, v| {
-        let password = password(o, v)?;
-        o.try_set(|chat| chat.password(password), "the file is empty")
-    }, ..SPEC },
-    Spec { name: "moderator-password-file", value: "FILE", meaning: "who knows the password in this file may remove messages and ban", apply: |o, v| {
-        let password = password(o, v)?;
-        o.try_set(|chat| chat.moderator_password(password), "the file is empty")
-    }, ..SPEC },
-    Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |o, v| {
-        let room = RoomName::parse(v).map_err(|_| "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)")?;
-        o.set(Builder::room, room)
-    }, ..SPEC },
-    Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |o, v| {
-        o.try_set(|chat| chat.allow_origin(v), "expected an origin, such as https://example.org")
-    }, ..SPEC },
-    Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |o, v| {
-        if !guard::is_host(v) {
-            return Err("expected a host name such as chat.example.org, or an IP address".into());
-        }
-        o.set(Builder::allow_host, v)
-    }, ..SPEC },
-    Spec { name: "trusted-proxy", value: "IP", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |o, v| {
-        let proxy = v.parse().map_err(|_| "expected an IP address")?;
-        o.set(Builder::trusted_proxy, proxy)
-    }, ..SPEC },
-    Spec { name: "heartbeat", value: "SECONDS", default: "15", meaning: "send a heartbeat on a stream that was silent this long", apply: |o, v| o.set(Builder::heartbeat, seconds(v)?), ..SPEC },
-    Spec { name: "history", value: "COUNT", default: "500", meaning: "messages retained per room", apply: |o, v| o.set(Builder::history, count(v)?), ..SPEC },
-    Spec { name: "history-bytes", value: "BYTES", default: "262144", meaning: "bytes of messages retained per room", apply: |o, v| o.set(Builder::history_bytes, count(v)?), ..SPEC },
-    Spec { name: "history-age", value: "SECONDS", default: "0", meaning: "evict messages that are older", apply: |o, v| o.set(Builder::history_age, seconds(v)?), ..SPEC },
-    Spec { name: "max-rooms", value: "COUNT", default: "256", meaning: "most rooms", apply: |o, v| o.set(Builder::max_rooms, count(v)?), ..SPEC },
-    Spec { name: "max-streams", value: "COUNT", default: "10000", meaning: "most open streams", apply: |o, v| o.set(Builder::max_streams, count(v)?), ..SPEC },
-    Spec { name: "max-streams-per-ip", value: "COUNT", default: "100", meaning: "most open streams of one address (IPv6: of one /64)", apply: |o, v| o.set(Builder::max_streams_per_ip, count(v)?), ..SPEC },
-    Spec { name: "max-message", value: "BYTES", default: "4096", meaning: "longest text of a message", apply: |o, v| o.set(Builder::max_message, count(v)?), ..SPEC },
-    Spec { name: "message-rate", value: "N", default: "2", meaning: "messages a second from one sender; ten times that at once", apply: |o, v| {
-        let rate = v.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
-        o.set(Builder::message_rate, rate.ok_or("expected a number, 0 for no limit")?)
-    }, ..SPEC },
-    Spec { name: "room-ttl", value: "SECONDS", default: "2592000", meaning: "forget a room that was idle and empty this long", apply: |o, v| o.set(Builder::room_ttl, seconds(v)?), ..SPEC },
-    Spec { name: "write-timeout", value: "SECONDS", default: "10", meaning: "cut a client that takes nothing this long", apply: |o, v| o.set(Builder::write_timeout, seconds(v)?), ..SPEC },
-    Spec { name: "drain", value: "SECONDS", default: "5", meaning: "how long shutdown may take", apply: |o, v| o.set(Builder::drain, seconds(v)?), ..SPEC },
-    Spec { name: "log", value: "error|info|debug", default: "info", meaning: "what to log to stderr", apply: |o, v| {
-        o.set(Builder::log, match v {
-            "error" => LogLevel::Error,
-            "info" => LogLevel::Info,
-            "debug" => LogLevel::Debug,
-            _ => return Err("expected error, info or debug".into()),
-        })
-    }, ..SPEC },
+    Spec { name: "password-file", value: "FILE", meaning: "ask everyone for the password in this file (default: ask nobody)", apply: |p, v| set(&mut p.chat.password, password(&mut p.warnings, v)), ..SPEC },
+    Spec { name: "moderator-password-file", value: "FILE", meaning: "who knows the password in this file may remove messages and ban", apply: |p, v| set(&mut p.chat.moderator_password, password(&mut p.warnings, v)), ..SPEC },
+    Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |p, v| add(&mut p.chat.rooms, v.parse().ok(), "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)"), ..SPEC },
+    Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |p, v| add(&mut p.chat.allow_origin, guard::parse_origin(v), "expected an origin, such as https://example.org"), ..SPEC },
+    Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |p, v| add(&mut p.chat.allow_host, guard::is_host(v).then(|| v.to_owned()), "expected a host name such as chat.example.org, or an IP address"), ..SPEC },
+    Spec { name: "trusted-proxy", value: "IP", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |p, v| add(&mut p.chat.trusted_proxy, v.parse().ok(), "expected an IP address"), ..SPEC },
+    Spec { name: "heartbeat", value: "SECONDS", default: "15", meaning: "send a heartbeat on a stream that was silent this long", apply: |p, v| set(&mut p.chat.heartbeat, seconds(v)), ..SPEC },
+    Spec { name: "history", value: "COUNT", default: "500", meaning: "messages retained per room", apply: |p, v| set(&mut p.chat.history, count(v)), ..SPEC },
+    Spec { name: "history-bytes", value: "BYTES", default: "262144", meaning: "bytes of messages retained per room", apply: |p, v| set(&mut p.chat.history_bytes, count(v)), ..SPEC },
+    Spec { name: "history-age", value: "SECONDS", default: "0", meaning: "evict messages that are older", apply: |p, v| set(&mut p.chat.history_age, seconds(v)), ..SPEC },
+    Spec { name: "max-rooms", value: "COUNT", default: "256", meaning: "most rooms", apply: |p, v| set(&mut p.chat.max_rooms, count(v)), ..SPEC },
+    Spec { name: "max-streams", value: "COUNT", default: "10000", meaning: "most open streams", apply: |p, v| set(&mut p.chat.max_streams, count(v)), ..SPEC },
+    Spec { name: "max-streams-per-ip", value: "COUNT", default: "100", meaning: "most open streams of one address (IPv6: of one /64)", apply: |p, v| set(&mut p.chat.max_streams_per_ip, count(v)), ..SPEC },
+    Spec { name: "max-message", value: "BYTES", default: "4096", meaning: "longest text of a message", apply: |p, v| set(&mut p.chat.max_message, count(v)), ..SPEC },
+    Spec { name: "message-rate", value: "N", default: "2", meaning: "messages a second from one sender; ten times that at once", apply: |p, v| set(&mut p.chat.message_rate, rate(v)), ..SPEC },
+    Spec { name: "room-ttl", value: "SECONDS", default: "2592000", meaning: "forget a room that was idle and empty this long", apply: |p, v| set(&mut p.chat.room_ttl, seconds(v)), ..SPEC },
+    Spec { name: "write-timeout", value: "SECONDS", default: "10", meaning: "cut a client that takes nothing this long", apply: |p, v| set(&mut p.chat.write_timeout, seconds(v)), ..SPEC },
+    Spec { name: "drain", value: "SECONDS", default: "5", meaning: "how long shutdown may take", apply: |p, v| set(&mut p.chat.drain, seconds(v)), ..SPEC },
+    Spec { name: "log", value: "error|info|debug", default: "info", meaning: "what to log to stderr", apply: |p, v| set(&mut p.chat.log.level, match v {
+        "error" => Ok(LogLevel::Error),
+        "info" => Ok(LogLevel::Info),
+        "debug" => Ok(LogLevel::Debug),
+        _ => Err("expected error, info or debug".into()),
+    }), ..SPEC },
 ];
 
-impl Options {
-    fn set<T>(&mut self, method: fn(Builder, T) -> Builder, value: T) -> Result<(), String> {
-        self.chat = method(mem::take(&mut self.chat), value);
-        Ok(())
-    }
+fn set<T>(option: &mut T, value: Result<T, String>) -> Result<(), String> {
+    *option = value?;
+    Ok(())
+}
 
-    fn try_set<E>(
-        &mut self,
-        change: impl FnOnce(Builder) -> Result<Builder, E>,
-        expected: &str,
-    ) -> Result<(), String> {
-        self.chat = change(mem::take(&mut self.chat)).map_err(|_| expected)?;
-        Ok(())
-    }
+fn add<T>(option: &mut Vec<T>, value: Option<T>, expected: &str) -> Result<(), String> {
+    option.push(value.ok_or(expected)?);
+    Ok(())
 }
 
 /// Writes a warning to stderr.
@@ -208,21 +172,21 @@ fn read(
             }
         }
     }
-    let options = apply(given, environment)?;
+    let program = apply(given, environment)?;
     Ok(if check {
-        Command::Check(options.listen)
+        Command::Check(program.listen)
     } else {
-        Command::Serve(Box::new(options))
+        Command::Serve(Box::new(program))
     })
 }
 
 fn apply(
     mut given: HashMap<&'static str, Vec<String>>,
     environment: impl Fn(&str) -> Option<OsString>,
-) -> Result<Options, String> {
-    let mut options = Options {
+) -> Result<Program, String> {
+    let mut program = Program {
         listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-        chat: Builder::default(),
+        chat: Options::default(),
         warnings: Vec::new(),
     };
     for spec in TABLE {
@@ -236,39 +200,34 @@ fn apply(
                     value.split(',').map(|one| one.trim().to_owned()).collect()
                 }
                 Some(value) => vec![value],
-                None if spec.default.is_empty() => continue,
-                None => {
-                    (spec.apply)(&mut options, spec.default)?;
-                    continue;
-                }
+                None => continue,
             };
             source = variable;
             given.insert(spec.name, values);
         }
         for value in &given[spec.name] {
-            (spec.apply)(&mut options, value)
+            (spec.apply)(&mut program, value)
                 .map_err(|expected| refused(spec, &source, value, &expected))?;
         }
     }
-    let loopback = options.listen.ip().is_loopback();
+    let loopback = program.listen.ip().is_loopback();
     let has = |name: &str| given.contains_key(name);
     if has("redis") && has("data") {
         return Err("--redis: excludes --data; Redis keeps the messages".into());
     }
     if loopback && !has("allow-host") {
-        for host in ["localhost", "127.0.0.1", "[::1]"] {
-            options.set(Builder::allow_host, host)?;
-        }
+        let local = ["localhost", "127.0.0.1", "[::1]"];
+        program.chat.allow_host = local.map(str::to_owned).into();
     }
     if !loopback && !has("password-file") {
-        options.warnings.push(format!(
+        program.warnings.push(format!(
             "everyone who can reach {} can read and write without a password: see --password-file",
-            options.listen
+            program.listen
         ));
     } else if !loopback && !has("trusted-proxy") {
-        options.warnings.push("the password crosses the network unencrypted: put a proxy with TLS in front, and name it with --trusted-proxy".into());
+        program.warnings.push("the password crosses the network unencrypted: put a proxy with TLS in front, and name it with --trusted-proxy".into());
     }
-    Ok(options)
+    Ok(program)
 }
 
 fn find(argument: &str) -> Option<&'static Spec> {
@@ -320,24 +279,25 @@ fn refused(spec: &Spec, source: &str, value: &str, expected: &str) -> String {
 }
 
 /// An address; without a host, or with `localhost`, one on loopback.
-fn address(text: &str) -> Option<SocketAddr> {
+fn address(text: &str) -> Result<SocketAddr, String> {
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    if !matches!(host, "" | "localhost") {
-        return text.parse().ok();
-    }
-    let port = u16::try_from(count(port).ok()?).ok()?;
-    Some((Ipv4Addr::LOCALHOST, port).into())
+    let address = match host {
+        "" | "localhost" => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
+    };
+    let expected = "expected an IP address with a port, such as 127.0.0.1:8080, or a port";
+    address.parse().map_err(|_| expected.into())
 }
 
 /// Reads a password file, which holds nothing else.
-fn password(options: &mut Options, path: &str) -> Result<Vec<u8>, String> {
+fn password(warnings: &mut Vec<String>, path: &str) -> Result<Option<Password>, String> {
     let cannot_read = |error| format!("cannot read it: {error}");
     let mut file = File::open(path).map_err(cannot_read)?;
     let mut content = Vec::new();
     file.read_to_end(&mut content).map_err(cannot_read)?;
     let mode = file.metadata().map_err(cannot_read)?.permissions().mode();
     if mode & 0o004 != 0 {
-        options.warnings.push(format!(
+        warnings.push(format!(
             "{path} can be read by every user of this machine: chmod 600 {path}"
         ));
     }
@@ -348,31 +308,40 @@ fn password(options: &mut Options, path: &str) -> Result<Vec<u8>, String> {
     if line.contains(&b'\n') {
         return Err("the file has more than one line: expected the password alone".into());
     }
-    Ok(content)
+    let password = Password::new(content);
+    password.map(Some).map_err(|_| "the file is empty".into())
 }
 
 #[cfg(feature = "redis")]
-fn redis(options: &mut Options, url: &str) -> Result<(), String> {
-    options.chat = mem::take(&mut options.chat).redis(url)?;
+fn redis(program: &mut Program, url: &str) -> Result<(), String> {
+    program.chat.redis = Some(RedisUrl::parse(url)?);
     Ok(())
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &mut Options, _: &str) -> Result<(), String> {
+fn redis(_: &mut Program, _: &str) -> Result<(), String> {
     Err("this program was built without the Cargo feature redis".into())
 }
 
 fn count(value: &str) -> Result<usize, String> {
     let digits = value.bytes().all(|b| b.is_ascii_digit());
     let number = value.parse().ok().filter(|_| digits);
-    number.ok_or_else(|| "expected a whole number, 0 for no limit".into())
+    let number = number.ok_or("expected a whole number, 0 for no limit")?;
+    Ok(if number == 0 { usize::MAX } else { number })
 }
 
-fn seconds(value: &str) -> Result<Duration, String> {
+fn rate(value: &str) -> Result<f64, String> {
+    let rate = value.parse().ok();
+    let rate = rate.filter(|rate: &f64| rate.is_finite() && *rate >= 0.0);
+    let rate = rate.ok_or("expected a number, 0 for no limit")?;
+    Ok(if rate == 0.0 { f64::INFINITY } else { rate })
+}
+
+fn seconds(value: &str) -> Result<Option<Duration>, String> {
     let seconds = value.parse().ok();
-    seconds
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .ok_or_else(|| "expected a number of seconds, 0 for no limit".into())
+    let time = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let time = time.ok_or("expected a number of seconds, 0 for no limit")?;
+    Ok((!time.is_zero()).then_some(time))
 }
 
 #[cfg(test)]

@@ -65,13 +65,15 @@
 //! A chat mounted in a bare hyper server, beside the program's own routes:
 //!
 //! ```
-//! use chatroom::{Chat, PeerAddr};
+//! use chatroom::{Chat, Options, PeerAddr};
 //! use hyper::service::{Service, service_fn};
 //! use hyper::{Request, body::Incoming, server::conn::http1};
 //! use hyper_util::rt::{TokioIo, TokioTimer};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-//! let chat = Chat::builder().prefix("/chat-room").build()?;
+//! let mut options = Options::default();
+//! options.prefix = "/chat-room".to_owned();
+//! let chat = Chat::open(options)?;
 //! let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
 //! # let address = listener.local_addr()?;
 //! let server = tokio::spawn(async move {
@@ -136,12 +138,14 @@
 //! ```
 //! use axum::extract::{ConnectInfo, Request};
 //! use axum::{Router, routing::get};
-//! use chatroom::{Chat, PeerAddr};
+//! use chatroom::{Chat, Options, PeerAddr};
 //! use hyper::service::Service;
 //! use std::net::SocketAddr;
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-//! let chat = Chat::builder().prefix("/chat-room").build()?;
+//! let mut options = Options::default();
+//! options.prefix = "/chat-room".to_owned();
+//! let chat = Chat::open(options)?;
 //! let app = Router::new()
 //!     .route("/", get(async || "Come to /chat-room/!"))
 //!     .fallback(move |ConnectInfo(peer), mut request: Request| {
@@ -161,7 +165,7 @@
 //! use chatroom::{Chat, Heard};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let chat = Chat::builder().build()?;
+//! let chat = Chat::open(Default::default())?;
 //! let mut bot = chat.join("lobby", "echo")?;
 //! tokio::spawn(async move {
 //!     while let Some(heard) = bot.next().await {
@@ -192,10 +196,14 @@
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use chatroom::Chat;
+//! use chatroom::{Chat, Options, Password};
 //!
-//! let staff = Chat::builder().prefix("/staff").password("between us")?.build()?;
-//! let guests = Chat::builder().prefix("/guests").build()?;
+//! let mut options = Options::default();
+//! options.prefix = "/guests".to_owned();
+//! let guests = Chat::open(options.clone())?;
+//! options.prefix = "/staff".to_owned();
+//! options.password = Some(Password::new("between us")?);
+//! let staff = Chat::open(options)?;
 //! staff.post("lobby", "ann", "not for guests").await?;
 //! let said = guests.post("lobby", "ann", "welcome").await?;
 //! assert_eq!(said.room.as_str(), "lobby");
@@ -217,7 +225,6 @@ pub mod cli;
 mod server;
 
 mod chat;
-mod config;
 
 mod http;
 
@@ -227,6 +234,7 @@ mod store;
 mod counters;
 mod lock;
 mod names;
+mod options;
 mod refusal;
 mod report;
 mod slab;
@@ -235,7 +243,6 @@ pub mod guide;
 
 pub use chat::Chat;
 pub use chat::listener::{Heard, Listener, Rooms};
-pub use config::Builder;
 pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::routes::{Https, PeerAddr};
@@ -243,11 +250,13 @@ pub use names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,
 };
+#[cfg(feature = "redis")]
+pub use options::RedisUrl;
+pub use options::{Fsync, Options, Password};
 pub use refusal::Refusal;
-pub use report::LogLevel;
+pub use report::{LogLevel, Reporter};
 pub use rooms::author::Author;
 pub use rooms::clock::{Clock, ManualClock};
 pub use rooms::id::EventId;
 pub use rooms::message::Message;
 pub use server::{bind, serve};
-pub use store::journal::Fsync;

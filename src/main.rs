@@ -14,7 +14,8 @@ use std::process::{self, ExitCode};
 use std::task::Poll;
 use std::time::Duration;
 
-use chatroom::cli::{self, Command, Options};
+use chatroom::Chat;
+use chatroom::cli::{self, Command, Program};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         }
         Ok(Command::Print(text)) => io::stdout().write_all(text.as_bytes()),
         Ok(Command::Check(address)) => check(address),
-        Ok(Command::Serve(options)) => run(*options),
+        Ok(Command::Serve(program)) => run(*program),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -40,14 +41,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> io::Result<()> {
-    options.warnings.iter().for_each(|line| cli::warn(line));
+fn run(program: Program) -> io::Result<()> {
+    program.warnings.iter().for_each(|line| cli::warn(line));
     runtime()?.block_on(async {
-        let listen = options.listen;
+        let listen = program.listen;
         let listener = chatroom::bind(listen).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
         })?;
-        let chat = options.chat.build()?;
+        let chat = Chat::open(program.chat)?;
         let mut signals = vec![
             signal(SignalKind::interrupt())?,
             signal(SignalKind::terminate())?,

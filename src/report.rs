@@ -34,13 +34,30 @@ impl fmt::Display for LogLevel {
 }
 
 /// Where lines go.
-pub(crate) type Sink = dyn Fn(LogLevel, &str) + Send + Sync;
+type Sink = dyn Fn(LogLevel, &str) + Send + Sync;
 
-/// Passes on the lines that its level lets through.
+/// Passes on the log lines that its level lets through.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// use std::sync::{Arc, mpsc};
+/// use chatroom::{Chat, Options};
+///
+/// let (lines, logged) = mpsc::channel();
+/// let mut options = Options::default();
+/// options.log.sink = Arc::new(move |level, line| drop(lines.send(format!("[{level}] {line}"))));
+/// let chat = Chat::open(options)?;
+/// assert!(logged.recv().is_ok_and(|line| line.starts_with("[info] version ")));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
-pub(crate) struct Reporter {
-    pub(crate) level: LogLevel,
-    pub(crate) sink: Arc<Sink>,
+#[non_exhaustive]
+pub struct Reporter {
+    /// Which events are logged. Default: [`LogLevel::Info`].
+    pub level: LogLevel,
+    /// Takes the lines, without a timestamp and a line break. It is called by the tasks that serve
+    /// requests, so it must not block. Default: stderr.
+    pub sink: Arc<Sink>,
 }
 
 impl Reporter {

@@ -54,11 +54,6 @@ impl<T> Slab<T> {
         self.places.iter().flatten()
     }
 
-    /// Every `of`-th place, from one of the first on.
-    pub(crate) fn iter_part(&self, first: usize, of: usize) -> impl Iterator<Item = &T> {
-        self.places.iter().skip(first).step_by(of).flatten()
-    }
-
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().flatten()
     }

@@ -12,7 +12,7 @@ use crate::http::messages;
 use crate::http::site::Site;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
-use crate::rooms::frame::Frame;
+use crate::rooms::frame::{Event, Frame};
 use crate::rooms::id::EventId;
 use crate::rooms::message::Message;
 use crate::rooms::stream::Stream;
@@ -143,12 +143,12 @@ fn heard_in(frame: &Frame) -> Vec<Heard> {
     let data = || serde_json::from_slice::<Value>(&frame.data()).unwrap_or_default();
     let room = |data: &Value| RoomName::parse(data["room"].as_str()?).ok();
     match frame.event() {
-        "new-message" => Message::from_frame(frame)
+        Event::Message => Message::from_frame(frame)
             .map(Heard::Message)
             .into_iter()
             .collect(),
-        "messages-missed" => vec![Heard::Missed],
-        "message-removed" => {
+        Event::Missed => vec![Heard::Missed],
+        Event::Removed => {
             let data = data();
             let message = data["removed"].as_str().and_then(|id| id.parse().ok());
             let removed = room(&data).zip(message);
@@ -157,7 +157,7 @@ fn heard_in(frame: &Frame) -> Vec<Heard> {
                 .into_iter()
                 .collect()
         }
-        "members-changed" => {
+        Event::Members => {
             let data = data();
             let Some(room) = room(&data) else {
                 return Vec::new();

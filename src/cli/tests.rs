@@ -13,9 +13,9 @@ fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, S
     parse(arguments.iter().map(OsString::from), find)
 }
 
-fn options(arguments: &[&str]) -> Options {
+fn options(arguments: &[&str]) -> Program {
     match parsed(arguments, &[]) {
-        Ok(Command::Serve(options)) => *options,
+        Ok(Command::Serve(program)) => *program,
         Ok(_) => panic!("another command"),
         Err(error) => panic!("{error}"),
     }
@@ -30,7 +30,7 @@ fn error(arguments: &[&str], environment: &[(&str, &str)]) -> String {
 
 fn listen(arguments: &[&str], environment: &[(&str, &str)]) -> String {
     match parsed(arguments, environment) {
-        Ok(Command::Serve(options)) => options.listen.to_string(),
+        Ok(Command::Serve(program)) => program.listen.to_string(),
         Ok(_) => "another command".into(),
         Err(error) => error,
     }
@@ -315,14 +315,15 @@ fn help_lists_every_option_with_its_default() {
 }
 
 #[test]
-fn every_default_is_the_builders_own() {
-    // The help promises what the table applies; a program that embeds a chat gets the builder's
-    // defaults. They are the same.
-    let shown = |chat: Builder| format!("{:?}", chat.clock(crate::ManualClock::at(0)));
-    assert_eq!(
-        shown(options(&["--allow-host", "x"]).chat),
-        shown(Builder::default().allow_host("x"))
-    );
+fn the_defaults_in_the_help_are_those_of_the_options() {
+    let mut program = options(&["--allow-host", "x"]);
+    program.chat.clock = crate::ManualClock::at(0).into();
+    let shown = |program: &Program| format!("{:?} {:?}", program.listen, program.chat);
+    let before = shown(&program);
+    for spec in TABLE.iter().filter(|spec| !spec.default.is_empty()) {
+        (spec.apply)(&mut program, spec.default).expect(spec.name);
+        assert_eq!(shown(&program), before, "{}", spec.name);
+    }
 }
 
 #[test]

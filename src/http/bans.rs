@@ -72,7 +72,7 @@ impl Site {
         let last_seen = latest.as_ref().map(|(_, address)| *address);
         // All clients of a program that tells no addresses have this one.
         let address = last_seen.filter(|seen| with_address && *seen != Ipv4Addr::UNSPECIFIED);
-        let proxies = &self.settings.trusted_proxies;
+        let proxies = &self.options.trusted_proxy;
         let is_proxys = |address| {
             proxies
                 .iter()

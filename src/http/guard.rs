@@ -13,16 +13,13 @@ pub(crate) use super::address::Visitor;
 use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
-use super::limits::TokenBuckets;
-use super::password::{self, Password};
-use super::settings::Settings;
+use super::limits::{Allowance, Limits};
+use super::password;
 use crate::lock::lock;
+use crate::options::{Options, Password};
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::clock::Moment;
 
-/// Wrong passwords that an address may try at once, and per minute.
-const PASSWORD_ATTEMPTS: f64 = 10.0;
 /// Host names that are logged as refused, at most: an attacker can make up any number of them.
 const LOGGED_HOSTS: usize = 100;
 /// Characters of such a name that are logged.
@@ -30,19 +27,17 @@ const LOGGED_HOST_CHARS: usize = 100;
 
 /// The guard.
 pub(crate) struct Guard {
-    settings: Arc<Settings>,
-    wrong_passwords: TokenBuckets<ClientAddress>,
+    options: Arc<Options>,
+    limits: Arc<Limits>,
     refused_hosts: Mutex<HashSet<String>>,
-    report: Reporter,
 }
 
 impl Guard {
-    pub(crate) fn new(settings: Arc<Settings>, report: Reporter) -> Guard {
+    pub(crate) fn new(options: Arc<Options>, limits: Arc<Limits>) -> Guard {
         Guard {
-            settings,
-            wrong_passwords: TokenBuckets::new(PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
+            options,
+            limits,
             refused_hosts: Mutex::default(),
-            report,
         }
     }
 
@@ -58,7 +53,7 @@ impl Guard {
         now: Moment,
     ) -> Result<Visitor, Refusal> {
         let headers = &request.headers;
-        let origin = client_origin(peer, headers, &self.settings.trusted_proxies);
+        let origin = client_origin(peer, headers, &self.options.trusted_proxy);
         let host = host_of(request)?;
         if !is_open {
             self.check_host(host)?;
@@ -76,7 +71,7 @@ impl Guard {
     /// as same-origin with a server on the visitor's machine.
     fn check_host(&self, host: &str) -> Result<(), Refusal> {
         let name = host_name(host);
-        let hosts = &self.settings.hosts;
+        let hosts = &self.options.allow_host;
         let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
         if hosts.is_empty() || hosts.iter().any(is_named) {
             return Ok(());
@@ -84,7 +79,7 @@ impl Guard {
         let refused = &mut *lock(&self.refused_hosts);
         let name: String = name.chars().take(LOGGED_HOST_CHARS).collect();
         if is_host(&name) && refused.len() < LOGGED_HOSTS && !refused.contains(&name) {
-            self.report.info(format_args!(
+            self.options.log.info(format_args!(
                 "refused a request for host {name:?}: --allow-host {name} would allow it"
             ));
             refused.insert(name);
@@ -119,11 +114,11 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<(), Refusal> {
-        let Some(password) = &self.settings.password else {
+        let Some(password) = &self.options.password else {
             return Ok(());
         };
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
-        let moderators = self.settings.moderator_password.as_ref();
+        let moderators = self.options.moderator_password.as_ref();
         let accepted = moderators.into_iter().chain([password]);
         if self.is_right(&given, accepted, address, now)? {
             Ok(())
@@ -139,13 +134,13 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        let Some(password) = &self.settings.moderator_password else {
+        let Some(password) = &self.options.moderator_password else {
             return Ok(false);
         };
         let Some(given) = password::given_in(headers) else {
             return Ok(false);
         };
-        let door = self.settings.password.as_ref();
+        let door = self.options.password.as_ref();
         if door.is_some_and(|door| door.equals(&given)) {
             return Ok(password.equals(&given));
         }
@@ -160,15 +155,17 @@ impl Guard {
         address: ClientAddress,
         now: Moment,
     ) -> Result<bool, Refusal> {
-        self.wrong_passwords
-            .check(address, now)
+        let attempts = Allowance::WrongPasswords(address);
+        self.limits
+            .spend(attempts, 0, now)
             .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
         let right = accepted.into_iter().any(|password| password.equals(given));
         if !right {
-            self.report
+            self.options
+                .log
                 .info(format_args!("wrong password from {address}"));
             // There was a token a moment ago; if another request has spent it since, this one is free.
-            let _ = self.wrong_passwords.take(address, now);
+            let _ = self.limits.spend(attempts, 1, now);
         }
         Ok(right)
     }
@@ -177,7 +174,11 @@ impl Guard {
     fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
         let origin = headers.get(header::ORIGIN)?;
         let allowed = |allowed: &String| origin.as_bytes().eq_ignore_ascii_case(allowed.as_bytes());
-        self.settings.origins.iter().any(allowed).then_some(origin)
+        self.options
+            .allow_origin
+            .iter()
+            .any(allowed)
+            .then_some(origin)
     }
 
     /// Answers a browser that asks whether a page from elsewhere may send a request (CORS
@@ -227,7 +228,7 @@ impl Guard {
                 .entry(header::CONTENT_SECURITY_POLICY)
                 .or_insert(nothing_inside);
         }
-        if self.settings.origins.is_empty() {
+        if self.options.allow_origin.is_empty() {
             return;
         }
         headers.append(header::VARY, fixed("Origin"));
@@ -237,11 +238,6 @@ impl Guard {
             let exposed = fixed("etag, retry-after");
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
-    }
-
-    /// Forgets addresses whose wrong passwords are long past.
-    pub(crate) fn forget_idle(&self, now: Moment) {
-        self.wrong_passwords.forget_idle(now);
     }
 }
 

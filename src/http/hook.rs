@@ -54,7 +54,7 @@ pub(crate) async fn post<B: HttpBody>(
         _ => MemberName::parse(in_query.as_deref().unwrap_or(DEFAULT_NAME)),
     };
     let name = name.map_err(|_| Refusal::BadName)?;
-    let text = cut(text_of(&payload), site.settings.max_message);
+    let text = cut(text_of(&payload), site.options.max_message);
     let text = messages::message_text(site, &text)?;
     messages::send(site, visitor, room, Some(name), text, None).await?;
     // The senders compare the whole body with this.

@@ -18,7 +18,7 @@ use super::request::{Query, read_body};
 use super::site::Site;
 use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
-use crate::rooms::entries::{Committed, Page};
+use crate::rooms::entries::{Committed, Page, PageAt};
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, Message};
@@ -88,7 +88,7 @@ pub(super) async fn receive<B: HttpBody>(
     site.check_ban(head, visitor)?;
     site.spend_message(visitor, room)?;
     let media_type = media_type(&head.headers)?;
-    let longest = site.settings.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
+    let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
     let expects_continue = head.headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
     // A ban may have been set while the body was on its way.
@@ -98,7 +98,7 @@ pub(super) async fn receive<B: HttpBody>(
 
 /// Checks a text against the limit of the server.
 pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
-    MessageText::parse(text, site.settings.max_message).map_err(|bad| match bad {
+    MessageText::parse(text, site.options.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
     })
@@ -231,18 +231,27 @@ pub(crate) async fn history(
     if wait > MAX_WAIT_SECONDS {
         return Err(Refusal::BadRequest(wait_advice));
     }
-    let (after, before) = (position(query, "after")?, position(query, "before")?);
+    let (at, position) = match (position(query, "after")?, position(query, "before")?) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::BadRequest(
+                "Ask for what is after an id or before one, not both.",
+            ));
+        }
+        (Some(after), None) => (PageAt::After(after), after),
+        (None, Some(before)) => (PageAt::Before(before), before),
+        (None, None) => (PageAt::End, EventId::ZERO),
+    };
     let limit = limit as usize;
-    site.store.reach(after.or(before)).await?;
-    let mut page = site.hub.page(room, after, before, limit);
+    site.store.reach(position).await?;
+    let mut page = site.hub.page(room, at, limit);
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
-    if wait > 0 && before.is_none() && is_empty && !site.is_draining() {
-        let _permit = site.shares.open_stream(visitor.address, 1)?;
-        site.hub.open(room)?;
+    let may_wait = wait > 0 && !matches!(at, PageAt::Before(_));
+    if may_wait && is_empty && !site.is_draining() {
+        let _permit = site.limits.open_stream(visitor.address, 1)?;
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;
-        page = site.hub.page(room, Some(page.next), None, limit);
+        page = site.hub.page(room, PageAt::After(page.next), limit);
     }
     // Between two messages nothing is ever added, so their number tells what was removed.
     let id_of = |message: Option<&Arc<Frame>>| message.and_then(|message| message.id());

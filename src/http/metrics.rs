@@ -36,7 +36,7 @@ fn figures(site: &Site) -> String {
         env!("CARGO_PKG_VERSION")
     );
     for (name, kind, help, value) in [
-        ("chatroom_streams", gauge, "Event streams and waiting requests that are open.", site.shares.streams() as u64),
+        ("chatroom_streams", gauge, "Event streams and waiting requests that are open.", site.limits.streams() as u64),
         ("chatroom_members", gauge, "Members, added up over the rooms.", sum(|room| room.census.members)),
         ("chatroom_listeners", gauge, "Streams without a name, added up over the rooms.", sum(|room| room.census.listeners)),
         ("chatroom_rooms", gauge, "Rooms in memory.", rooms.len() as u64),

@@ -2,7 +2,7 @@
 //!
 //! The route of a request is found first, because the [`guard`] needs it. The guard then decides whether
 //! the request may come in, and one `match` in [`routes`] sends it to what answers it: an event [`stream`], [`messages`] sent and read, a [`hook`], [`moderation`] and [`bans`], the [`page`], the [`metrics`].
-//! All of them share one [`site`] and its [`settings`]. This folder knows neither sockets nor files.
+//! All of them share one [`site`]. This folder knows neither sockets nor files.
 
 pub(crate) mod routes;
 
@@ -14,7 +14,6 @@ pub(crate) mod moderation;
 mod page;
 mod stream;
 
-pub(crate) mod settings;
 pub(crate) mod site;
 
 pub(crate) mod address;

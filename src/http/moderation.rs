@@ -33,7 +33,7 @@ impl Site {
     }
 
     fn has_moderators(&self) -> bool {
-        self.settings.moderator_password.is_some()
+        self.options.moderator_password.is_some()
     }
 
     /// Whether the request is a moderator's: by its session, by HTTP Basic, or because the program
@@ -128,7 +128,7 @@ pub(crate) async fn log_in<B: HttpBody>(
     body: B,
     visitor: Visitor,
 ) -> Result<Response<Body>, Refusal> {
-    let password = site.settings.moderator_password.as_ref();
+    let password = site.options.moderator_password.as_ref();
     let password = password.ok_or(Refusal::NotFound)?;
     let fields = read_object(head, body).await?;
     let given = fields.get("password").and_then(Value::as_str);

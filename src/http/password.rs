@@ -1,39 +1,6 @@
 //! A password that clients send by HTTP Basic (RFC 7617) with any user name.
 
-use std::hint::black_box;
-
 use hyper::header::{AUTHORIZATION, HeaderMap};
-
-/// A password.
-#[derive(Clone)]
-pub(crate) struct Password(Box<[u8]>);
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Password")
-    }
-}
-
-impl Password {
-    /// Takes the content of a password file, whose trailing line break is not part of the password;
-    /// `None` if the rest is empty.
-    pub(crate) fn new(content: &[u8]) -> Option<Password> {
-        let content = content.strip_suffix(b"\n").unwrap_or(content);
-        let content = content.strip_suffix(b"\r").unwrap_or(content);
-        (!content.is_empty()).then(|| Password(content.into()))
-    }
-
-    /// Takes equally long for all wrong passwords of one length, so that timing does not tell how
-    /// much of a guess is right.
-    pub(crate) fn equals(&self, given: &[u8]) -> bool {
-        let expected = self.0.iter().cycle();
-        let different = given
-            .iter()
-            .zip(expected)
-            .fold(0, |different, (a, b)| black_box(different | (a ^ b)));
-        (different == 0) & (given.len() == self.0.len())
-    }
-}
 
 /// The password that a request carries by HTTP Basic; an empty one if it carries something else.
 pub(crate) fn given_in(headers: &HeaderMap) -> Option<Vec<u8>> {
@@ -87,6 +54,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::options::Password;
 
     fn is_right(credentials: &[u8]) -> bool {
         let mut headers = HeaderMap::new();
@@ -146,8 +114,8 @@ mod tests {
 
     #[test]
     fn an_empty_password_is_none() {
-        assert!(Password::new(b"").is_none());
-        assert!(Password::new(b"\r\n").is_none());
+        assert!(Password::new(b"").is_err());
+        assert!(Password::new(b"\r\n").is_err());
     }
 
     proptest! {

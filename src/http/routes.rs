@@ -114,7 +114,7 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
     let route = head
         .uri
         .path()
-        .strip_prefix(&*site.settings.prefix)
+        .strip_prefix(&*site.options.prefix)
         .ok_or(Refusal::NotFound)
         .and_then(|path| Route::of(path, site));
     let label = route.as_ref().map_or("none", Route::label);
@@ -165,7 +165,7 @@ async fn dispatch<B: HttpBody>(
         (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
         (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
         (&Method::GET, Route::Part(part)) => Ok(page::serve(site, part, &head.headers, visitor)),
-        (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.settings.prefix)),
+        (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.options.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),
         (&Method::GET, Route::Metrics) => Ok(metrics::serve(site).await),
         (_, route) => Err(Refusal::MethodNotAllowed { allow: route.allow() }),
@@ -218,7 +218,7 @@ fn charged(
     mut response: Response<Body>,
 ) -> Result<Response<Body>, Refusal> {
     let bytes = response.body().size_hint().lower();
-    let permit = site.shares.open_answer(visitor.address, bytes)?;
+    let permit = site.limits.open_answer(visitor.address, bytes)?;
     response.body_mut().hold(permit);
     Ok(response)
 }
@@ -237,7 +237,7 @@ fn members(site: &Site, room: &RoomName) -> Response<Body> {
 fn rooms(site: &Site) -> Response<Body> {
     let rooms: Vec<String> = site
         .hub
-        .summaries(&site.settings.offered_rooms)
+        .summaries(&site.options.rooms)
         .iter()
         .map(|summary| {
             let last = Value::from(summary.newest.map(|id| id.milliseconds));

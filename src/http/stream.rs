@@ -10,6 +10,7 @@ use hyper::http::request::Parts;
 
 use super::body::Body;
 use super::guard::Visitor;
+use super::limits::{Allowance, streams_of};
 use super::request::Query;
 use super::site::Site;
 use crate::names::{MemberName, RoomName};
@@ -17,7 +18,7 @@ use crate::refusal::Refusal;
 use crate::rooms::frame::Frame;
 use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
-use crate::rooms::start::Start;
+use crate::rooms::stream::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
@@ -52,12 +53,12 @@ pub(crate) async fn open(
     if name.is_some() {
         site.check_ban(head, visitor)?;
     }
-    let memberships = rooms.len() as u32;
-    let permit = site.shares.open_stream(visitor.address, memberships)?;
+    let streams = streams_of(rooms.len());
+    let permit = site.limits.open_stream(visitor.address, streams)?;
     if name.is_some() {
-        let now = site.hub.clock().now();
-        site.shares
-            .spend_opening(visitor.address, memberships, now)?;
+        let (opening, now) = (Allowance::Openings(visitor.address), site.hub.clock().now());
+        let spent = site.limits.spend(opening, streams, now);
+        spent.map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
     }
     let (author, cookie) = site.identify(visitor);
     let claim = name.clone().map(|name| Claim {
@@ -65,18 +66,17 @@ pub(crate) async fn open(
         author,
         address: Some(visitor.address.ip()),
     });
-    let position = match start {
-        Start::After(position) => position,
-        Start::Latest(_) => None,
-    };
-    if site.store.reach(position).await.is_err() {
+    if let Start::After(position) = start
+        && site.store.reach(position).await.is_err()
+    {
         // The client comes back by itself, perhaps to a server that has it.
         let end = Frame::server_closing("behind").bytes().clone();
         return Ok(event_stream(Body::whole(end)));
     }
-    if let Some(claim) = &claim {
-        site.store.claim(&rooms, claim).await?;
-    }
+    let _claiming = match &claim {
+        Some(claim) => site.store.claim(&rooms, claim).await?,
+        None => None,
+    };
     let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
     let address = visitor.address.ip();
     site.standing.seen.note(author, name.as_ref(), address);
@@ -122,7 +122,7 @@ pub(crate) fn rooms(
         rooms.push(room);
     }
     if rooms.is_empty() {
-        rooms.push(site.settings.default_room.clone());
+        rooms.push(site.options.default_room().clone());
     }
     if rooms.len() > STREAM_ROOMS {
         return Err(Refusal::BadRequest("A stream has at most 32 rooms."));
@@ -141,7 +141,8 @@ fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
     let header = header.filter(|id| !id.is_empty());
     let position = header.or_else(|| query.get_lossy("lastEventId"));
     Ok(match position.filter(|id| !id.is_empty()) {
-        Some(position) => Start::After(position.parse().ok()),
+        // One that cannot be read is before everything.
+        Some(position) => Start::After(position.parse().unwrap_or_default()),
         None => {
             let history = history.unwrap_or(DEFAULT_HISTORY);
             Start::Latest(usize::try_from(history).unwrap_or(usize::MAX))

@@ -1,33 +1,38 @@
 //! A client, as the hub knows it: where it is a member, and what it has yet to be given.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::author::Author;
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::Queue;
-use super::room::Room;
-use super::start::Backlog;
 use crate::names::RoomName;
-
-pub(super) type Rooms = HashMap<RoomName, Room>;
 
 /// A client, as the hub knows it.
 pub(super) struct Client {
+    /// It knows the position that the client has reached.
     pub(super) queue: Arc<Queue>,
     /// In a box, because most streams of a large room are listeners and have none.
     pub(super) claim: Option<Box<Claim>>,
     pub(super) memberships: Box<[Membership]>,
-    /// What is left to give; `None` while the client is live.
-    pub(super) backlog: Option<Box<Backlog>>,
+    /// `None` once the client has caught up for the first time.
+    pub(super) arrival: Option<Box<Arrival>>,
 }
 
 /// A client's place in one room.
 pub(super) struct Membership {
     pub(super) room: RoomName,
     pub(super) place: usize,
-    /// The client gets what is after this.
-    pub(super) begin: EventId,
-    /// How often changes of the roster had been told when the client was given all of it.
+    /// The roster that the client was given last, by [`Room::told`](super::room::Room::told).
     pub(super) roster: u64,
+}
+
+/// What a client that is new needs beside its position.
+pub(super) struct Arrival {
+    /// Who the client is to others.
+    pub(super) author: Option<Author>,
+    /// Rooms that have been greeted, in the order of the memberships.
+    pub(super) greeted: usize,
+    /// Where a fresh stream begins in each room; empty on a stream that resumes.
+    pub(super) begins: Vec<EventId>,
 }

@@ -1,13 +1,12 @@
 //! What a hub has in common with the hubs of other servers: members who are connected elsewhere.
 
 use super::author::Author;
-use super::hub::Hub;
+use super::hub::{Hub, State};
 use super::members::Claim;
 use crate::names::{MemberName, RoomName};
 
-/// What this server contributes to a room: how many listeners, and which names, with their authors
-/// and whether they have a stream.
-pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author, bool)>);
+/// What this server contributes to a room: how many listeners, and which names, with their authors.
+pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author)>);
 
 impl Hub {
     /// The members and listeners of this server, without those of others.
@@ -24,9 +23,7 @@ impl Hub {
             members.expire(now);
             let listeners = members.listeners_here();
             let here = members.here();
-            let members: Vec<_> = here
-                .map(|(name, author, has_streams)| (name.clone(), author, has_streams))
-                .collect();
+            let members: Vec<_> = here.map(|(name, author)| (name.clone(), author)).collect();
             if listeners > 0 || !members.is_empty() {
                 all.push((room, listeners, members));
             }
@@ -48,19 +45,26 @@ impl Hub {
         })
     }
 
-    /// A member joined another server.
+    /// A member joined another server. If somebody else has the name here, that one has lost it.
     pub(crate) fn arrive(&self, room: &RoomName, name: &MemberName, author: Author) {
         let now = self.clock().now();
+        let of = |state: &State| {
+            state
+                .rooms
+                .get(room)?
+                .members
+                .owner(name, Some(author))
+                .map(|(_, is_same)| is_same)
+        };
+        if of(&self.lock()) == Some(false) {
+            let folded = name.folded();
+            self.expel(|claim, of| {
+                of == room && claim.author != author && claim.name.folded() == folded
+            });
+        }
         let state = &mut *self.lock();
         let members = &mut state.room_or_insert(room, now).members;
         members.arrive(name, author);
-    }
-
-    /// A member is spelt like this, as the servers have agreed.
-    pub(crate) fn respell(&self, room: &RoomName, name: &MemberName, author: Author) {
-        if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.respell(&name.folded(), name, author);
-        }
     }
 
     /// A member left another server.
@@ -78,13 +82,5 @@ impl Hub {
             let members = &mut state.room_or_insert(room, now).members;
             members.listen_elsewhere(listeners);
         }
-    }
-
-    /// Ends the streams that have a name in a room which another server's session has now.
-    pub(crate) fn lose(&self, room: &RoomName, name: &MemberName, author: Author) {
-        let folded = name.folded();
-        self.expel(|claim, of| {
-            claim.author == author && of == room && claim.name.folded() == folded
-        });
     }
 }

@@ -4,10 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
 use super::author::Author;
-use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
 use super::hub::{Hub, State};
@@ -25,13 +22,24 @@ pub(crate) enum Committed {
 }
 
 /// What a store has of the rooms.
-#[derive(Default)]
 pub(crate) struct Loaded {
-    /// Before this, the store has lost entries.
-    pub(crate) epoch: EventId,
-    /// Rooms that are not among these had entries up to here, at most.
-    pub(crate) forgotten_up_to: EventId,
+    /// The low-water mark of every room that has no entries so far.
+    pub(crate) mark: EventId,
     rooms: HashMap<RoomName, History>,
+}
+
+/// A room, its low-water mark, and its entries in order.
+pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
+
+/// Which part of a room's history is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PageAt {
+    /// The oldest entries after a position.
+    After(EventId),
+    /// The messages nearest before a position.
+    Before(EventId),
+    /// The newest messages.
+    End,
 }
 
 /// A page of the history.
@@ -40,9 +48,9 @@ pub(crate) struct Page {
     pub(crate) messages: Vec<Arc<Frame>>,
     /// Messages removed after the position that was asked for.
     pub(crate) removed: Vec<EventId>,
-    /// Where the next page begins.
+    /// The position after which the next page begins.
     pub(crate) next: EventId,
-    /// Whether entries after the position that was asked for have been evicted.
+    /// Whether entries after the position that was asked for may be gone.
     pub(crate) missed: bool,
 }
 
@@ -101,68 +109,50 @@ impl Hub {
         if entry.id <= room.history.newest() {
             return;
         }
-        room.publish(entry, &self.limits, now, &self.counters);
+        room.publish(entry, &self.options, now, &self.counters);
         if is_message {
             count(&self.counters.accepted);
         }
     }
 
-    /// Takes over what a store has, in place of what there was. All streams end, and their clients come
-    /// back with their positions.
+    /// Takes over what a store has, in place of what there was. Streams go on from their positions.
     pub(crate) fn load(&self, loaded: Loaded) {
         let now = self.clock().now();
         let state = &mut *self.lock();
-        state.epoch = loaded.epoch;
-        let begin = state.forgotten_up_to.max(loaded.forgotten_up_to);
-        state.forgotten_up_to = begin.max(loaded.epoch);
-        state.newest = state.newest.max(state.forgotten_up_to);
-        let begin = state.forgotten_up_to;
+        state.mark = state.mark.max(loaded.mark);
+        state.newest = state.newest.max(state.mark);
         for room in state.rooms.values_mut() {
-            room.history = History::new(begin);
+            room.history = History::new(state.mark);
         }
         for (name, history) in loaded.rooms {
             state.newest = state.newest.max(history.newest());
             state.room_or_insert(&name, now).history = history;
         }
-        self.end_all(state, "reload");
+        state.interrupt();
     }
 
-    /// All that is retained, in order and each with the position before it in its room; and the
-    /// low-water mark of the rooms that have nothing, for a store that writes this anew. It publishes
-    /// nothing meanwhile, so one room is locked after the other.
-    pub(crate) fn retained(&self) -> (EventId, Vec<(EventId, Entry)>) {
+    /// What the rooms retain, for a store that writes this anew, and the low-water mark of all others.
+    /// The store publishes nothing meanwhile, so one room is locked after the other.
+    pub(crate) fn retained(&self) -> (EventId, Vec<Retained>) {
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
-        let mut evicted_up_to = EventId::ZERO;
-        let mut entries = Vec::new();
+        let mut rooms = Vec::new();
         for name in names {
             let state = self.lock();
-            let Some(room) = state.rooms.get(&name) else {
+            let Some(Room { history, .. }) = state.rooms.get(&name) else {
                 continue;
             };
-            let mut after = room.history.evicted_up_to();
-            if room.history.newest() == after {
-                evicted_up_to = evicted_up_to.max(after);
-            }
-            for entry in room.history.after(EventId::ZERO) {
-                entries.push((after, entry.clone()));
-                after = entry.id;
+            let entries: Vec<Entry> = history.after(EventId::ZERO).cloned().collect();
+            if !entries.is_empty() || history.mark() > state.mark {
+                rooms.push((name, history.mark(), entries));
             }
         }
-        entries.sort_unstable_by_key(|(_, entry)| entry.id);
         // Last, for it covers rooms that were forgotten meanwhile.
-        (evicted_up_to.max(self.lock().forgotten_up_to), entries)
+        (self.lock().mark, rooms)
     }
 
     /// The newest id of all rooms.
     pub(crate) fn newest(&self) -> EventId {
         self.lock().newest
-    }
-
-    /// The newest position of one room.
-    pub(crate) fn newest_in(&self, room: &RoomName) -> EventId {
-        let state = self.lock();
-        let room = state.rooms.get(room);
-        room.map_or(state.forgotten_up_to, |room| room.history.newest())
     }
 
     /// The entry that tells what became of a message: the message, or its removal.
@@ -182,103 +172,84 @@ impl Hub {
         found
     }
 
-    /// A page of a room's history: the oldest messages after a position, or the nearest before one, or
-    /// else the newest; at most `limit`.
-    pub(crate) fn page(
-        &self,
-        room: &RoomName,
-        after: Option<EventId>,
-        before: Option<EventId>,
-        limit: usize,
-    ) -> Page {
+    /// A page of a room's history. After a position, `limit` counts messages and removals.
+    pub(crate) fn page(&self, room: &RoomName, at: PageAt, limit: usize) -> Page {
         let state = self.lock();
         let empty;
         let history = match state.rooms.get(room) {
             Some(room) => &room.history,
             None => {
-                empty = Room::new(state.forgotten_up_to, Moment::ZERO);
-                &empty.history
+                empty = History::new(state.mark);
+                &empty
             }
         };
-        let asked = after.map(|after| {
-            let goes_on = state.may_have_given(after);
-            let from = if goes_on {
-                after
-            } else {
-                history.evicted_up_to()
-            };
-            let whole_after = history.evicted_up_to().max(state.epoch);
-            (from, !goes_on || after < whole_after)
-        });
-        let from = match (asked, before) {
-            (Some((from, _)), _) => from,
-            (None, Some(_)) => history.evicted_up_to(),
-            (None, None) => {
-                let before = history.before_latest(limit);
-                before.unwrap_or(history.evicted_up_to())
-            }
+        let mut page = Page {
+            messages: Vec::new(),
+            removed: Vec::new(),
+            next: history.newest(),
+            missed: false,
         };
-        let entries = history
-            .after(from)
-            .take_while(|entry| before.is_none_or(|before| entry.id < before));
-        let frame_of = |entry: &Entry| entry.frame.clone();
-        let mut messages = Vec::new();
-        let mut is_cut = before.is_some();
-        match (asked, before) {
-            (None, Some(before)) => {
-                let nearest = history.messages_before(before, limit);
-                messages.extend(nearest.into_iter().map(frame_of));
+        let before = match at {
+            PageAt::After(position) => {
+                let position = state.known(position);
+                page.missed = history.mark() > position;
+                let mut entries = history.after(position);
+                page.messages.reserve_exact(limit.min(entries.len()));
+                for entry in entries.by_ref().take(limit) {
+                    match entry.removes {
+                        None => page.messages.push(entry.frame.clone()),
+                        Some(removed) => page.removed.push(removed),
+                    }
+                    page.next = entry.id;
+                }
+                if entries.len() == 0 {
+                    page.next = history.newest();
+                }
+                return page;
             }
-            _ => {
-                messages.reserve_exact(limit.min(history.after(from).len()));
-                let mut wanted = entries.filter(|entry| entry.removes.is_none());
-                messages.extend(wanted.by_ref().take(limit).map(frame_of));
-                is_cut |= wanted.next().is_some();
-            }
+            PageAt::Before(position) => position,
+            PageAt::End => EventId::MAX,
+        };
+        let messages = history.messages_before(before, limit);
+        if let PageAt::Before(_) = at {
+            let last = messages.last().map(|entry| entry.id);
+            page.next = last.unwrap_or(history.mark());
         }
-        let last = messages.last().and_then(|message| message.id());
-        let last = last.unwrap_or(from);
-        let removals = history.after(from).filter(|_| asked.is_some());
-        Page {
-            next: match is_cut {
-                true => last,
-                false => last.max(history.newest()).max(state.epoch),
-            },
-            messages,
-            removed: removals.filter_map(|entry| entry.removes).collect(),
-            missed: asked.is_some_and(|(_, missed)| missed),
-        }
+        page.messages = messages.iter().map(|entry| entry.frame.clone()).collect();
+        page
     }
 
     /// Waits until a room has something after `position`. It never times out.
     pub(crate) async fn arrival_after(&self, name: &RoomName, position: EventId) {
-        let Ok(arrivals) = self.arrivals(name) else {
-            return;
-        };
         loop {
-            let arrival = arrivals.notified();
-            {
+            let arrival = {
                 let state = self.lock();
-                let newest = state.rooms.get(name).map(|room| room.history.newest());
-                if state.closed || newest.is_none_or(|newest| newest > position) {
+                let room = state.rooms.get(name);
+                if state.closed || room.is_some_and(|room| room.history.newest() > position) {
                     return;
                 }
-            }
+                // Of a room that does not exist, the first thing to come is the room.
+                let arrivals = room.map_or(&state.openings, |room| &room.arrivals);
+                arrivals.clone().notified_owned()
+            };
             arrival.await;
         }
-    }
-
-    fn arrivals(&self, name: &RoomName) -> Result<Arc<Notify>, Refusal> {
-        let state = &mut *self.lock();
-        Ok(self.open_locked(state, name, &[])?.arrivals.clone())
     }
 }
 
 impl Loaded {
-    /// Adds a room with its low-water mark, unless it is there.
-    pub(crate) fn room(&mut self, room: RoomName, evicted_up_to: EventId) -> &mut History {
+    pub(crate) fn new(mark: EventId) -> Loaded {
+        Loaded {
+            mark,
+            rooms: HashMap::new(),
+        }
+    }
+
+    /// The history of a room. If it is new, its low-water mark is this, or that of all if it is higher.
+    pub(crate) fn room(&mut self, room: RoomName, mark: EventId) -> &mut History {
+        let mark = mark.max(self.mark);
         let history = self.rooms.entry(room);
-        history.or_insert_with(|| History::new(evicted_up_to))
+        history.or_insert_with(|| History::new(mark))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -23,10 +22,23 @@ const RETRY_JITTER_MS: u64 = 2_000;
 /// One event, encoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
-    event: &'static str,
+    event: Event,
     id: Option<EventId>,
     bytes: Bytes,
     data: Range<usize>,
+}
+
+/// The kinds of events.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Event {
+    Connected,
+    Message,
+    Removed,
+    Missed,
+    Members,
+    CaughtUp,
+    Heartbeat,
+    Closing,
 }
 
 /// How many are in a room: people and bots with a name, and streams without one.
@@ -36,19 +48,10 @@ pub(crate) struct Census {
     pub(crate) listeners: usize,
 }
 
-/// Why a client did not get everything that followed its position.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum MissedReason {
-    /// Messages after it have been evicted.
-    Expired,
-    /// The position is unreadable, in the future, or from a previous run of the server.
-    Unknown,
-}
-
 /// What a client is told first in each of its rooms.
 pub(crate) struct Greeting<'a> {
-    /// The position from which the stream begins.
-    pub(crate) position: EventId,
+    /// The newest id: what follows at or below it is the past.
+    pub(crate) newest: EventId,
     /// Whether it is the first of its stream, and says how long to wait before a reconnect.
     pub(crate) is_first: bool,
     pub(crate) room: &'a RoomName,
@@ -59,8 +62,7 @@ pub(crate) struct Greeting<'a> {
 }
 
 impl Frame {
-    /// The name of the event.
-    pub(crate) fn event(&self) -> &'static str {
+    pub(crate) fn event(&self) -> Event {
         self.event
     }
 
@@ -79,58 +81,40 @@ impl Frame {
         self.bytes.slice(self.data.clone())
     }
 
-    /// A greeting in three parts that are sent one after the other, of which the `roster` is shared
-    /// by all clients that are greeted while it does not change.
-    pub(crate) fn connected(greeting: &Greeting<'_>, roster: &Arc<Frame>) -> [Arc<Frame>; 3] {
-        let position = greeting.position;
-        let mut head = String::new();
-        if greeting.is_first {
-            head += &format!("retry: {}\n", retry_jittered().as_millis());
-        }
-        head += &format!(
-            "id: {position}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{position}\",\"room\":{},\"name\":{},\"author\":{},\"members\":",
+    /// Tells a client that it is in a room.
+    pub(crate) fn connected(greeting: &Greeting<'_>) -> Frame {
+        let data = format!(
+            r#"{{"eventId":"{}","room":{},"name":{},"author":{},{},"heartbeatSeconds":{}}}"#,
+            greeting.newest,
             Value::from(greeting.room.as_str()),
             Value::from(greeting.name.map(MemberName::as_str)),
             Value::from(greeting.author.map(|author| author.to_string())),
-        );
-        let tail = format!(
-            ",{},\"heartbeatSeconds\":{}}}\n\n",
             greeting.census.json_members(),
             greeting.heartbeat.as_secs_f64()
         );
-        [
-            Arc::new(Frame::part(head)),
-            roster.clone(),
-            Arc::new(Frame::part(tail)),
-        ]
-    }
-
-    /// The roster of a greeting.
-    pub(crate) fn roster<'a>(names: impl Iterator<Item = &'a MemberName>) -> Frame {
-        Frame::part(json_names(names))
-    }
-
-    fn part(text: String) -> Frame {
-        Frame {
-            event: "chat-room-connected",
-            id: None,
-            bytes: Bytes::from(text.into_bytes().into_boxed_slice()),
-            data: 0..0,
-        }
-    }
-
-    /// Tells a client that it missed messages.
-    pub(crate) fn missed(room: &RoomName, reason: MissedReason, oldest: Option<EventId>) -> Frame {
-        let reason = match reason {
-            MissedReason::Expired => "expired",
-            MissedReason::Unknown => "unknown",
+        let retry = if greeting.is_first {
+            retry_jittered()
+        } else {
+            String::new()
         };
-        let data = format!(
-            r#"{{"room":{},"reason":"{reason}","oldest":{}}}"#,
-            Value::from(room.as_str()),
-            Value::from(oldest.map(|id| id.to_string()))
-        );
-        Frame::new(None, "messages-missed", &data)
+        Frame::with_head(&retry, None, Event::Connected, &data)
+    }
+
+    /// Tells a client that entries of these rooms, which it may lack, are gone up to an id. One frame,
+    /// so that the client has the position when it has been told of all.
+    pub(crate) fn missed(rooms: &[&RoomName], mark: EventId) -> Frame {
+        let data = |room: &RoomName| {
+            let room = Value::from(room.as_str());
+            format!(r#"{{"eventId":"{mark}","room":{room}}}"#)
+        };
+        let (last, others) = rooms.split_last().expect("at least one room");
+        let others = others
+            .iter()
+            .map(|room| Frame::new(None, Event::Missed, &data(room)));
+        let others: Vec<u8> = others.flat_map(|frame| frame.bytes).collect();
+        let others = String::from_utf8(others).expect("frames are UTF-8");
+        let head = format!("{others}id: {mark}\n");
+        Frame::with_head(&head, Some(mark), Event::Missed, &data(last))
     }
 
     pub(crate) fn members_changed<'a>(
@@ -146,47 +130,67 @@ impl Frame {
             json_names(left),
             census.json_members()
         );
-        Frame::new(None, "members-changed", &data)
+        Frame::new(None, Event::Members, &data)
     }
 
     /// The whole roster, for clients that may have missed changes to it.
-    pub(crate) fn members_replaced(room: &RoomName, roster: &Frame, census: Census) -> Frame {
+    pub(crate) fn members_replaced(room: &RoomName, roster: &str, census: Census) -> Frame {
         let data = format!(
             r#"{{"room":{},"joined":[],"left":[],{},"members":{}}}"#,
             Value::from(room.as_str()),
             census.json_members(),
-            String::from_utf8_lossy(roster.bytes())
+            roster
         );
-        Frame::new(None, "members-changed", &data)
+        Frame::new(None, Event::Members, &data)
     }
 
-    /// Tells a client that it has everything up to a position.
-    pub(crate) fn heartbeat(unix_ms: u64, position: EventId) -> Frame {
+    /// Tells a client that what came before was the past, and what follows is new.
+    pub(crate) fn caught_up(newest: EventId) -> Frame {
+        let data = format!(r#"{{"eventId":"{newest}"}}"#);
+        Frame::new(Some(newest), Event::CaughtUp, &data)
+    }
+
+    /// Tells a client that the server is there.
+    pub(crate) fn heartbeat(unix_ms: u64) -> Frame {
         let data = format!(r#"{{"sentAt":{unix_ms}}}"#);
-        Frame::new(Some(position), "heartbeat", &data)
+        Frame::new(None, Event::Heartbeat, &data)
     }
 
     /// Tells a client that its stream ends, and when to come back.
     pub(crate) fn server_closing(reason: &str) -> Frame {
         let data = format!(r#"{{"reason":"{reason}"}}"#);
-        let retry = format!("retry: {}\n", retry_jittered().as_millis());
-        Frame::with_head(&retry, None, "server-closing", &data)
+        Frame::with_head(&retry_jittered(), None, Event::Closing, &data)
     }
 
     /// An event: its id, if it is a position, its name, and its data, which is one line.
-    pub(super) fn new(id: Option<EventId>, event: &'static str, data: &str) -> Frame {
+    pub(super) fn new(id: Option<EventId>, event: Event, data: &str) -> Frame {
         let id_line = id.map_or(String::new(), |id| format!("id: {id}\n"));
         Frame::with_head(&id_line, id, event, data)
     }
 
-    fn with_head(head: &str, id: Option<EventId>, event: &'static str, data: &str) -> Frame {
-        let text = [head, "event: ", event, "\ndata: ", data, "\n\n"].concat();
+    fn with_head(head: &str, id: Option<EventId>, event: Event, data: &str) -> Frame {
+        let text = [head, "event: ", event.name(), "\ndata: ", data, "\n\n"].concat();
         let end = text.len() - 2;
         Frame {
             event,
             id,
             data: end - data.len()..end,
             bytes: Bytes::from(text.into_bytes()),
+        }
+    }
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Event::Connected => "chat-room-connected",
+            Event::Message => "new-message",
+            Event::Removed => "message-removed",
+            Event::Missed => "messages-missed",
+            Event::Members => "members-changed",
+            Event::CaughtUp => "caught-up",
+            Event::Heartbeat => "heartbeat",
+            Event::Closing => "server-closing",
         }
     }
 }
@@ -206,10 +210,12 @@ pub(crate) fn json_names<'a>(names: impl Iterator<Item = &'a MemberName>) -> Str
     serde_json::to_string(&names).expect("every name is a JSON string")
 }
 
-fn retry_jittered() -> Duration {
+/// A line that says how long to wait before a reconnect.
+fn retry_jittered() -> String {
     // Each `RandomState` has other keys, which is all the randomness that a jitter needs.
     let jitter = RandomState::new().hash_one(()) % (RETRY_JITTER_MS + 1);
-    RETRY + Duration::from_millis(jitter)
+    let retry = RETRY + Duration::from_millis(jitter);
+    format!("retry: {}\n", retry.as_millis())
 }
 
 #[cfg(test)]
@@ -240,25 +246,23 @@ mod tests {
 
     #[test]
     fn connected_byte_for_byte() {
-        let names = names(&["alice", "bob"]);
-        let roster = Arc::new(Frame::roster(names.iter()));
+        let names = names(&["alice"]);
         let greeting = |is_first, author| {
-            let parts = Frame::connected(
-                &Greeting {
-                    position: id(5, 0),
-                    is_first,
-                    room: &dev(),
-                    name: Some(&names[0]),
-                    author,
-                    census: Census {
-                        members: 2,
-                        listeners: 3,
-                    },
-                    heartbeat: Duration::from_secs(15),
-                },
-                &roster,
-            );
-            parts.iter().map(|part| text(part)).collect::<String>()
+            let census = Census {
+                members: 2,
+                listeners: 3,
+            };
+            let frame = Frame::connected(&Greeting {
+                newest: id(5, 0),
+                is_first,
+                room: &dev(),
+                name: Some(&names[0]),
+                author,
+                census,
+                heartbeat: Duration::from_secs(15),
+            });
+            assert_eq!(frame.id(), None);
+            text(&frame).to_owned()
         };
         let first = greeting(true, None);
         let (retry, rest) = first.split_once('\n').expect("a retry line");
@@ -269,47 +273,49 @@ mod tests {
         assert!((1_000..=3_000).contains(&wait), "{wait}");
         assert_eq!(
             rest,
-            "id: 5-0\nevent: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":null,\
-             \"members\":[\"alice\",\"bob\"],\"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
+            "event: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":null,\
+             \"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
         );
         assert_eq!(
             greeting(false, "00000000000000ff".parse().ok()),
-            "id: 5-0\nevent: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":\"00000000000000ff\",\
-             \"members\":[\"alice\",\"bob\"],\"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
+            "event: chat-room-connected\ndata: {\"eventId\":\"5-0\",\"room\":\"dev\",\"name\":\"alice\",\"author\":\"00000000000000ff\",\
+             \"memberCount\":2,\"listenerCount\":3,\"heartbeatSeconds\":15}\n\n"
         );
     }
 
     #[test]
     fn the_others_byte_for_byte() {
-        let (position, census) = (
-            id(5, 1),
-            Census {
-                members: 1,
-                listeners: 0,
-            },
-        );
+        let census = Census {
+            members: 1,
+            listeners: 0,
+        };
         let names = names(&["a", "b", "c"]);
-        let roster = Frame::roster(names[..1].iter());
+        let ops = RoomName::parse("ops").expect("a room");
         for (frame, expected) in [
             (
-                Frame::missed(&dev(), MissedReason::Unknown, None),
-                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"unknown\",\"oldest\":null}\n\n",
+                Frame::missed(&[&dev()], id(5, 1)),
+                "id: 5-1\nevent: messages-missed\ndata: {\"eventId\":\"5-1\",\"room\":\"dev\"}\n\n",
             ),
             (
-                Frame::missed(&dev(), MissedReason::Expired, Some(position)),
-                "event: messages-missed\ndata: {\"room\":\"dev\",\"reason\":\"expired\",\"oldest\":\"5-1\"}\n\n",
+                Frame::missed(&[&dev(), &ops], id(5, 1)),
+                "event: messages-missed\ndata: {\"eventId\":\"5-1\",\"room\":\"dev\"}\n\n\
+                 id: 5-1\nevent: messages-missed\ndata: {\"eventId\":\"5-1\",\"room\":\"ops\"}\n\n",
             ),
             (
                 Frame::members_changed(&dev(), names[..1].iter(), names[1..].iter(), census),
                 "event: members-changed\ndata: {\"room\":\"dev\",\"joined\":[\"a\"],\"left\":[\"b\",\"c\"],\"memberCount\":1,\"listenerCount\":0}\n\n",
             ),
             (
-                Frame::members_replaced(&dev(), &roster, census),
+                Frame::members_replaced(&dev(), "[\"a\"]", census),
                 "event: members-changed\ndata: {\"room\":\"dev\",\"joined\":[],\"left\":[],\"memberCount\":1,\"listenerCount\":0,\"members\":[\"a\"]}\n\n",
             ),
             (
-                Frame::heartbeat(12, position),
-                "id: 5-1\nevent: heartbeat\ndata: {\"sentAt\":12}\n\n",
+                Frame::caught_up(id(5, 1)),
+                "id: 5-1\nevent: caught-up\ndata: {\"eventId\":\"5-1\"}\n\n",
+            ),
+            (
+                Frame::heartbeat(12),
+                "event: heartbeat\ndata: {\"sentAt\":12}\n\n",
             ),
         ] {
             assert_eq!(text(&frame), expected);
@@ -322,8 +328,7 @@ mod tests {
 
     #[test]
     fn waits_are_spread() {
-        let waits: std::collections::HashSet<Duration> =
-            (0..100).map(|_| retry_jittered()).collect();
+        let waits: std::collections::HashSet<String> = (0..100).map(|_| retry_jittered()).collect();
         assert!(waits.len() > 50, "{} different waits", waits.len());
     }
 }

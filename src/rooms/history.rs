@@ -3,47 +3,50 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::id::EventId;
-use super::limits::Limits;
 use super::message::Entry;
 use crate::names::IdempotencyKey;
+use crate::options::Options;
 
-/// The newest entries of a room, in order.
-///
-/// Everything after `evicted_up_to` is retained. So a position that was ever given out can be
-/// resumed unless it is below that.
+/// The newest entries of a room, in order, and its low-water mark: entries up to there may be gone, all
+/// above it are retained.
 #[derive(Debug)]
 pub(crate) struct History {
     entries: VecDeque<Entry>,
     /// The entry that each key was last used for; of a removed message, its removal.
     by_key: HashMap<IdempotencyKey, EventId>,
+    newest_message: Option<EventId>,
     bytes: usize,
-    evicted_up_to: EventId,
-    is_unused: bool,
+    mark: EventId,
 }
 
 impl History {
-    /// An empty history, of a room in which nothing after `evicted_up_to` was ever said.
-    pub(super) fn new(evicted_up_to: EventId) -> History {
+    /// An empty history, of a room in which nothing above `mark` was ever said.
+    pub(super) fn new(mark: EventId) -> History {
         History {
             entries: VecDeque::new(),
             by_key: HashMap::new(),
+            newest_message: None,
             bytes: 0,
-            evicted_up_to,
-            is_unused: true,
+            mark,
         }
     }
 
     /// Adds the newest entry and evicts the oldest ones beyond the limits. The message that a
     /// removal removes is dropped.
-    pub(crate) fn push(&mut self, mut entry: Entry, limits: &Limits) {
-        debug_assert!(entry.id > self.newest(), "ids rise");
-        self.is_unused = false;
-        if let Some(removed) = entry.removes
-            && let Ok(place) = self.entries.binary_search_by_key(&removed, |e| e.id)
-            && let Some(removed) = self.entries.remove(place)
-        {
-            self.bytes -= removed.frame.bytes().len();
-            entry.key = removed.key;
+    pub(crate) fn push(&mut self, mut entry: Entry, limits: &Options) {
+        if let Some(message) = entry.removes {
+            if let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
+                && let Some(removed) = self.entries.remove(place)
+            {
+                self.bytes -= removed.frame.bytes().len();
+                entry.key = removed.key;
+            }
+            if self.newest_message == Some(message) {
+                let is_message = |entry: &&Entry| entry.removes.is_none();
+                self.newest_message = self.entries.iter().rfind(is_message).map(|entry| entry.id);
+            }
+        } else {
+            self.newest_message = Some(entry.id);
         }
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), entry.id);
@@ -57,7 +60,8 @@ impl History {
 
     /// Evicts what is older than `unix_ms`.
     pub(super) fn evict_before(&mut self, unix_ms: u64) {
-        while self.oldest().is_some_and(|id| id.milliseconds < unix_ms) {
+        let is_old = |entry: &Entry| entry.id.milliseconds < unix_ms;
+        while self.entries.front().is_some_and(is_old) {
             self.evict_oldest();
         }
     }
@@ -67,7 +71,8 @@ impl History {
             return;
         };
         self.bytes -= oldest.frame.bytes().len();
-        self.evicted_up_to = oldest.id;
+        self.mark = self.mark.max(oldest.id);
+        self.newest_message.take_if(|id| *id == oldest.id);
         if let Some(key) = oldest.key
             && self.by_key.get(&key) == Some(&oldest.id)
         {
@@ -75,36 +80,27 @@ impl History {
         }
     }
 
-    /// Whether nothing was ever retained.
-    pub(super) fn is_unused(&self) -> bool {
-        self.is_unused
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The low-water mark: nothing up to here is retained.
-    pub(super) fn evicted_up_to(&self) -> EventId {
-        self.evicted_up_to
+    /// The low-water mark.
+    pub(super) fn mark(&self) -> EventId {
+        self.mark
     }
 
     /// The position of a client that has everything.
     pub(super) fn newest(&self) -> EventId {
-        self.entries
-            .back()
-            .map_or(self.evicted_up_to, |entry| entry.id)
-    }
-
-    pub(super) fn oldest(&self) -> Option<EventId> {
-        self.entries.front().map(|entry| entry.id)
+        let newest = self.entries.back().map(|entry| entry.id);
+        newest.unwrap_or_default().max(self.mark)
     }
 
     pub(super) fn newest_message(&self) -> Option<EventId> {
-        let mut newest = self.entries.iter().rev();
-        newest
-            .find(|entry| entry.removes.is_none())
-            .map(|entry| entry.id)
+        self.newest_message
     }
 
     /// The entry that a key was last used for.
@@ -126,13 +122,11 @@ impl History {
         self.entries.get(place.ok()?)
     }
 
-    /// The position before the newest `count` messages; `None` if there are none.
-    pub(super) fn before_latest(&self, count: usize) -> Option<EventId> {
-        let messages = self.entries.iter().enumerate().rev();
-        let messages = messages.filter(|(_, entry)| entry.removes.is_none());
-        let (first, _) = messages.take(count).last()?;
-        let before = first.checked_sub(1).map(|before| self.entries[before].id);
-        Some(before.unwrap_or(self.evicted_up_to))
+    /// The oldest of the newest `count` messages.
+    pub(super) fn latest(&self, count: usize) -> Option<EventId> {
+        let messages = self.entries.iter().rev();
+        let messages = messages.filter(|entry| entry.removes.is_none());
+        messages.take(count).last().map(|entry| entry.id)
     }
 
     /// What is retained after a position, oldest first.

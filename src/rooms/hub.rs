@@ -9,16 +9,18 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use super::client::Client;
 use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
-use super::limits::{BEATS_PER_PERIOD, Limits};
+use super::limits::BEATS_PER_PERIOD;
 use super::room::Room;
+use tokio::sync::Notify;
+
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::Options;
 
 use crate::counters::Counters;
 use crate::refusal::Refusal;
@@ -26,69 +28,55 @@ use crate::slab::Slab;
 
 /// All rooms of one chat.
 pub(crate) struct Hub {
-    pub(super) limits: Limits,
-    clock: Clock,
+    pub(crate) options: Arc<Options>,
     pub(super) counters: Arc<Counters>,
     state: Mutex<State>,
 }
 
+pub(super) type Rooms = HashMap<RoomName, Room>;
+
 /// What the lock protects.
 pub(super) struct State {
-    pub(super) rooms: HashMap<RoomName, Room>,
+    pub(super) rooms: Rooms,
     pub(super) clients: Slab<Client>,
     /// The newest id of all rooms.
     pub(super) newest: EventId,
-    /// Rooms that were forgotten had entries up to here, at most: a new room begins here.
-    pub(super) forgotten_up_to: EventId,
-    /// Positions below this are unknown: since they were given out, entries were lost. It is where
-    /// the store has lost some, or where this run began if nothing remembers the previous ones.
-    pub(super) epoch: EventId,
-    /// Parts of the clients that were given heartbeats so far.
-    beats: usize,
+    /// The low-water mark of a room that does not exist yet: where the chat began, or up to where
+    /// rooms that were forgotten had entries.
+    pub(super) mark: EventId,
+    /// Wakes those who wait for an entry of a room that does not exist.
+    pub(super) openings: Arc<Notify>,
+    /// How often [`Hub::beat`] was due so far.
+    beats: u128,
     pub(super) closed: bool,
 }
 
 impl Hub {
-    /// A hub without rooms. One that `remembers` previous runs takes any earlier position as known.
-    pub(crate) fn new(
-        limits: Limits,
-        clock: Clock,
-        counters: Arc<Counters>,
-        remembers: bool,
-    ) -> Hub {
+    /// A hub without rooms. Unless previous runs are remembered, the chat begins now.
+    pub(crate) fn new(options: Arc<Options>, counters: Arc<Counters>) -> Hub {
         let tag = RandomState::new().hash_one("run") as u32;
-        let begin = match remembers {
-            true => EventId::ZERO,
-            false => EventId::start_of_run(clock.unix_ms(), tag),
+        let mark = match options.remembers() {
+            true => EventId::FIRST,
+            false => EventId::start_of_run(options.clock.unix_ms(), tag),
         };
         let state = State {
             rooms: HashMap::new(),
             clients: Slab::default(),
-            newest: begin,
-            forgotten_up_to: begin,
-            epoch: begin,
+            newest: mark,
+            mark,
+            openings: Arc::default(),
             beats: 0,
             closed: false,
         };
         Hub {
-            limits,
-            clock,
+            options,
             counters,
             state: Mutex::new(state),
         }
     }
 
-    /// The limits, which stores apply too.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
     pub(crate) fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    pub(crate) fn heartbeat(&self) -> Option<Duration> {
-        self.limits.heartbeat
+        &self.options.clock
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -106,11 +94,11 @@ impl Hub {
         name: &RoomName,
         keep: &[RoomName],
     ) -> Result<&'a mut Room, Refusal> {
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         if !state.rooms.contains_key(name) && !self.is_permanent(name) {
             let full = |state: &State| {
                 let counted = state.rooms.keys().filter(|room| !self.is_permanent(room));
-                counted.count() >= self.limits.rooms
+                counted.count() >= self.options.max_rooms
             };
             if full(state) {
                 state.forget(|name, room| room.has_only_names_in_grace() && !keep.contains(name));
@@ -123,19 +111,19 @@ impl Hub {
     }
 
     fn is_permanent(&self, name: &RoomName) -> bool {
-        self.limits.permanent_rooms.contains(name)
+        self.options.rooms.contains(name) || *name == self.options.default_room()
     }
 
     /// Entries with fewer milliseconds than this are too old to be retained.
     pub(crate) fn expired_before(&self) -> Option<u64> {
-        let age = milliseconds(self.limits.history_age?);
-        Some(self.clock.unix_ms().saturating_sub(age))
+        let age = milliseconds(self.options.history_age?);
+        Some(self.options.clock.unix_ms().saturating_sub(age))
     }
 
     /// The work of once a second: tells each room who joined and left, evicts what is too old, and
     /// forgets rooms that nobody needs. Says whether it has forgotten entries with them.
     pub(crate) fn tick(&self) -> bool {
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let expired = self.expired_before();
         for name in &names {
@@ -147,84 +135,84 @@ impl Hub {
                 }
             }
         }
-        let ttl = self.limits.room_ttl;
+        let ttl = self.options.room_ttl;
         self.lock().forget(|_, room| room.is_expendable(now, ttl))
     }
 
-    /// Sends each client a heartbeat once in a period: to a part of the clients at a time.
+    /// Sends heartbeats where they are due, to be called several times in their period.
     pub(crate) fn beat(&self) {
-        let Some(period) = self.limits.heartbeat else {
+        let Some(period) = self.options.heartbeat else {
             return;
         };
+        let heartbeat = Arc::new(Frame::heartbeat(self.clock().unix_ms()));
         let state = &mut *self.lock();
-        let heartbeat = Frame::heartbeat(self.clock.unix_ms(), state.newest);
-        let heartbeat = Arc::new(heartbeat);
-        let part = (period / BEATS_PER_PERIOD as u32).as_nanos().max(1);
-        let due = (self.clock.now().as_nanos() / part) as usize;
-        let first = due.saturating_sub(BEATS_PER_PERIOD).max(state.beats);
-        for beat in first..due {
-            let part = beat % BEATS_PER_PERIOD;
-            let clients = state.clients.iter_part(part, BEATS_PER_PERIOD);
-            let given = clients.filter(|client| client.queue.send(&heartbeat));
-            let given = given.count() as u64;
-            self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
-        }
-        state.beats = due;
+        let part = (period / BEATS_PER_PERIOD).as_nanos().max(1);
+        let beats = self.clock().now().as_nanos() / part;
+        let passed = beats.saturating_sub(std::mem::replace(&mut state.beats, beats));
+        let passed = passed.min(BEATS_PER_PERIOD.into()) as u32;
+        let clients = state.clients.iter();
+        let given = clients.filter(|client| client.queue.beat(passed, &heartbeat));
+        let given = given.count() as u64;
+        self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Takes nothing more, and ends all streams.
+    /// Takes nothing more, and ends all streams: each client gets what is retained, and a goodbye.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
-        self.end_all(state, "shutdown");
-    }
-
-    /// Ends all streams, and what waits without one: each client gets what is queued, and a goodbye.
-    pub(super) fn end_all(&self, state: &State, reason: &str) {
-        for client in state.clients.iter() {
-            client.queue.end(Some(Frame::server_closing(reason)));
-        }
-        for room in state.rooms.values() {
-            room.arrivals.notify_waiters();
-        }
+        state.interrupt();
     }
 }
 
 impl State {
-    /// Whether a position may have been given out. Below the epoch, not all that followed it is here.
-    pub(super) fn may_have_given(&self, position: EventId) -> bool {
-        position <= self.newest && position.same_run(self.epoch)
+    /// A position as this chat understands it: one that it cannot have given, which is in the future
+    /// or of another run in memory, is before everything.
+    pub(super) fn known(&self, position: EventId) -> EventId {
+        let is_known = position <= self.newest && position.same_run(self.newest);
+        if is_known { position } else { EventId::ZERO }
+    }
+
+    /// Makes all clients catch up, and whoever waits without a stream look again.
+    pub(super) fn interrupt(&self) {
+        self.clients
+            .iter()
+            .for_each(|client| client.queue.interrupt());
+        self.openings.notify_waiters();
+        self.rooms
+            .values()
+            .for_each(|room| room.arrivals.notify_waiters());
     }
 
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
-        let begin = self.forgotten_up_to;
-        self.rooms
-            .entry(name.clone())
-            .or_insert_with(|| Room::new(begin, now))
+        self.rooms.entry(name.clone()).or_insert_with(|| {
+            self.openings.notify_waiters();
+            Room::new(self.mark, now)
+        })
     }
 
     /// Forgets expendable rooms, and says whether entries went with any of them.
     fn forget(&mut self, is_expendable: impl Fn(&RoomName, &Room) -> bool) -> bool {
-        let mut forgotten = false;
+        let before = self.mark;
         self.rooms.retain(|name, room| {
             let expendable = is_expendable(name, room);
-            if expendable && !room.history.is_unused() {
-                forgotten = true;
-                self.forgotten_up_to = self.forgotten_up_to.max(room.history.newest());
+            if expendable {
+                self.mark = self.mark.max(room.history.newest());
             }
             !expendable
         });
-        forgotten
+        self.mark > before
     }
 
-    /// Forgets a room that its last client has left, if nothing was ever said in it.
-    pub(super) fn forget_if_unused(&mut self, name: &RoomName, now: Moment) {
-        let room = self.rooms.get(name);
-        if room.is_some_and(|room| room.is_expendable(now, None)) {
+    /// Forgets a room that its last client has left, if it has no entries.
+    pub(super) fn forget_if_empty(&mut self, name: &RoomName, now: Moment) {
+        if let Some(room) = self.rooms.get(name)
+            && room.is_expendable(now, None)
+        {
+            self.mark = self.mark.max(room.history.newest());
             self.rooms.remove(name);
         }
     }

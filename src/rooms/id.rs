@@ -16,11 +16,33 @@ pub struct EventId {
 }
 
 impl EventId {
-    /// Less than every id that is given to an event.
+    /// Before everything.
     pub(crate) const ZERO: EventId = EventId {
         milliseconds: 0,
         sequence: 0,
     };
+
+    /// Where a chat begins that knows no later beginning: after [`EventId::ZERO`], so that a client
+    /// without a position that can be read is told what it may lack.
+    pub(crate) const FIRST: EventId = EventId {
+        milliseconds: 0,
+        sequence: 1,
+    };
+
+    /// After everything.
+    pub(crate) const MAX: EventId = EventId {
+        milliseconds: u64::MAX,
+        sequence: u64::MAX,
+    };
+
+    /// The position directly before this one.
+    pub(crate) fn before(self) -> EventId {
+        let (sequence, borrows) = self.sequence.overflowing_sub(1);
+        EventId {
+            milliseconds: self.milliseconds.saturating_sub(borrows.into()),
+            sequence,
+        }
+    }
 
     /// The position at which a run of the server begins.
     ///

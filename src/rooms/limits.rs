@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::names::RoomName;
-
 /// Names in one event that carries a roster or its changes, at most. A crowd then costs each client
 /// a few kilobytes instead of hundreds; the true count is always beside them.
 pub(crate) const ROSTER_NAMES: usize = 500;
@@ -27,25 +25,5 @@ pub(crate) const QUEUE_BYTES: usize = 32 * 1024;
 /// Rooms of one stream, at most: catching up merges the histories of all of them.
 pub(crate) const STREAM_ROOMS: usize = 32;
 
-/// Parts of the clients that are given heartbeats one after the other, each once in their period, so
-/// that they do not all wake at once.
-pub(crate) const BEATS_PER_PERIOD: usize = 16;
-
-/// What the owner of a chat decides. `usize::MAX` and `None` mean no limit.
-#[derive(Clone, Debug)]
-pub(crate) struct Limits {
-    /// Messages and removals retained per room.
-    pub(crate) history: usize,
-    /// Bytes of frames retained per room.
-    pub(crate) history_bytes: usize,
-    /// How long an entry is retained.
-    pub(crate) history_age: Option<Duration>,
-    /// Rooms in all, not counting the permanent ones.
-    pub(crate) rooms: usize,
-    /// Rooms that can always be opened: those offered, or the default room.
-    pub(crate) permanent_rooms: Vec<RoomName>,
-    /// How long a room with messages is kept while nobody is in it.
-    pub(crate) room_ttl: Option<Duration>,
-    /// How long a stream may be silent before it gets a heartbeat.
-    pub(crate) heartbeat: Option<Duration>,
-}
+/// Parts of a heartbeat's period in which silence is counted: a heartbeat is late by one at most.
+pub(crate) const BEATS_PER_PERIOD: u32 = 16;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::author::Author;
 use super::clock::Moment;
-use super::frame::{Census, Frame};
+use super::frame::{Census, json_names};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
 use crate::names::{FoldedName, MemberName};
 
@@ -43,8 +43,8 @@ pub(super) struct Members {
     grace: VecDeque<(Moment, FoldedName)>,
     joins: u64,
     changes: PendingChanges,
-    /// The encoded roster, until it changes, and the last name in it if there may be more.
-    roster: Option<(Arc<Frame>, Option<FoldedName>)>,
+    /// The first names as JSON, until they change, and the last of them if there may be more.
+    roster: Option<(Arc<str>, Option<FoldedName>)>,
 }
 
 struct Member {
@@ -87,7 +87,7 @@ impl Members {
         self.expire(now);
         self.by_name
             .get(&claim.name.folded())
-            .is_none_or(|member| member.author == claim.author || !member.is_here())
+            .is_none_or(|member| member.author == claim.author)
     }
 
     /// Adds one stream, under a name that was admitted or under none.
@@ -98,11 +98,6 @@ impl Members {
             return;
         };
         let folded = name.folded();
-        // Other servers have yet to tell that they no longer have the name.
-        let outdated = |member: &Member| member.author != *author;
-        if self.by_name.get(&folded).is_some_and(outdated) {
-            self.remove(&folded);
-        }
         self.joins += 1;
         match self.by_name.get_mut(&folded) {
             Some(member) => {
@@ -117,7 +112,7 @@ impl Members {
     }
 
     /// A member is spelt like this now.
-    pub(super) fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
+    fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
         let member = self.by_name.get_mut(folded);
         if let Some(member) = member.filter(|member| member.author == author)
             && member.name != *name
@@ -247,13 +242,12 @@ impl Members {
         self.by_name.values().map(|member| &member.name)
     }
 
-    /// The first [`ROSTER_NAMES`] names, encoded.
-    pub(super) fn roster(&mut self) -> Arc<Frame> {
+    /// The first [`ROSTER_NAMES`] names as a JSON array.
+    pub(super) fn roster(&mut self) -> Arc<str> {
         let encode = || {
             let names = self.by_name.values().map(|member| &member.name);
             let last = self.by_name.keys().nth(ROSTER_NAMES - 1);
-            let frame = Frame::roster(names.take(ROSTER_NAMES));
-            (Arc::new(frame), last.cloned())
+            (json_names(names.take(ROSTER_NAMES)).into(), last.cloned())
         };
         self.roster.get_or_insert_with(encode).0.clone()
     }
@@ -343,13 +337,6 @@ impl Members {
         } else {
             pending.names.push_back(name);
         }
-    }
-}
-
-impl Member {
-    /// Whether this server has the name, rather than only others.
-    fn is_here(&self) -> bool {
-        self.streams > 0 || self.free_at.is_some()
     }
 }
 

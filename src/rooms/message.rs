@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::author::Author;
-use super::frame::Frame;
+use super::frame::{Event, Frame};
 use super::id::EventId;
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 
@@ -91,7 +91,7 @@ impl Draft {
 
 impl Entry {
     pub(crate) fn message(message: &Message, key: Option<IdempotencyKey>) -> Entry {
-        let frame = Frame::new(Some(message.id), "new-message", &message.to_json());
+        let frame = Frame::new(Some(message.id), Event::Message, &message.to_json());
         Entry {
             id: message.id,
             frame: Arc::new(frame),
@@ -115,7 +115,7 @@ impl Entry {
         );
         Entry {
             id,
-            frame: Arc::new(Frame::new(Some(id), "message-removed", &data)),
+            frame: Arc::new(Frame::new(Some(id), Event::Removed, &data)),
             key: None,
             author: None,
             removes: Some(removed),

@@ -2,10 +2,10 @@
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
 //! positions of events ([`id`]) and the authors of messages ([`author`]); what is said ([`message`])
-//! and how it is encoded ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is
-//! known of a [`client`]; the registry of all rooms under one lock ([`hub`]); and what is done under
-//! that lock: publishing and reading ([`entries`]), names ([`presence`]), and one client's stream,
-//! from its [`start`] on ([`stream`]).
+//! and how it is encoded ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`],
+//! [`room`]) and what is known of a [`client`]; the registry of all rooms under one lock ([`hub`]);
+//! and what is done under that lock: publishing and reading ([`entries`]), names ([`presence`]), and
+//! one client's stream ([`stream`]) with the past that it begins with ([`past`]).
 //!
 //! Every queue and table here is bounded: see [`limits`].
 
@@ -29,5 +29,6 @@ pub(crate) mod hub;
 pub(crate) mod elsewhere;
 pub(crate) mod entries;
 pub(crate) mod presence;
-pub(crate) mod start;
+
+mod past;
 pub(crate) mod stream;

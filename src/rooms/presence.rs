@@ -115,7 +115,7 @@ impl Hub {
             client.queue.end(None);
             for membership in &std::mem::take(&mut client.memberships) {
                 if let Some(room) = state.rooms.get_mut(&membership.room) {
-                    room.leave(membership, Some(claim), now);
+                    room.leave(membership.place, Some(claim), now);
                     if is_concerned(membership) {
                         room.members.end_grace(claim);
                     }

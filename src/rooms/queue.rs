@@ -9,12 +9,13 @@
 //! ends the stream does that and wakes under the same lock.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use super::frame::Frame;
 use super::id::EventId;
-use super::limits::{QUEUE_BYTES, QUEUE_FRAMES};
+use super::limits::{BEATS_PER_PERIOD, QUEUE_BYTES, QUEUE_FRAMES};
 use crate::lock::lock;
 
 /// Frames for which an empty queue keeps its memory: no allocation while few wait, and few bytes.
@@ -29,6 +30,8 @@ struct State {
     /// Where the client will be when it has taken all frames.
     position: EventId,
     mode: Mode,
+    /// Parts of a heartbeat's period in which nothing was queued.
+    quiet_beats: u32,
     /// The task that found the queue empty. A task has one waker for life, so it stays here.
     waker: Option<Waker>,
 }
@@ -60,6 +63,7 @@ impl Queue {
             bytes: 0,
             position,
             mode: Mode::Behind,
+            quiet_beats: 0,
             waker: None,
         }))
     }
@@ -106,30 +110,66 @@ impl Queue {
         lock(&self.0).pop(most)
     }
 
-    /// Queues what a client that catches up gets next after its position, until the queue is full; once
-    /// `next` is exhausted, the client is live, unless it was ended. Says whether `next` is.
-    pub(super) fn refill(&self, mut next: impl FnMut(EventId) -> Option<Arc<Frame>>) -> bool {
+    /// Where the client will be when it has taken what is queued.
+    pub(super) fn position(&self) -> EventId {
+        lock(&self.0).position
+    }
+
+    /// Queues what a client that is behind gets next, until the queue is full. Says whether that was
+    /// all of it.
+    pub(super) fn fill(
+        &self,
+        mut frames: impl Iterator<Item = Arc<Frame>>,
+        deliveries: &AtomicU64,
+    ) -> bool {
         let queue = &mut *lock(&self.0);
-        while !queue.is_full() {
-            match next(queue.position) {
-                Some(frame) => queue.push(frame),
-                None => {
-                    // It may have been ended since it found that it is behind.
-                    if queue.mode == Mode::Behind {
-                        queue.mode = Mode::Live;
-                    }
-                    return true;
-                }
-            }
+        // It may have been ended since it found that it is behind.
+        while queue.mode == Mode::Behind && !queue.is_full() {
+            let Some(frame) = frames.next() else {
+                return true;
+            };
+            queue.push(frame);
+            deliveries.fetch_add(1, Ordering::Relaxed);
         }
         false
+    }
+
+    /// Queues the last frame of the past. From now on the rooms queue what follows.
+    pub(super) fn go_live(&self, last: Frame) {
+        let queue = &mut *lock(&self.0);
+        queue.push(Arc::new(last));
+        queue.mode = Mode::Live;
+    }
+
+    /// Makes the client catch up once it has taken what is queued.
+    pub(super) fn interrupt(&self) {
+        let queue = &mut *lock(&self.0);
+        if queue.mode == Mode::Live {
+            queue.mode = Mode::Behind;
+            queue.wake();
+        }
+    }
+
+    /// Notes that so many parts of the heartbeat's period have passed, and queues the heartbeat if
+    /// nothing was queued in all of them. Says whether it did.
+    pub(super) fn beat(&self, passed: u32, heartbeat: &Arc<Frame>) -> bool {
+        let queue = &mut *lock(&self.0);
+        queue.quiet_beats = queue.quiet_beats.saturating_add(passed);
+        let is_due = queue.quiet_beats >= BEATS_PER_PERIOD && queue.mode == Mode::Live;
+        if is_due {
+            queue.push(heartbeat.clone());
+            queue.wake();
+        }
+        is_due
     }
 
     /// Ends the client's stream once it has taken what is queued and this `last` frame.
     pub(super) fn end(&self, last: Option<Frame>) {
         let queue = &mut *lock(&self.0);
         if queue.mode != Mode::Ended {
-            last.map(|last| queue.push(Arc::new(last)));
+            if let Some(last) = last {
+                queue.push(Arc::new(last));
+            }
             queue.mode = Mode::Ended;
             queue.wake();
         }
@@ -149,6 +189,7 @@ impl State {
     fn push(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.bytes().len();
         self.position = frame.id().unwrap_or(self.position);
+        self.quiet_beats = 0;
         self.frames.push_back(frame);
     }
 

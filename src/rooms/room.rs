@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::client::Membership;
 use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
 use super::id::EventId;
-use super::limits::Limits;
 use super::members::{Changes, Claim, Members};
 use super::message::Entry;
 use super::queue::Queue;
 use crate::counters::Counters;
 use crate::names::RoomName;
+use crate::options::Options;
 use crate::slab::Slab;
 
 /// A room.
 pub(super) struct Room {
     pub(super) history: History,
     pub(super) members: Members,
-    /// How often changes of its roster were told.
+    /// Counts the changes of the roster that were told, from 1.
     pub(super) told: u64,
     pub(super) clients: Slab<Arc<Queue>>,
     /// Wakes those who wait for an entry without a stream.
@@ -33,11 +32,11 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(evicted_up_to: EventId, now: Moment) -> Room {
+    pub(super) fn new(mark: EventId, now: Moment) -> Room {
         Room {
-            history: History::new(evicted_up_to),
+            history: History::new(mark),
             members: Members::default(),
-            told: 0,
+            told: 1,
             clients: Slab::default(),
             arrivals: Arc::default(),
             active_at: now,
@@ -48,7 +47,7 @@ impl Room {
     pub(super) fn publish(
         &mut self,
         entry: Entry,
-        limits: &Limits,
+        limits: &Options,
         now: Moment,
         counters: &Counters,
     ) {
@@ -59,9 +58,9 @@ impl Room {
         self.arrivals.notify_waiters();
     }
 
-    /// Removes one client.
-    pub(super) fn leave(&mut self, client: &Membership, claim: Option<&Claim>, now: Moment) {
-        self.clients.remove(client.place);
+    /// Removes the client at a place.
+    pub(super) fn leave(&mut self, place: usize, claim: Option<&Claim>, now: Moment) {
+        self.clients.remove(place);
         self.members.leave(claim, now);
         self.active_at = now;
     }
@@ -99,13 +98,13 @@ impl Room {
         let idle = now.saturating_sub(self.active_at);
         !self.has_streams()
             && self.members.census().members == 0
-            && (self.history.is_unused() || ttl.is_some_and(|ttl| idle >= ttl))
+            && (self.history.is_empty() || ttl.is_some_and(|ttl| idle >= ttl))
     }
 
     /// Whether all that the room has is names in their grace. A room that has nothing at all was
     /// opened just now, for an entry or a stream that is on its way.
     pub(super) fn has_only_names_in_grace(&self) -> bool {
-        !self.has_streams() && self.members.census().members > 0 && self.history.is_unused()
+        !self.has_streams() && self.members.census().members > 0 && self.history.is_empty()
     }
 
     /// Whether there is a stream, or a request that waits.

@@ -1,25 +1,34 @@
 //! The stream of one client, through all of its rooms: joining, catching up, going on, leaving.
 //!
-//! A client is *behind* when it joins, and again after its queue was full. It then takes entries
-//! from the histories of its rooms, merged by id, a queue's worth at a time, so that a client which
-//! does not read pins little. When nothing is left, it is *live* in the same step, and its rooms
-//! queue what follows.
+//! A client is *behind* when it joins, and again after its queue was full. It then takes what follows
+//! its position from the histories of its rooms ([`past`]), a queue's worth at a time, so that a client
+//! which does not read pins little. When nothing is left, it is told that it has caught up and is *live*
+//! in the same step: its rooms queue what follows.
 
+use std::iter;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use super::author::Author;
-use super::client::{Client, Membership};
-use super::frame::Frame;
-use super::hub::{Hub, State};
+use super::client::{Arrival, Client, Membership};
+use super::frame::{Frame, Greeting};
+use super::hub::{Hub, Rooms, State};
 use super::id::EventId;
 use super::members::Claim;
+use super::past::past;
 use super::queue::{Next, Queue};
-use super::start::{Backlog, Start};
 use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
+
+/// Where a stream asks to begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// With so many messages of each room.
+    Latest(usize),
+    /// After a position, from wherever it comes.
+    After(EventId),
+}
 
 /// A client's stream. It leaves its rooms when it is dropped.
 pub(crate) struct Stream {
@@ -40,47 +49,12 @@ impl Hub {
         author: Option<Author>,
         start: Start,
     ) -> Result<Stream, Refusal> {
-        let now = self.clock().now();
         let state = &mut *self.lock();
-        if state.closed {
-            return Err(Refusal::Draining);
-        }
-        for name in rooms {
-            let room = self.open_locked(state, name, rooms)?;
-            if claim
-                .as_ref()
-                .is_some_and(|claim| !room.members.admits(claim, now))
-            {
-                let room = name.clone();
-                rooms
-                    .iter()
-                    .for_each(|name| state.forget_if_unused(name, now));
-                return Err(Refusal::NameTaken { room });
-            }
-        }
-        let newest = state.newest;
-        let asked = match start {
-            Start::Latest(_) => None,
-            Start::After(asked) => asked.filter(|asked| state.may_have_given(*asked)),
-        };
-        let is_resuming = matches!(start, Start::After(_));
-        let is_unknown = is_resuming && asked.is_none_or(|asked| asked < state.epoch);
-        let mut is_whole = asked.is_some() && !is_unknown;
-        let begin = |name: &RoomName| {
-            let history = &state.room_or_insert(name, now).history;
-            is_whole &= asked >= Some(history.evicted_up_to());
-            match start {
-                Start::Latest(count) => history.before_latest(count).unwrap_or(newest),
-                Start::After(_) => asked.unwrap_or(history.evicted_up_to()),
-            }
-        };
-        let begins: Vec<EventId> = rooms.iter().map(begin).collect();
-        if is_whole {
-            count(&self.counters.resumes);
-        }
-        let position = begins.iter().min().copied().unwrap_or(newest);
+        self.admit(state, rooms, claim.as_ref())?;
+        let now = self.clock().now();
+        let (position, begins) = state.beginning_of(rooms, start);
         let queue = Arc::new(Queue::new(position));
-        let join = |(name, begin): (&RoomName, EventId)| {
+        let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
             let shared = state.rooms.get_key_value(name);
             let name = shared.map_or(name, |(name, _)| name).clone();
@@ -89,15 +63,14 @@ impl Hub {
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
-                begin,
-                roster: room.told,
+                roster: 0,
             }
         };
-        let memberships = rooms.iter().zip(begins).map(join).collect();
-        let backlog = Backlog {
-            is_unknown,
+        let memberships = rooms.iter().map(join).collect();
+        let arrival = Arrival {
             author,
-            ..Backlog::default()
+            greeted: 0,
+            begins,
         };
         let stream = Stream {
             hub: self.clone(),
@@ -105,7 +78,7 @@ impl Hub {
                 queue: queue.clone(),
                 claim: claim.map(Box::new),
                 memberships,
-                backlog: Some(Box::new(backlog)),
+                arrival: Some(Box::new(arrival)),
             }),
             queue,
         };
@@ -113,30 +86,90 @@ impl Hub {
         Ok(stream)
     }
 
-    /// Queues what a client that is behind gets next.
+    /// Opens the rooms, if all of them take a stream under this claim.
+    fn admit(
+        &self,
+        state: &mut State,
+        rooms: &[RoomName],
+        claim: Option<&Claim>,
+    ) -> Result<(), Refusal> {
+        let now = self.clock().now();
+        if state.closed {
+            return Err(Refusal::Draining);
+        }
+        for name in rooms {
+            let room = self.open_locked(state, name, rooms)?;
+            if claim.is_some_and(|claim| !room.members.admits(claim, now)) {
+                let room = name.clone();
+                rooms
+                    .iter()
+                    .for_each(|name| state.forget_if_empty(name, now));
+                return Err(Refusal::NameTaken { room });
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what a client that is behind gets next: greetings, the past, rosters that may have changed
+    /// unseen, and at last the event with which it is live. Of a chat that is closed the last is goodbye.
     fn catch_up(&self, state: &mut State, place: usize) {
+        let (rooms, newest) = (&mut state.rooms, state.newest);
         let Some(client) = state.clients.get_mut(place) else {
             return;
         };
-        client.backlog.get_or_insert_with(|| {
-            count(&self.counters.catch_ups);
-            Box::new(Backlog {
-                greeted: client.memberships.len(),
-                ..Backlog::default()
-            })
-        });
         let queue = client.queue.clone();
-        let (rooms, newest) = (&mut state.rooms, state.newest);
-        let mut given = 0_u64;
-        let is_live = queue.refill(|position| {
-            let next = self.next_of(client, rooms, newest, position);
-            given += u64::from(next.is_some());
-            next
-        });
-        self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
-        if is_live {
-            client.backlog = None;
+        let deliveries = &self.counters.deliveries;
+        if !queue.fill(self.greetings(client, rooms, newest), deliveries) {
+            return;
         }
+        let position = queue.position();
+        let begins = client.arrival.iter().flat_map(|arrival| &arrival.begins);
+        let begins = begins.copied().chain(iter::repeat(position));
+        let of_rooms = client.memberships.iter().zip(begins);
+        let past = past(of_rooms.filter_map(|(membership, begin)| {
+            let history = &rooms.get(&membership.room)?.history;
+            Some((&membership.room, history, begin.max(position)))
+        }));
+        if !queue.fill(past, deliveries) {
+            return;
+        }
+        if state.closed {
+            queue.end(Some(Frame::server_closing("shutdown")));
+            return;
+        }
+        if queue.fill(rosters(&mut client.memberships, rooms), deliveries) {
+            if client.arrival.take().is_none() {
+                count(&self.counters.catch_ups);
+            }
+            queue.go_live(Frame::caught_up(newest));
+        }
+    }
+
+    /// The greetings that a new client has yet to get.
+    fn greetings<'a>(
+        &'a self,
+        client: &'a mut Client,
+        rooms: &'a Rooms,
+        newest: EventId,
+    ) -> impl Iterator<Item = Arc<Frame>> {
+        let (memberships, name) = (&client.memberships, client.claim.as_ref());
+        let name = name.map(|claim| &claim.name);
+        let mut arrival = client.arrival.as_mut();
+        iter::from_fn(move || {
+            let arrival = arrival.as_mut()?;
+            let Membership { room, .. } = memberships.get(arrival.greeted)?;
+            let greeting = Greeting {
+                newest,
+                is_first: arrival.greeted == 0,
+                room,
+                name,
+                author: arrival.author,
+                census: rooms.get(room)?.members.census(),
+                heartbeat: self.options.heartbeat.unwrap_or_default(),
+            };
+            arrival.greeted += 1;
+            Some(Arc::new(Frame::connected(&greeting)))
+        })
     }
 
     fn leave(&self, place: usize) {
@@ -147,8 +180,39 @@ impl Hub {
         };
         for membership in &client.memberships {
             if let Some(room) = state.rooms.get_mut(&membership.room) {
-                room.leave(membership, client.claim.as_deref(), now);
-                state.forget_if_unused(&membership.room, now);
+                room.leave(membership.place, client.claim.as_deref(), now);
+                state.forget_if_empty(&membership.room, now);
+            }
+        }
+    }
+}
+
+/// The rosters of the rooms in which the members may have changed unseen.
+fn rosters<'a>(
+    memberships: &'a mut [Membership],
+    rooms: &'a mut Rooms,
+) -> impl Iterator<Item = Arc<Frame>> {
+    memberships.iter_mut().filter_map(|membership| {
+        let room = rooms.get_mut(&membership.room)?;
+        let given = std::mem::replace(&mut membership.roster, room.told);
+        (given != room.told).then(|| Arc::new(room.whole_roster(&membership.room)))
+    })
+}
+
+impl State {
+    /// The position of a new stream, and where it begins in each room unless it resumes there.
+    fn beginning_of(&self, rooms: &[RoomName], start: Start) -> (EventId, Vec<EventId>) {
+        match start {
+            Start::After(position) => (self.known(position), Vec::new()),
+            Start::Latest(count) => {
+                let begins = rooms.iter().map(|name| {
+                    let room = self.rooms.get(name);
+                    let first = room.and_then(|room| room.history.latest(count));
+                    first.map_or(self.newest, EventId::before)
+                });
+                let begins: Vec<EventId> = begins.collect();
+                let position = begins.iter().min().copied();
+                (position.unwrap_or(self.newest), begins)
             }
         }
     }

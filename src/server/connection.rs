@@ -1,5 +1,4 @@
-//! One connection: hyper's state machine above a socket that notices clients that are gone or take
-//! nothing.
+//! One connection: hyper's state machine above a socket that notices clients that take nothing.
 
 use std::cell::RefCell;
 use std::error::Error;
@@ -7,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Request;
@@ -19,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::connections::{Phase, Registration};
+use super::connections::Registration;
 use crate::chat::Chat;
 use crate::http::address::ClientAddress;
 use crate::http::routes::PeerAddr;
@@ -54,16 +53,9 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
         io: TokioIo::new(stream),
         registration: registration.clone(),
         blocked: None,
-        has_read: false,
     };
-    let mut protocol = registration.connections.http.clone();
-    // During shutdown a connection serves one request.
-    protocol.keep_alive(!registration.late);
-    let mut http = protocol.serve_connection(socket, PeerService(registration.clone()));
-    // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
-    // requests, most of it is memory that nothing has used, which costs nothing. A worker would make
-    // it where past requests have been, and those pages count as long as the client stays.
-    let _ = Pin::new(&mut http).poll(&mut Context::from_waker(Waker::noop()));
+    let protocol = &registration.connections.http;
+    let http = protocol.serve_connection(socket, PeerService(registration.clone()));
     tokio::spawn(Connection {
         http,
         registration,
@@ -82,8 +74,8 @@ impl Service<Request<Incoming>> for PeerService {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let PeerService(registration) = self;
-        let extensions = request.extensions_mut();
-        extensions.insert(PeerAddr(registration.peer));
+        let peer = PeerAddr(registration.peer);
+        request.extensions_mut().insert(peer);
         registration.connections.chat.call(request)
     }
 }
@@ -103,15 +95,11 @@ impl Future for Connection {
         let this = &mut *self;
         if !this.has_begun {
             this.has_begun = true;
-            this.registration.wake_on_change(cx);
+            this.registration.wake_at_the_end(cx);
         }
-        match this.registration.phase() {
-            Phase::Cut => return Poll::Ready(()),
-            Phase::Ending if !this.is_ending && !this.registration.late => {
-                this.is_ending = true;
-                Pin::new(&mut this.http).graceful_shutdown();
-            }
-            Phase::Serving | Phase::Ending => {}
+        if this.registration.is_ending() && !this.is_ending {
+            this.is_ending = true;
+            Pin::new(&mut this.http).graceful_shutdown();
         }
         // Other errors are clients that left in the middle of an answer.
         if let Err(error) = ready!(Pin::new(&mut this.http).poll(cx))
@@ -136,14 +124,12 @@ fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
-/// A client's socket. It fails when the client takes nothing for too long, or leaves while an answer
-/// lasts that ends by nothing else: hyper would go on waiting in both cases.
+/// A client's socket. It fails when the client takes nothing for too long: hyper would go on waiting.
 struct Socket {
     io: TokioIo<TcpStream>,
     registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
-    has_read: bool,
 }
 
 impl Read for Socket {
@@ -152,10 +138,6 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        if !std::mem::replace(&mut self.has_read, true) {
-            // The task reads at its first turn.
-            return Poll::Pending;
-        }
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
@@ -175,7 +157,7 @@ impl Write for Socket {
         };
         if written.is_ready() {
             self.blocked = None;
-        } else if let Some(limit) = self.registration.connections.limits.write_timeout {
+        } else if let Some(limit) = self.registration.connections.chat.options().write_timeout {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

@@ -2,28 +2,34 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
 use hyper::server::conn::http1;
-use tokio::sync::Notify;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connection;
-use crate::chat::{Chat, ServerLimits};
+use crate::chat::Chat;
 use crate::http::address::ClientAddress;
 use crate::lock::lock;
 use crate::slab::Slab;
 
+/// Connections beyond those that streams may take: requests come and go on them.
+const SPARE: usize = 1_024;
+/// Connections of one address beyond those that its streams may take: page loads and posts.
+const SPARE_OF_ADDRESS: usize = 32;
+/// Connections at most where the owner sets no limit: more than any machine has files for.
+const UNLIMITED: usize = 1 << 28;
+
 /// All open connections of a chat.
 pub(super) struct Connections {
     pub(super) chat: Chat,
-    pub(super) limits: ServerLimits,
     pub(super) http: http1::Builder,
-    phase: AtomicU8,
+    /// One for each connection that may be open.
+    places: Arc<Semaphore>,
+    most: u32,
+    is_ending: AtomicBool,
     table: Mutex<Table>,
-    /// Wakes whoever waits for connections to end.
-    ended: Notify,
 }
 
 #[derive(Default)]
@@ -31,19 +37,6 @@ struct Table {
     /// The waker of each connection, once it is known.
     wakers: Slab<Option<Waker>>,
     by_address: HashMap<ClientAddress, usize>,
-    /// How many were accepted after shutdown began: nobody waits for those.
-    late: usize,
-}
-
-/// What connections are to do.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Phase {
-    /// Serve requests.
-    Serving,
-    /// End after the current answer.
-    Ending,
-    /// End at once.
-    Cut,
 }
 
 /// A connection's place in the table, given up on drop. Its task, its socket and its service share it.
@@ -52,45 +45,54 @@ pub(super) struct Registration {
     pub(super) peer: SocketAddr,
     /// Whether it counts towards its address.
     counted: bool,
-    /// Whether it was accepted after shutdown began.
-    pub(super) late: bool,
     place: usize,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connections {
-    pub(super) fn new(chat: Chat) -> Connections {
+    pub(super) fn new(chat: Chat, http: http1::Builder) -> Connections {
+        let streams = chat.options().max_streams;
+        let most = streams.saturating_add(SPARE).min(UNLIMITED);
         Connections {
-            limits: chat.limits(),
             chat,
-            http: connection::protocol(),
-            phase: AtomicU8::new(Phase::Serving as u8),
+            http,
+            places: Arc::new(Semaphore::new(most)),
+            most: most as u32,
+            is_ending: AtomicBool::new(false),
             table: Mutex::default(),
-            ended: Notify::new(),
         }
+    }
+
+    /// Waits until there may be one more connection.
+    pub(super) async fn place(&self) -> OwnedSemaphorePermit {
+        let place = self.places.clone().acquire_owned().await;
+        place.expect("the places are never closed")
     }
 
     /// Registers a connection from this peer; `None` if its address has too many. A trusted proxy
     /// speaks for many clients and may have any number.
-    pub(super) fn register(self: &Arc<Connections>, peer: SocketAddr) -> Option<Arc<Registration>> {
-        let counted = self.limits.connections_of_address < usize::MAX
-            && !self.chat.is_trusted_proxy(peer.ip());
-        let late = self.phase() != Phase::Serving;
+    pub(super) fn register(
+        self: &Arc<Connections>,
+        peer: SocketAddr,
+        place: OwnedSemaphorePermit,
+    ) -> Option<Arc<Registration>> {
+        let streams = self.chat.options().max_streams_per_ip;
+        let counted = streams < usize::MAX && !self.chat.is_trusted_proxy(peer.ip());
         let table = &mut *lock(&self.table);
         if counted {
             let address = ClientAddress::from(peer.ip());
             let count = table.by_address.entry(address).or_default();
-            if *count >= self.limits.connections_of_address {
+            if *count >= streams + SPARE_OF_ADDRESS {
                 return None;
             }
             *count += 1;
         }
-        table.late += usize::from(late);
         Some(Arc::new(Registration {
             connections: self.clone(),
             peer,
             counted,
-            late,
             place: table.wakers.insert(None),
+            _place: place,
         }))
     }
 
@@ -98,63 +100,25 @@ impl Connections {
         lock(&self.table).wakers.len()
     }
 
-    /// Waits until there may be one more.
-    pub(super) async fn vacancy(&self) {
-        self.until(|table| table.wakers.len() < self.limits.connections)
-            .await;
-    }
-
-    /// Waits until all have ended but those that were accepted after shutdown began.
-    pub(super) async fn ended(&self) {
-        self.until(|table| table.wakers.len() == table.late).await;
-    }
-
-    /// Waits until there are none.
-    pub(super) async fn gone(&self) {
-        self.until(|table| table.wakers.is_empty()).await;
-    }
-
-    async fn until(&self, done: impl Fn(&Table) -> bool) {
-        loop {
-            let ended = self.ended.notified();
-            if done(&lock(&self.table)) {
-                return;
-            }
-            ended.await;
-        }
-    }
-
-    pub(super) fn end_gracefully(&self) {
-        self.enter(Phase::Ending);
-    }
-
-    pub(super) fn cut(&self) {
-        self.enter(Phase::Cut);
-    }
-
-    fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
+    /// Ends each connection after its current answer, and waits until there are none.
+    pub(super) async fn end(&self) {
+        self.is_ending.store(true, Ordering::Release);
         let wakers: Vec<Waker> = lock(&self.table).wakers.iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
-    }
-
-    fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
-            0 => Phase::Serving,
-            1 => Phase::Ending,
-            _ => Phase::Cut,
-        }
+        // It only fails if the places were closed.
+        let _ = self.places.acquire_many(self.most).await;
     }
 }
 
 impl Registration {
-    pub(super) fn phase(&self) -> Phase {
-        self.connections.phase()
+    /// Whether the connection is to end after its current answer.
+    pub(super) fn is_ending(&self) -> bool {
+        self.connections.is_ending.load(Ordering::Acquire)
     }
 
-    /// Has a task woken when the phase changes. A task has one waker for life, so it is stored once
-    /// and costs nothing per message.
-    pub(super) fn wake_on_change(&self, cx: &Context<'_>) {
+    /// Has a task woken when the connection is to end. A task has one waker for life, so it is stored
+    /// once and costs nothing per message.
+    pub(super) fn wake_at_the_end(&self, cx: &Context<'_>) {
         if let Some(waker) = lock(&self.connections.table).wakers.get_mut(self.place) {
             *waker = Some(cx.waker().clone());
         }
@@ -163,20 +127,16 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        let table = &mut *lock(&self.connections.table);
+        table.wakers.remove(self.place);
+        let address = ClientAddress::from(self.peer.ip());
+        if self.counted
+            && let Some(count) = table.by_address.get_mut(&address)
         {
-            let table = &mut *lock(&self.connections.table);
-            table.wakers.remove(self.place);
-            table.late -= usize::from(self.late);
-            let address = ClientAddress::from(self.peer.ip());
-            if self.counted
-                && let Some(count) = table.by_address.get_mut(&address)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    table.by_address.remove(&address);
-                }
+            *count -= 1;
+            if *count == 0 {
+                table.by_address.remove(&address);
             }
         }
-        self.connections.ended.notify_waiters();
     }
 }

@@ -3,11 +3,10 @@
 mod connection;
 mod connections;
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -28,8 +27,6 @@ const SEND_BUFFER_BYTES: u32 = 16 * 1024;
 /// Accepting fails when file descriptors run out, and is tried again after these waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// How long connections may take to end once they are cut.
-const CUT_TIMEOUT: Duration = Duration::from_secs(1);
 /// What an address gets that has too many connections. hyper does not see these.
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
     Content-Type: application/json\r\n\
@@ -56,9 +53,10 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves a chat until `shutdown` resolves, then shuts down gracefully: refuses new streams and
-/// messages, ends every stream with `server-closing`, answers every request under way, and cuts what
-/// is left after the chat's [drain time](crate::Builder::drain).
+/// Serves a chat until `shutdown` resolves, then shuts down gracefully: accepts no more connections,
+/// ends every stream with `server-closing`, and answers every request under way. It returns after the
+/// chat's [drain time](crate::Options::drain) at the latest. Connections that are left then end by
+/// their own time limits, or with the program.
 ///
 /// The limits on connections, the write timeout and the drain time hold in this loop alone. A program
 /// that accepts connections itself gets the rest from [`Chat::close`], which ends every stream;
@@ -67,7 +65,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
-/// let chat = chatroom::Chat::builder().build()?;
+/// let chat = chatroom::Chat::open(Default::default())?;
 /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 /// let server = tokio::spawn(chatroom::serve(listener, chat, async { drop(stopped.await) }));
 /// drop(stop);
@@ -75,49 +73,46 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// # Ok(()) }
 /// ```
 pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Output = ()>) {
-    let connections = Arc::new(Connections::new(chat));
+    let connections = Arc::new(Connections::new(chat, connection::protocol()));
     let chat = &connections.chat;
     let report = chat.report();
-    let mut accepting = pin!(accept(&listener, &connections));
-    either(accepting.as_mut(), pin!(shutdown)).await;
+    {
+        let mut accepting = pin!(accept(listener, &connections));
+        let mut shutdown = pin!(shutdown);
+        poll_fn(|cx| match shutdown.as_mut().poll(cx) {
+            Poll::Pending => accepting.as_mut().poll(cx),
+            ready => ready,
+        })
+        .await;
+    }
     report.info(format_args!(
         "shutting down: {} connections are open",
         connections.count()
     ));
-    let ending = pin!(async {
+    let ending = async {
         chat.close().await;
-        connections.end_gracefully();
-        connections.ended().await;
-    });
-    // Accepts on, so that health checks are answered.
-    let draining = either(accepting, ending);
-    let drained = match connections.limits.drain {
-        Some(limit) => timeout(limit, draining).await.is_ok(),
-        None => {
-            draining.await;
-            true
-        }
+        connections.end().await;
     };
-    if !drained {
-        report.info(format_args!(
-            "the drain time is over: {} connections are cut",
+    match chat.options().drain {
+        None => ending.await,
+        Some(limit) if timeout(limit, ending).await.is_ok() => {}
+        Some(_) => report.info(format_args!(
+            "the drain time is over: {} connections are left",
             connections.count()
-        ));
+        )),
     }
-    connections.cut();
-    // Each ends at its next turn. One that gets none within the limit ends with the runtime.
-    let _ = timeout(CUT_TIMEOUT, connections.gone()).await;
     report.info(format_args!("shut down"));
 }
 
-async fn accept(listener: &TcpListener, connections: &Arc<Connections>) -> Infallible {
+/// Accepts connections; it never returns.
+async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        connections.vacancy().await;
+        let place = connections.place().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
-                match connections.register(peer) {
+                match connections.register(peer, place) {
                     Some(registration) => connection::serve(stream, registration),
                     None => refuse(stream, peer, connections.chat.report()),
                 }
@@ -153,19 +148,4 @@ fn refuse(stream: TcpStream, peer: SocketAddr, report: &Reporter) {
         let _ = socket.read(&mut [0; 4_096]);
         let _ = socket.write(TOO_MANY_CONNECTIONS);
     }
-}
-
-/// Runs an endless future until another one ends.
-async fn either<T>(
-    mut endless: Pin<&mut impl Future<Output = Infallible>>,
-    mut ending: Pin<&mut impl Future<Output = T>>,
-) -> T {
-    poll_fn(|cx| match ending.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready(ended),
-        Poll::Pending => match endless.as_mut().poll(cx) {
-            Poll::Ready(never) => match never {},
-            Poll::Pending => Poll::Pending,
-        },
-    })
-    .await
 }

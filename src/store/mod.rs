@@ -21,6 +21,8 @@ mod test_folder;
 
 use std::sync::Arc;
 
+use tokio::sync::RwLockReadGuard;
+
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
@@ -30,6 +32,9 @@ use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use journal::Journal;
 use standing::{Change, Standing};
+
+/// Keeps claimed names from being given up.
+pub(crate) type Claiming<'a> = RwLockReadGuard<'a, ()>;
 
 /// Where entries are stored.
 pub(crate) enum Store {
@@ -56,11 +61,8 @@ impl Store {
 
     /// Notes that less is retained than is stored: evicted entries must leave the store too.
     pub(crate) fn shorten(&self) {
-        match self {
-            Store::Memory(_) => {}
-            Store::Journal(journal) => journal.shorten(),
-            #[cfg(feature = "redis")]
-            Store::Redis { redis, .. } => redis.shorten(),
+        if let Store::Journal(journal) = self {
+            journal.shorten();
         }
     }
 
@@ -105,15 +107,20 @@ impl Store {
         }
     }
 
-    /// Makes sure that no session at another server has a name in these rooms.
-    pub(crate) async fn claim(&self, rooms: &[RoomName], claim: &Claim) -> Result<(), Refusal> {
+    /// Makes sure that no session at another server has a name in these rooms. To be held until the
+    /// stream has joined.
+    pub(crate) async fn claim(
+        &self,
+        rooms: &[RoomName],
+        claim: &Claim,
+    ) -> Result<Option<Claiming<'_>>, Refusal> {
         match self {
             #[cfg(feature = "redis")]
             Store::Redis { redis, .. } => redis.claim(rooms, claim).await,
             _ => {
                 // The hub knows all names.
                 let _ = (rooms, claim);
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -122,11 +129,15 @@ impl Store {
     ///
     /// # Errors
     /// `store-unreachable`: it is not known how long that takes.
-    pub(crate) async fn reach(&self, position: Option<EventId>) -> Result<(), Refusal> {
-        match (self, position) {
+    pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
+        match self {
             #[cfg(feature = "redis")]
-            (Store::Redis { redis, .. }, Some(position)) => redis.reach(position).await,
-            _ => Ok(()),
+            Store::Redis { redis, .. } => redis.reach(position).await,
+            _ => {
+                // The hub has given out all positions.
+                let _ = position;
+                Ok(())
+            }
         }
     }
 

@@ -11,13 +11,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+use common::Change as _;
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use chatroom::{Chat, PeerAddr};
+use chatroom::{Options, PeerAddr};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
 use hyper::service::Service;
@@ -139,7 +140,7 @@ fn all_clients_share_one_encoding() {
     let _turn = TURN.lock();
     let runtime = Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let chat = Chat::builder().build().expect("a chat");
+        let chat = Options::default().build().expect("a chat");
         let mut bodies = Vec::new();
         for _ in 0..3 {
             let request = hyper::Request::get("/chat")

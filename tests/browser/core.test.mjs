@@ -386,7 +386,7 @@ test('names complete a word, or after @', () => {
 
 test('small things: hues, room names, fragments', () => {
   assert.equal(hueOf('Ada'), hueOf('ada'));
-  assert.ok(isRoomName('dev.2-x_ß房间') && !isRoomName('.x') && !isRoomName('a/b!') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
+  assert.ok(isRoomName('dev.2-x_ß房间💬') && !isRoomName('.x') && !isRoomName('a\u200bb') && !isRoomName('a\u3000b') && !isRoomName('a/b!') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
   assert.deepEqual(['#dev', '', '#%E6%88%BF', '#100%'].map(roomOfFragment), ['dev', '', '房', '100%']);
 });
 

@@ -7,6 +7,7 @@ mod chat;
 mod crowd;
 mod events;
 pub(crate) mod http;
+mod options;
 pub(crate) mod proc;
 pub(crate) mod process;
 mod random;
@@ -18,7 +19,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use chatroom::{Builder, Chat, LogLevel, ManualClock};
+use chatroom::{Chat, LogLevel, ManualClock, Options};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,6 +30,7 @@ pub(crate) use chat::{
 pub(crate) use crowd::{Follower, Progress, Seen, finished};
 pub(crate) use events::{Event, EventStream};
 pub(crate) use http::{Client, Request, Response, ask, get};
+pub(crate) use options::Change;
 #[allow(
     unused_imports,
     reason = "the tests of one server start no other program"
@@ -77,7 +79,7 @@ impl Server {
     }
 
     /// Starts a server that a closure configures further.
-    pub(crate) async fn with(change: impl FnOnce(Builder) -> Builder) -> Server {
+    pub(crate) async fn with(change: impl FnOnce(Options) -> Options) -> Server {
         Server::on("127.0.0.1:0", change).await
     }
 
@@ -89,7 +91,7 @@ impl Server {
     }
 
     /// Starts a server on the given address.
-    pub(crate) async fn on(address: &str, change: impl FnOnce(Builder) -> Builder) -> Server {
+    pub(crate) async fn on(address: &str, change: impl FnOnce(Options) -> Options) -> Server {
         let address = address.parse().expect("an address");
         let listener = chatroom::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
@@ -154,8 +156,8 @@ impl Running {
 }
 
 /// A chat without limits on message rates and on streams per address, quiet on stderr.
-pub(crate) fn unlimited() -> Builder {
-    Chat::builder()
+pub(crate) fn unlimited() -> Options {
+    Options::default()
         .message_rate(0.0)
         .max_streams_per_ip(0)
         .log(LogLevel::Error)

@@ -1,10 +1,11 @@
 //! A Redis server of a test's own, and a pair of servers that share it.
 
+use super::Change as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use chatroom::Builder;
+use chatroom::Options;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -129,7 +130,7 @@ pub(crate) struct Balancer {
 }
 
 /// Starts two servers of one chat, behind a listener that gives every second connection to each.
-pub(crate) async fn pair(listener: TcpListener, builder: Builder) -> Server {
+pub(crate) async fn pair(listener: TcpListener, builder: Options) -> Server {
     let redis = Redis::start().await;
     let address = listener.local_addr().expect("a listener has an address");
     let (mut chats, mut running, mut servers) = (vec![], vec![], vec![]);

@@ -1,24 +1,22 @@
 //! Connections: how many one address may hold, and what their ends mean.
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use crate::common::Change as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use chatroom::{Builder, Fsync};
+use chatroom::Options;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use crate::common::figure;
-use crate::common::{
-    Client, EventStream, Folder, Request, Response, Server, ask, eventually, get, within,
-};
+use crate::common::{Client, EventStream, Request, Response, Server, ask, eventually, get, within};
 
 /// Streams that one address may hold in these tests, and the connections beside them.
 const STREAMS: usize = 8;
 const CONNECTIONS: usize = STREAMS + 32;
 
-async fn bounded(change: impl FnOnce(Builder) -> Builder) -> Server {
+async fn bounded(change: impl FnOnce(Options) -> Options) -> Server {
     Server::with(|chat| change(chat.max_streams(10).max_streams_per_ip(STREAMS))).await
 }
 
@@ -88,39 +86,6 @@ async fn trusted_proxies_and_servers_without_the_limit_count_no_connections() {
         let _idle = idle(&server, CONNECTIONS + 1).await;
         get(server.address(), "/healthz").await.expect(200, "");
     }
-}
-
-/// What a request gets whose client ends its side of the connection behind it, as `nc -N` does. The
-/// server, which shares this thread, sees all of that at once.
-async fn half_closed(server: &Server, request: &Request) -> Response {
-    let mut socket = std::net::TcpStream::connect(server.address()).expect("a connection");
-    socket.write_all(&request.to_bytes()).expect("it is short");
-    socket.shutdown(Shutdown::Write).expect("a socket");
-    socket.set_nonblocking(true).expect("a socket");
-    let mut client = Client::from(TcpStream::from_std(socket).expect("a socket"));
-    let answer = client.response(request.method()).await;
-    assert!(client.rest().await.is_empty(), "the server ends it too");
-    answer
-}
-
-#[tokio::test]
-async fn a_whole_request_is_answered_behind_which_the_client_ends_its_side() {
-    let folder = Folder::new();
-    let server = Server::with(|chat| chat.data(folder.path()).fsync(Fsync::Always)).await;
-    half_closed(&server, &Request::get("/healthz"))
-        .await
-        .expect(200, "");
-    half_closed(&server, &Request::post_text("/chat?name=a", "hello"))
-        .await
-        .expect(201, "");
-    let chunked = Request::post_text("/chat?name=a", "5\r\nhello\r\n0\r\n\r\n")
-        .header("Transfer-Encoding", "chunked");
-    half_closed(&server, &chunked).await.expect(201, "");
-    let page = half_closed(&server, &Request::get("/chat.css")).await;
-    assert_eq!(
-        page.body.len().to_string(),
-        page.header("content-length").unwrap_or_default()
-    );
 }
 
 /// The heartbeat of this server is too far away for a failing write to show who left.

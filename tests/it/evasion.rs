@@ -1,6 +1,7 @@
 //! Ways around limits and rules, each closed: rooms that lock others out, names that look alike,
 //! cookies of neighbours, repeats of lost posts, requests that a foreign page can make.
 
+use crate::common::Change as _;
 use std::time::{Duration, Instant};
 
 use chatroom::{Chat, ManualClock};

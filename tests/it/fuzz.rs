@@ -1,6 +1,7 @@
 //! Bytes that nobody would send but an attacker or a broken program: whole requests made of random
 //! and mutated bytes against the real server, and arbitrary values in every place that a request has.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

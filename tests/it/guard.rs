@@ -1,6 +1,7 @@
 //! The guard, threat by threat: each test is named after what an attacker tries, and says what the
 //! attacker would gain.
 
+use crate::common::Change as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! The history: pages forwards and backwards, what is missed, waiting, and not asking twice.
 
+use crate::common::Change as _;
 use serde_json::{Value, json};
 
 use crate::common::{self, Client, Request, Response, Server, ask, get, say, until_streams};

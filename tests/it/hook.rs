@@ -1,5 +1,6 @@
 //! Messages in the format of Slack's incoming webhooks.
 
+use crate::common::Change as _;
 use chatroom::ManualClock;
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! What clients do to a server on purpose or by accident, one test for each: it costs the server
 //! a bounded time, and the others nothing.
 
+use crate::common::Change as _;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;

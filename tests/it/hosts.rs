@@ -1,5 +1,6 @@
 //! A chat in servers of others: behind hyper-util's server for HTTP/1 and HTTP/2, and in axum.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 
 use axum::extract::ConnectInfo;
@@ -213,7 +214,7 @@ async fn public_values_are_printed_parsed_and_compared() {
     reads_back::<chatroom::EventId>("1700000000000-3");
     reads_back::<chatroom::IdempotencyKey>("a-key");
     has::<Chat>();
-    has::<chatroom::Builder>();
+    has::<chatroom::Options>();
     has::<chatroom::Clock>();
     has::<chatroom::Heard>();
     has::<chatroom::Message>();
@@ -231,7 +232,7 @@ async fn public_values_are_printed_parsed_and_compared() {
     assert_eq!(refused.to_string().split(':').next(), Some(refused.code()));
     let shown = format!(
         "{chat:?} {listener:?} {:?}",
-        Chat::builder().password("sesame")
+        chatroom::Options::default().password("sesame")
     );
     assert!(!shown.contains("sesame"), "{shown}");
     let error: Box<dyn std::error::Error + Send + Sync> = refused.into();

@@ -1,5 +1,6 @@
 //! A post whose answer was lost is sent again, and its message stands once.
 
+use crate::common::Change as _;
 use crate::common::{
     Client, EventStream, Folder, Request, Response, Server, ask, eventually, retained,
 };

@@ -1,5 +1,6 @@
 //! The limits: messages, streams and rooms, who pays for what, and that all of it comes back.
 
+use crate::common::Change as _;
 use std::time::Duration;
 
 use chatroom::{ManualClock, RoomName};

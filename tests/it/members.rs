@@ -1,5 +1,6 @@
 //! Who is in a room: names, presence, the grace after a stream's end, and how the others are told.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 

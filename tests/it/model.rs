@@ -1,6 +1,7 @@
 //! History and resuming against a plain model: any sequence of posts, evictions, joins, cuts and
 //! restarts, with the chat called as a service, without sockets.
 
+use crate::common::Change as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;

@@ -1,6 +1,7 @@
 //! Pages of other origins, threat by threat: what they may not do and read, what the own page and
 //! those that the owner allows may.
 
+use crate::common::Change as _;
 use serde_json::json;
 
 use crate::common::{EventStream, Request, Response, Server, ask, get};

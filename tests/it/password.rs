@@ -1,5 +1,6 @@
 //! The password: who is let in, who is not, and what it costs to guess.
 
+use crate::common::Change as _;
 use std::fs::{Permissions, set_permissions};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,6 @@
 //! Whoever comes back has every message exactly once and in order, or is told that it has not.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 
 use chatroom::EventId;

@@ -1,6 +1,7 @@
 //! Rooms end: empty ones with their last client, others when nobody has used them for long. None
 //! ever goes to make place for another.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! Posting: the two ways to send, what is kept of a text, idempotency, and when a post is answered.
 
+use crate::common::Change as _;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -1,5 +1,6 @@
 //! The session: who gets one, what it looks like, what it proves, and that nobody else sees it.
 
+use crate::common::Change as _;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,6 +1,7 @@
 //! No client, however slow or dead, costs the others anything; and a slow one that still reads
 //! keeps its connection.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 

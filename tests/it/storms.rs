@@ -1,5 +1,6 @@
 //! Many at once: nobody is disconnected, everyone has all, and nothing is left behind.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 

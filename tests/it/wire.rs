@@ -1,5 +1,6 @@
 //! The interface as it stands on the wire: the promised lines, headers and events, byte for byte.
 
+use crate::common::Change as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};

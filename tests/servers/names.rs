@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::common::redis::Redis;
 use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get};
 use crate::ordeal::{OPTIONS, server};
+use crate::relay::{Line, Relay};
 
 fn stream(name: &str) -> Request {
     Request::get(&format!("/chat?name={name}")).header("Accept", "text/event-stream")
@@ -33,6 +34,42 @@ async fn a_name_is_taken_everywhere_at_once_and_its_owners_everywhere() {
     eventually("the roster", async || names(&b).await == json!(["ann"])).await;
     let nameless = Request::post_text("/chat", "hi").session(&ann.session());
     ask(b.address(), nameless).await.expect(201, "");
+}
+
+/// Everybody has a session of their own.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_who_want_a_name_at_once_at_two_servers_one_gets_it() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    for n in 0..5 {
+        let want = |place: usize| {
+            let address = [a.address(), b.address()][place % 2];
+            let request = stream(&format!("name{n}"));
+            tokio::spawn(async move { EventStream::attempt(address, request).await })
+        };
+        let all: Vec<_> = (0..20).map(want).collect();
+        let mut owners = Vec::new();
+        for one in all {
+            match one.await.expect("no panic") {
+                Ok(stream) => owners.push(stream),
+                Err(refused) => drop(refused.expect(409, "name-taken")),
+            }
+        }
+        assert_eq!(owners.len(), 1, "round {n}");
+        let name = json!(format!("name{n}"));
+        for server in [&a, &b] {
+            eventually("the roster", async || {
+                names(server)
+                    .await
+                    .as_array()
+                    .is_some_and(|all| all.contains(&name))
+            })
+            .await;
+        }
+        // Whoever has it keeps it.
+        let mut owner = owners.remove(0);
+        owner.until("heartbeat").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +141,46 @@ async fn a_name_that_is_given_up_at_one_server_is_kept_for_the_other() {
     .await;
 }
 
+/// A server that cannot reach Redis for longer than its roster lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_somebody_else_was_given_meanwhile_is_lost() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (a, b) = (server(&relay.url()).await, server(&redis.url()).await);
+    let mut lost = EventStream::request(a.address(), stream("ann")).await;
+    let mut kept = EventStream::request(a.address(), stream("bob")).await;
+    eventually("the roster", async || {
+        names(&b).await == json!(["ann", "bob"])
+    })
+    .await;
+    relay.set(Line::Silent);
+    let rest = std::time::Duration::from_secs(40);
+    let given = tokio::time::timeout(rest, async {
+        loop {
+            match EventStream::attempt(b.address(), stream("ann")).await {
+                Ok(given) => return given,
+                Err(_) => tokio::time::sleep(std::time::Duration::from_millis(200)).await,
+            }
+        }
+    });
+    let _given = given
+        .await
+        .expect("the name of a server that is away is free");
+    relay.set(Line::Leads(redis.address()));
+    let ended = tokio::time::timeout(rest, async { while lost.next().await.is_some() {} });
+    ended.await.expect("the stream under the lost name ends");
+    for server in [&a, &b] {
+        eventually("the roster", async || {
+            names(server).await == json!(["ann", "bob"])
+        })
+        .await;
+    }
+    kept.until("heartbeat").await;
+    ask(a.address(), stream("ann"))
+        .await
+        .expect(409, "name-taken");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_redis_lost_its_names_their_owners_keep_them() {
     let redis = Redis::start().await;
@@ -112,10 +189,13 @@ async fn after_redis_lost_its_names_their_owners_keep_them() {
     eventually("the roster", async || names(&b).await == json!(["ann"])).await;
     redis.command(&["FLUSHALL"]).await;
     eventually("the name in Redis", async || {
-        redis
-            .command(&["EXISTS", "{chatroom}:name:lobby:ann"])
-            .await
-            == "1"
+        let rosters = redis.command(&["KEYS", "{chatroom}:roster:*"]).await;
+        for roster in rosters.lines() {
+            if redis.command(&["HEXISTS", roster, "lobby:ann"]).await == "1" {
+                return true;
+            }
+        }
+        false
     })
     .await;
     ask(b.address(), stream("ann"))

@@ -105,7 +105,7 @@ export function hueOf(key) {
 
 // ---- Rooms
 
-export const isRoomName = (room) => /^(?![.\p{M}])[\p{L}\p{M}\p{N}_.-]{1,64}$/u.test(room);
+export const isRoomName = (room) => /^(?!\.)(?:[\w.-]|[^\0-\x7f\s\p{Cc}\p{Cf}\p{DI}\u2800\u{1d159}]){1,64}$/u.test(room);
 
 export function roomOfFragment(fragment) {
 	const raw = fragment.replace(/^#/, '');

@@ -13,7 +13,7 @@ export const WORDS = {
 		message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', discard: 'Discard', viaApi: 'via API',
 		joinHelp: 'You are only reading. Choose a name to join the conversation.', renameHelp: 'Your earlier messages keep the old name.',
 		composerHelp: 'Enter sends, Shift+Enter starts a new line.', left: '{n} bytes left', over: '{n} bytes too long',
-		badRoom: 'A room name has at most 64 letters, digits, “-”, “_” and “.” (not first).',
+		badRoom: 'A room name has at most 64 characters without spaces and signs other than “-”, “_” and “.” (not first).',
 		newest: 'Newest messages', newMessages: { one: '{n} new message', other: '{n} new messages' }, newLine: 'New since you left',
 		unread: '{n} unread', mentioned: { one: '{n} mention', other: '{n} mentions' }, here: { one: '{n} person', other: '{n} people' },
 		andMore: 'and {n} more', listening: '{n} reading', leave: 'Leave #{room}',

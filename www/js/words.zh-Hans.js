@@ -8,7 +8,7 @@ export default {
 	message: '消息', messageTo: '发送到 #{room}', send: '发送', retry: '重试', discard: '放弃', viaApi: '通过接口',
 	joinHelp: '你正在旁观。取个名字即可发言。', renameHelp: '之前的消息仍显示原来的名字。',
 	composerHelp: '回车发送，Shift+回车换行。', left: '还可输入 {n} 字节', over: '超出 {n} 字节',
-	badRoom: '房间名最多 64 个字符，可用文字、数字、“-”、“_”和“.”（不能开头）。',
+	badRoom: '房间名最多 64 个字符，不含空格和“-”“_”“.”以外的符号，且不以“.”开头。',
 	newest: '最新消息', newMessages: '{n} 条新消息', newLine: '你离开后的新消息',
 	unread: '{n} 条未读', mentioned: '{n} 次提到你', here: '{n} 人',
 	andMore: '另有 {n} 人', listening: '{n} 人旁观', leave: '离开 #{room}',

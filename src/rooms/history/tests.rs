@@ -43,19 +43,15 @@ fn removal(n: u64, of: u64) -> Entry {
     draft.into_entry(&room(), id(n), 0)
 }
 
-fn limits(history: usize, history_bytes: usize) -> Limits {
-    Limits {
+fn limits(history: usize, history_bytes: usize) -> Options {
+    Options {
         history,
         history_bytes,
-        history_age: None,
-        rooms: 1,
-        permanent_rooms: Vec::new(),
-        room_ttl: None,
-        heartbeat: None,
+        ..Options::default()
     }
 }
 
-fn history(limits: &Limits, messages: u64) -> History {
+fn history(limits: &Options, messages: u64) -> History {
     let mut history = History::new(START);
     for n in 1..=messages {
         history.push(message(n, Some(key(n))), limits);
@@ -71,7 +67,7 @@ fn retained(history: &History) -> Vec<EventId> {
 fn retains_no_more_than_its_limits() {
     let by_count = history(&limits(3, usize::MAX), 10);
     assert_eq!(retained(&by_count), [id(8), id(9), id(10)]);
-    assert_eq!(by_count.evicted_up_to(), id(7));
+    assert_eq!(by_count.mark(), id(7));
     assert_eq!(by_count.by_key.len(), 3);
 
     let one = message(1, None).frame.bytes().len();
@@ -82,7 +78,7 @@ fn retains_no_more_than_its_limits() {
     let none = history(&limits(usize::MAX, one - 1), 2);
     assert!(none.entries.is_empty());
     assert_eq!(
-        (none.newest(), none.oldest(), none.bytes()),
+        (none.newest(), none.newest_message(), none.bytes()),
         (id(2), None, 0)
     );
 }
@@ -94,7 +90,7 @@ fn evicts_by_age() {
     assert_eq!(retained(&history).len(), 5);
     history.evict_before(id(3).milliseconds);
     assert_eq!(retained(&history), [id(3), id(4), id(5)]);
-    assert_eq!(history.evicted_up_to(), id(2));
+    assert_eq!(history.mark(), id(2));
 }
 
 #[test]
@@ -130,8 +126,8 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
     assert!(history.fate_of(id(9)).is_none());
     let bytes: usize = history.after(START).map(|e| e.frame.bytes().len()).sum();
     assert_eq!(history.bytes(), bytes);
-    // Not counted as a message to begin with, but not skipped either.
-    assert_eq!(history.before_latest(1), Some(id(1)));
+    // Not counted as a message to begin with.
+    assert_eq!(history.latest(2), Some(id(1)));
     for n in 5..=8 {
         history.push(message(n, None), &limits);
     }
@@ -145,10 +141,10 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
 #[test]
 fn positions() {
     let history = history(&limits(3, usize::MAX), 10);
-    assert_eq!(history.evicted_up_to(), id(7));
-    assert_eq!(history.before_latest(2), Some(id(8)));
-    assert_eq!(history.before_latest(9), Some(id(7)));
-    assert_eq!(history.before_latest(0), None);
+    assert_eq!(history.mark(), id(7));
+    assert_eq!(history.latest(2), Some(id(9)));
+    assert_eq!(history.latest(9), Some(id(8)));
+    assert_eq!(history.latest(0), None);
 }
 
 #[test]
@@ -163,14 +159,29 @@ fn pages() {
     assert_eq!(before(1, 9), []);
 }
 
+#[test]
+fn the_newest_message_is_known_whatever_is_removed_and_evicted() {
+    let limits = limits(3, usize::MAX);
+    let mut history = history(&limits, 3);
+    for (removes, newest) in [(3, Some(id(2))), (1, Some(id(2))), (2, None)] {
+        let n = 3 + history.after(START).filter(|e| e.removes.is_some()).count() as u64 + 1;
+        history.push(removal(n, removes), &limits);
+        assert_eq!(history.newest_message(), newest, "{removes}");
+    }
+    history.push(message(7, None), &limits);
+    assert_eq!(history.newest_message(), Some(id(7)));
+    history.evict_before(id(8).milliseconds);
+    assert_eq!(history.newest_message(), None);
+}
+
 proptest! {
     /// Against a plain list of everything that was said: a client that resumes gets all that
     /// follows its position, or is told that it does not, and never both.
     #[test]
     fn resuming_is_whole_or_says_so(bound in 1_usize..20, said in 0_u64..60, asked in 0_u64..80) {
         let history = history(&limits(bound, usize::MAX), said);
-        let missed = id(asked) > history.newest() || id(asked) < history.evicted_up_to();
-        let from = if missed { history.evicted_up_to() } else { id(asked) };
+        let missed = id(asked) > history.newest() || id(asked) < history.mark();
+        let from = if missed { history.mark() } else { id(asked) };
         let given: Vec<EventId> = history.after(from).map(|entry| entry.id).collect();
         let followed: Vec<EventId> = (1..=said).filter(|n| *n > asked).map(id).collect();
         let whole = asked <= said && followed.len() <= bound;

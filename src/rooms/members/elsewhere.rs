@@ -1,6 +1,6 @@
 //! Members and listeners at other servers of the same chat.
 
-use super::{Author, FoldedName, MemberName, Members};
+use super::{Author, FoldedName, Member, MemberName, Members};
 
 impl Members {
     /// A member joined at another server.
@@ -8,13 +8,13 @@ impl Members {
         let folded = name.folded();
         self.joins += 1;
         match self.by_name.get_mut(&folded) {
-            Some(member) if member.author == author => member.elsewhere += 1,
-            // One of the two has lost the name, and its server finds out.
-            Some(member) if member.streams > 0 => return,
-            present => {
-                if present.is_some() {
-                    self.remove(&folded);
-                }
+            Some(member) if member.author == author => {
+                member.elsewhere += 1;
+                self.respell(&folded, name, author);
+            }
+            // Nobody has it, or somebody who has lost it.
+            _ => {
+                self.remove(&folded);
                 self.insert(folded.clone(), name, author, (0, 1));
             }
         }
@@ -44,15 +44,22 @@ impl Members {
         self.listeners
     }
 
-    /// The members of this server, and whether they have a stream.
-    pub(in super::super) fn here(&self) -> impl Iterator<Item = (&MemberName, Author, bool)> {
+    /// The members of this server.
+    pub(in super::super) fn here(&self) -> impl Iterator<Item = (&MemberName, Author)> {
         let here = self.by_name.values().filter(|member| member.is_here());
-        here.map(|member| (&member.name, member.author, member.streams > 0))
+        here.map(|member| (&member.name, member.author))
     }
 
     /// Whether this server has the name for this author.
     pub(in super::super) fn has_here(&self, folded: &FoldedName, author: Author) -> bool {
         let member = self.by_name.get(folded);
         member.is_some_and(|member| member.author == author && member.is_here())
+    }
+}
+
+impl Member {
+    /// Whether this server has the name, rather than only others.
+    fn is_here(&self) -> bool {
+        self.streams > 0 || self.free_at.is_some()
     }
 }

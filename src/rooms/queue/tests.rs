@@ -1,6 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::task::Wake;
 
+use super::super::frame::Event;
 use super::super::id::EventId;
 use super::*;
 
@@ -25,12 +26,13 @@ fn count() -> (Arc<Wakes>, Waker) {
 }
 
 fn frame(data: &str) -> Arc<Frame> {
-    Arc::new(Frame::new(Some(EventId::ZERO), "e", data))
+    Arc::new(Frame::new(Some(EventId::ZERO), Event::Message, data))
 }
 
 fn live() -> Queue {
     let queue = Queue::new(EventId::ZERO);
-    assert!(queue.refill(|_| None));
+    queue.go_live(Frame::caught_up(EventId::ZERO));
+    assert!(queue.pop(usize::MAX).is_some());
     queue
 }
 
@@ -103,7 +105,8 @@ fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
         assert_eq!(wakes.so_far(), 0);
         let kept = lock(&queue.0).frames.capacity();
         assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
-        assert!(queue.refill(|_| None));
+        queue.go_live(Frame::caught_up(EventId::ZERO));
+        assert!(queue.pop(usize::MAX).is_some());
         assert!(queue.send(&frame));
     }
 }
@@ -116,14 +119,17 @@ fn catching_up_stops_at_a_full_queue_and_goes_on() {
     let total = QUEUE_FRAMES * 2 + 1;
     let mut left = total;
     loop {
-        let live = queue.refill(|_| {
+        let frames = std::iter::from_fn(|| {
             left = left.checked_sub(1)?;
             Some(frame("{}"))
         });
+        let is_all = queue.fill(frames, &AtomicU64::default());
         while let Poll::Ready(Next::Frame(_)) = take(&queue, &waker) {
             given += 1;
         }
-        if live {
+        if is_all {
+            queue.go_live(Frame::caught_up(EventId::ZERO));
+            assert!(queue.pop(usize::MAX).is_some());
             break;
         }
     }
@@ -150,6 +156,19 @@ fn the_end_is_final_for_a_client_that_catches_up() {
     let (_, waker) = count();
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
     queue.end(None);
-    queue.refill(|_| None);
+    let frames = std::iter::repeat_with(|| frame("{}"));
+    assert!(!queue.fill(frames, &AtomicU64::default()));
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
+}
+
+#[test]
+fn a_heartbeat_comes_after_a_whole_period_of_silence() {
+    let queue = live();
+    let heartbeat = frame("{}");
+    assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
+    queue.send(&frame("{}"));
+    assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
+    assert!(queue.beat(1, &heartbeat));
+    assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
+    assert!(queue.beat(1, &heartbeat));
 }

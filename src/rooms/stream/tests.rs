@@ -1,14 +1,15 @@
-use std::collections::HashSet;
 use std::task::Waker;
-
-use proptest::prelude::*;
+use std::time::Duration;
 
 use super::super::author::Author;
-use super::super::clock::{Clock, ManualClock};
-use super::super::limits::{Limits, NAME_GRACE, QUEUE_FRAMES};
-use super::super::message::{Draft, RemovedBy};
+use super::super::clock::ManualClock;
+use super::super::entries::{Loaded, PageAt};
+use super::super::frame::Event;
+use super::super::limits::{NAME_GRACE, QUEUE_FRAMES};
+use super::super::message::{Draft, Entry};
 use super::*;
 use crate::names::{MemberName, MessageText};
+use crate::options::Options;
 
 fn room(n: usize) -> RoomName {
     RoomName::parse(&format!("r{n}")).expect("a room")
@@ -19,17 +20,26 @@ fn hub(history: usize) -> Arc<Hub> {
 }
 
 fn hub_by(clock: &ManualClock, history: usize) -> Arc<Hub> {
-    let limits = Limits {
+    hub_with(Options {
         history,
+        clock: clock.clone().into(),
+        ..options()
+    })
+}
+
+fn options() -> Options {
+    Options {
         history_bytes: usize::MAX,
-        history_age: None,
-        rooms: usize::MAX,
-        permanent_rooms: Vec::new(),
+        max_rooms: usize::MAX,
         room_ttl: None,
         heartbeat: None,
-    };
-    let clock: Clock = clock.clone().into();
-    Arc::new(Hub::new(limits, clock, Arc::default(), false))
+        clock: ManualClock::at(1_000).into(),
+        ..Options::default()
+    }
+}
+
+fn hub_with(options: Options) -> Arc<Hub> {
+    Arc::new(Hub::new(Arc::new(options), Arc::default()))
 }
 
 fn claim(name: &str, author: u64) -> Claim {
@@ -72,9 +82,25 @@ fn take(stream: &mut Stream) -> (Vec<Arc<Frame>>, bool) {
     }
 }
 
+fn of_kind(frames: &[Arc<Frame>], kind: Event) -> Vec<&Arc<Frame>> {
+    frames
+        .iter()
+        .filter(|frame| frame.event() == kind)
+        .collect()
+}
+
 fn messages(frames: &[Arc<Frame>]) -> Vec<EventId> {
-    let messages = frames.iter().filter(|frame| frame.event() == "new-message");
-    messages.filter_map(|frame| frame.id()).collect()
+    let messages = of_kind(frames, Event::Message);
+    messages
+        .into_iter()
+        .filter_map(|frame| frame.id())
+        .collect()
+}
+
+/// The `Last-Event-ID` of a client that has these frames.
+fn last_id(frames: &[Arc<Frame>]) -> EventId {
+    let ids = frames.iter().rev();
+    ids.filter_map(|frame| frame.id()).next().expect("an id")
 }
 
 fn text(frames: &[Arc<Frame>]) -> String {
@@ -82,18 +108,44 @@ fn text(frames: &[Arc<Frame>]) -> String {
     String::from_utf8(bytes.collect()).expect("UTF-8")
 }
 
+fn kinds(frames: &[Arc<Frame>]) -> Vec<Event> {
+    frames.iter().map(|frame| frame.event()).collect()
+}
+
 #[test]
-fn a_client_gets_what_is_queued_when_the_chat_closes_and_a_goodbye() {
+fn a_stream_is_greetings_then_the_past_then_rosters_and_then_live() {
+    use Event::{CaughtUp, Connected, Members, Message};
+    let hub = hub(usize::MAX);
+    let rooms = [room(1), room(0)];
+    let said = [say(&hub, &room(0)), say(&hub, &room(1))];
+    let mut stream = listen(&hub, &rooms, Start::Latest(50));
+    let (frames, _) = take(&mut stream);
+    assert_eq!(
+        kinds(&frames),
+        [
+            Connected, Connected, Message, Message, Members, Members, CaughtUp
+        ]
+    );
+    assert_eq!(messages(&frames), said);
+    assert!(String::from_utf8_lossy(&frames[0].data()).contains(r#""room":"r1""#));
+    assert_eq!(frames[6].id(), Some(said[1]));
+    let live = say(&hub, &room(1));
+    let (frames, _) = take(&mut stream);
+    assert_eq!((messages(&frames), frames.len()), (vec![live], 1));
+}
+
+#[test]
+fn everything_that_is_retained_comes_before_the_goodbye() {
     let hub = hub(usize::MAX);
     let mut stream = listen(&hub, &[room(0)], Start::Latest(0));
+    take(&mut stream);
     let said: Vec<EventId> = (0..QUEUE_FRAMES * 2).map(|_| say(&hub, &room(0))).collect();
     hub.close();
     let (frames, ended) = take(&mut stream);
-    let given = messages(&frames);
-    assert!(ended && !given.is_empty() && said.starts_with(&given));
-    let goodbyes = frames.iter().filter(|f| f.event() == "server-closing");
-    assert_eq!(goodbyes.count(), 1);
-    assert_eq!(frames.last().map(|f| f.event()), Some("server-closing"));
+    assert_eq!((messages(&frames), ended), (said, true));
+    assert_eq!(of_kind(&frames, Event::Closing).len(), 1);
+    assert_eq!(frames.last().map(|f| f.event()), Some(Event::Closing));
+    assert!(of_kind(&frames, Event::Members).is_empty());
 }
 
 #[test]
@@ -105,75 +157,140 @@ fn a_client_that_is_behind_goes_on_where_it_was() {
         .collect();
     let (frames, ended) = take(&mut stream);
     assert_eq!((messages(&frames), ended), (said, false));
+    let last = frames.last().expect("an event");
+    assert_eq!(
+        (last.event(), last.id()),
+        (Event::CaughtUp, Some(hub.newest()))
+    );
     let live = say(&hub, &room(1));
     assert_eq!(messages(&take(&mut stream).0), [live]);
 }
 
 #[test]
-fn a_gap_is_told_in_the_room_that_has_it_and_nowhere_else() {
+fn a_roster_that_changed_unseen_is_given_before_the_client_is_live() {
+    let hub = hub(usize::MAX);
+    let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(0));
+    take(&mut stream);
+    (0..=QUEUE_FRAMES).for_each(|_| _ = say(&hub, &room(0)));
+    let _member = hub.subscribe(&[room(1)], Some(claim("ann", 1)), None, Start::Latest(0));
+    hub.tick();
+    let (frames, _) = take(&mut stream);
+    let rosters = text(&frames);
+    assert!(
+        rosters.contains(r#""room":"r1","joined":[],"left":[],"#),
+        "{rosters}"
+    );
+    assert!(rosters.contains(r#""members":["ann"]"#), "{rosters}");
+}
+
+#[test]
+fn a_gap_is_told_in_its_place_and_in_the_room_that_has_it_and_nowhere_else() {
     let hub = hub(10);
     let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(0));
     take(&mut stream);
     let quiet = say(&hub, &room(1));
-    for _ in 0..QUEUE_FRAMES + 50 {
-        say(&hub, &room(0));
-    }
-    let (frames, _) = take(&mut stream);
-    let missed: Vec<_> = frames
-        .iter()
-        .filter(|f| f.event() == "messages-missed")
+    let said: Vec<EventId> = (0..QUEUE_FRAMES + 50)
+        .map(|_| say(&hub, &room(0)))
         .collect();
-    assert_eq!(missed.len(), 1);
-    let data = String::from_utf8_lossy(&missed[0].data()).into_owned();
-    assert!(
-        data.contains("\"room\":\"r0\",\"reason\":\"expired\""),
-        "{data}"
+    let (frames, _) = take(&mut stream);
+    let missed = of_kind(&frames, Event::Missed);
+    let mark = said[said.len() - 11];
+    let expected = format!(
+        "id: {mark}\nevent: messages-missed\ndata: {{\"eventId\":\"{mark}\",\"room\":\"r0\"}}\n\n"
     );
-    let given = messages(&frames);
-    assert!(given.contains(&quiet));
-    assert!(given.is_sorted());
-    assert_eq!(given.iter().collect::<HashSet<_>>().len(), given.len());
-    assert_eq!(given.last(), Some(&hub.newest()));
-}
-
-/// The past of a room up to the position of a greeting, as a client reads it that adds the room.
-fn past(hub: &Hub, room: &RoomName, position: EventId) -> Vec<EventId> {
-    let above = EventId {
-        sequence: position.sequence + 1,
-        ..position
-    };
-    let page = hub.page(room, None, Some(above), usize::MAX);
-    messages(&page.messages)
+    assert_eq!(missed.len(), 1);
+    assert_eq!(missed[0].bytes(), expected.as_bytes());
+    assert!(messages(&frames).contains(&quiet));
+    let ids: Vec<EventId> = frames.iter().filter_map(|frame| frame.id()).collect();
+    assert!(ids[..ids.len() - 1].is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert_eq!(last_id(&frames), hub.newest());
 }
 
 #[test]
-fn a_room_that_is_added_has_its_past_in_the_history_and_the_rest_in_the_stream() {
-    let hub = hub(usize::MAX);
-    let before: Vec<EventId> = (0..4).map(|n| say(&hub, &room(n % 2))).collect();
-    let position = before[2];
-    let after = say(&hub, &room(1));
-    let start = Start::After(Some(position));
-    let mut stream = listen(&hub, &[room(0), room(1)], start);
+fn rooms_that_share_a_mark_are_told_in_one_piece() {
+    let hub = hub(9);
+    let start = Start::After(EventId::ZERO);
+    let mut stream = listen(&hub, &[room(0), room(1), room(2)], start);
     let (frames, _) = take(&mut stream);
-    assert_eq!(messages(&frames), [before[3], after]);
-    assert_eq!(past(&hub, &room(1), position), [before[1]]);
-    // A greeting says where the stream begins.
+    let missed = of_kind(&frames, Event::Missed);
+    assert_eq!(missed.len(), 1);
     let text = text(&frames);
-    let greeting =
-        format!("id: {position}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{position}\"");
-    assert_eq!(text.matches(&greeting).count(), 2, "{text}");
+    assert_eq!(text.matches("event: messages-missed").count(), 3);
+    let order: Vec<usize> = (0..3)
+        .filter_map(|n| text.rfind(&format!(r#","room":"r{n}"}}"#)))
+        .collect();
+    assert!(order.len() == 3 && order.is_sorted(), "{text}");
+    assert_eq!(
+        text.matches("\nid: ").count(),
+        2,
+        "one for the mark, one for the end: {text}"
+    );
 }
 
 #[test]
-fn whoever_has_everything_is_told_a_position_that_says_so() {
-    let hub = hub(usize::MAX);
-    say(&hub, &room(0));
-    let newest = say(&hub, &room(1));
-    let start = Start::Latest(1);
-    let mut stream = listen(&hub, &[room(0)], start);
+fn positions_of_a_previous_run_are_before_everything_even_if_the_clock_was_set_back() {
+    let position = say(&hub(9), &room(0));
+    let hub = hub(9);
+    let said: Vec<EventId> = (0..5).map(|_| say(&hub, &room(0))).collect();
+    let mut stream = listen(&hub, &[room(0)], Start::After(position));
     let (frames, _) = take(&mut stream);
-    let last = frames.last().expect("an event");
-    assert_eq!((last.event(), last.id()), ("heartbeat", Some(newest)));
+    assert_eq!(of_kind(&frames, Event::Missed).len(), 1);
+    assert_eq!(messages(&frames), said);
+}
+
+#[test]
+fn a_position_in_the_future_is_before_everything() {
+    let hub = hub(9);
+    let said = say(&hub, &room(0));
+    let mut stream = listen(&hub, &[room(0)], Start::After(EventId::MAX));
+    let (frames, _) = take(&mut stream);
+    assert_eq!(of_kind(&frames, Event::Missed).len(), 1);
+    assert_eq!(messages(&frames), [said]);
+}
+
+#[test]
+fn a_fresh_stream_is_told_of_nothing_that_was_evicted_before() {
+    let hub = hub(3);
+    (0..9).for_each(|_| _ = say(&hub, &room(0)));
+    for history in [0, 1, 3, 50] {
+        let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(history));
+        let (frames, _) = take(&mut stream);
+        assert!(
+            of_kind(&frames, Event::Missed).is_empty(),
+            "{}",
+            text(&frames)
+        );
+        assert_eq!(messages(&frames).len(), history.min(3));
+        let start = Start::After(last_id(&frames));
+        let (frames, _) = take(&mut listen(&hub, &[room(0), room(1)], start));
+        assert!(
+            of_kind(&frames, Event::Missed).is_empty(),
+            "{}",
+            text(&frames)
+        );
+    }
+}
+
+#[test]
+fn a_forgotten_room_tells_its_mark_when_it_is_there_again() {
+    let clock = ManualClock::at(1_000);
+    let hub = hub_with(Options {
+        history: 9,
+        room_ttl: Some(Duration::from_secs(60)),
+        clock: clock.clone().into(),
+        ..options()
+    });
+    let before = say(&hub, &room(0));
+    let forgotten = say(&hub, &room(1));
+    let _here = listen(&hub, &[room(0)], Start::Latest(0));
+    clock.advance(Duration::from_secs(61));
+    assert!(hub.tick());
+    for (after, expected) in [(before, vec![forgotten]), (forgotten, vec![])] {
+        let (frames, _) = take(&mut listen(&hub, &[room(1)], Start::After(after)));
+        let missed = of_kind(&frames, Event::Missed);
+        let marks: Vec<_> = missed.iter().filter_map(|frame| frame.id()).collect();
+        assert_eq!(marks, expected);
+    }
 }
 
 #[test]
@@ -212,144 +329,7 @@ fn a_stream_that_was_ended_takes_nothing_from_a_later_one() {
     assert!(!take(&mut back).1);
 }
 
-#[test]
-fn positions_of_a_previous_run_are_unknown_even_if_the_clock_was_set_back() {
-    let position = say(&hub(9), &room(0));
-    let hub = hub(9);
-    for _ in 0..5 {
-        say(&hub, &room(0));
-    }
-    let start = Start::After(Some(position));
-    let mut stream = listen(&hub, &[room(0)], start);
-    let (frames, _) = take(&mut stream);
-    assert!(text(&frames).contains("\"reason\":\"unknown\""));
-    assert_eq!(messages(&frames).len(), 5);
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Say(usize),
-    Remove(usize),
-    /// Lets a client take some frames.
-    Take(usize, usize),
-    /// Cuts a client, which resumes from the last `id:` line it saw.
-    Cut(usize),
-    /// Cuts a client, which comes back with one room more and reads its past.
-    Add(usize, usize, usize),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => (0_usize..4).prop_map(Step::Say),
-        1 => (0_usize..99).prop_map(Step::Remove),
-        4 => (0_usize..3, 1_usize..60).prop_map(|(client, count)| Step::Take(client, count)),
-        1 => (0_usize..3).prop_map(Step::Cut),
-        1 => (0_usize..3, 0_usize..4, 0_usize..9).prop_map(|(client, room, count)| Step::Add(client, room, count)),
-    ]
-}
-
-/// A client over several connections: what it has seen, as a browser's page keeps it.
-struct Client {
-    rooms: Vec<RoomName>,
-    stream: Stream,
-    seen: Vec<EventId>,
-    last_id: Option<String>,
-    gaps: usize,
-}
-
-impl Client {
-    fn take(&mut self, mut count: usize) {
-        while count > 0
-            && let Poll::Ready(Some(frame)) =
-                self.stream.poll_next(&Context::from_waker(Waker::noop()))
-        {
-            count -= 1;
-            let text = String::from_utf8_lossy(frame.bytes()).into_owned();
-            if let Some(id) = text.lines().find_map(|line| line.strip_prefix("id: ")) {
-                self.last_id = Some(id.to_owned());
-            }
-            match frame.event() {
-                "new-message" | "message-removed" => self.seen.extend(frame.id()),
-                "messages-missed" => self.gaps += 1,
-                _ => {}
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    /// Clients of several rooms that are slow, are cut, and add rooms: each sees every entry of its
-    /// rooms once, by rising ids within a connection, as long as the histories reach back.
-    #[test]
-    fn nothing_is_lost_and_nothing_comes_twice(steps in prop::collection::vec(step(), 1..400)) {
-        let hub = hub(usize::MAX);
-        let all = Start::Latest(usize::MAX);
-        let mut said: Vec<(RoomName, EventId, bool)> = Vec::new();
-        let mut clients: Vec<Client> = (0..3)
-            .map(|n| {
-                let rooms: Vec<RoomName> = (0..=n).map(room).collect();
-                Client { stream: listen(&hub, &rooms, all), rooms, seen: Vec::new(), last_id: None, gaps: 0 }
-            })
-            .collect();
-        for step in steps {
-            match step {
-                Step::Say(n) => said.push((room(n), say(&hub, &room(n)), true)),
-                Step::Remove(n) => {
-                    if said.is_empty() { continue }
-                    let (room, message, is_message) = said[n % said.len()].clone();
-                    if !is_message { continue }
-                    let draft = Draft::Removal { removed: message, by: RemovedBy::Author };
-                    if matches!(hub.commit(&room, draft), Ok(super::super::entries::Committed::New(_))) {
-                        said.push((room, hub.newest(), false));
-                    }
-                }
-                Step::Take(client, count) => clients[client].take(count),
-                Step::Cut(client) => {
-                    let client = &mut clients[client];
-                    let start = client.last_id.as_ref().map_or(all, |last| Start::After(last.parse().ok()));
-                    client.stream = listen(&hub, &client.rooms, start);
-                }
-                Step::Add(client, n, count) => {
-                    let client = &mut clients[client];
-                    let Some(last) = client.last_id.clone() else { continue };
-                    if client.rooms.contains(&room(n)) { continue }
-                    client.rooms.push(room(n));
-                    let start = Start::After(last.parse().ok());
-                    client.stream = listen(&hub, &client.rooms, start);
-                    // Whatever comes by the stream meanwhile.
-                    client.take(count);
-                    let position: EventId = last.parse().expect("an id");
-                    client.seen.extend(past(&hub, &room(n), position));
-                }
-            }
-        }
-        for client in &mut clients {
-            client.take(usize::MAX);
-            let seen: HashSet<EventId> = client.seen.iter().copied().collect();
-            prop_assert_eq!(seen.len(), client.seen.len(), "twice");
-            prop_assert_eq!(client.gaps, 0);
-            for (room, id, is_message) in &said {
-                if !client.rooms.contains(room) {
-                    prop_assert!(!seen.contains(id), "not its room");
-                } else if *is_message {
-                    // Who had a message learns of its removal; it may have been removed before.
-                    let fate = hub.fate_of(room, *id).expect("all is retained");
-                    let removal = fate.removes.map(|_| fate.id);
-                    match removal {
-                        Some(removal) if seen.contains(id) => prop_assert!(seen.contains(&removal)),
-                        Some(_) => {}
-                        None => prop_assert!(seen.contains(id), "lost {}", id),
-                    }
-                }
-            }
-        }
-    }
-}
-
+mod epochs;
 mod expelling;
 mod limits;
-mod positions;
-
-mod epochs;
+mod walk;

@@ -2,7 +2,7 @@
 //! block.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,15 +11,17 @@ use std::{fmt, mem};
 
 use super::super::durable::{self, problem};
 use super::super::folder::DataFolder;
-use super::line::Record;
+use super::Status;
+use super::line::{self, Record};
 use super::load::load;
-use super::{Fsync, Status};
 use crate::counters::{Counters, count};
+use crate::options::Fsync;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
+use crate::rooms::id::EventId;
 
 /// The journal itself.
-const FILE: &str = "messages.jsonl";
+pub(super) const FILE: &str = "messages.jsonl";
 /// Its replacement, while that is being written.
 pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
 /// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored:
@@ -29,37 +31,50 @@ const UPKEEP: Duration = Duration::from_millis(700);
 /// An open journal that ends with a whole line.
 pub(super) struct JournalFile {
     pub(super) folder: DataFolder,
-    file: File,
+    pub(super) file: File,
     pub(super) bytes: u64,
+    /// The oldest entry in the file, once it has any.
+    pub(super) oldest: Option<EventId>,
+    /// Up to this size, the file has not outgrown the rooms.
+    pub(super) next_check_bytes: u64,
+    /// When it may be written anew.
+    pub(super) not_before: Instant,
     fsync: Fsync,
     is_synced: bool,
     /// When [`JournalFile::store`] has something to do even without lines.
     pub(super) due: Instant,
     /// Whether the disk was full at the last attempt.
     is_full: bool,
-    status: Arc<Status>,
+    pub(super) status: Arc<Status>,
     counters: Arc<Counters>,
-    report: Reporter,
+    pub(super) report: Reporter,
 }
 
 impl JournalFile {
     /// Opens the journal in `folder`, making it if it is missing, and gives every record to `visit` in
-    /// order. A torn last line is cut off.
+    /// order. A torn last line is cut off. A new journal says where the chat begins.
     ///
     /// # Errors
     /// Something else is wrong, and nothing on the disk was changed.
     pub(super) fn open(
         folder: DataFolder,
-        visit: impl FnMut(Record),
+        mut visit: impl FnMut(Record),
         fsync: Fsync,
         status: Arc<Status>,
         counters: Arc<Counters>,
         report: Reporter,
+        begin: EventId,
     ) -> io::Result<JournalFile> {
         let path = folder.join(FILE);
         let mut file =
             durable::open(&path).map_err(|e| problem(&folder, "cannot open the journal", &e))?;
-        let (mut bytes, lacks_break) = load(&path, &file, visit)?;
+        let mut oldest = None;
+        let (mut bytes, lacks_break) = load(&path, &file, |record| {
+            if let Record::Entry(_, entry, _) = &record {
+                oldest.get_or_insert(entry.id);
+            }
+            visit(record);
+        })?;
         let torn = file.metadata()?.len() - bytes;
         if torn > 0 {
             let folder = folder.display();
@@ -72,9 +87,15 @@ impl JournalFile {
             file.write_all(b"\n")?;
             bytes += 1;
         }
-        if torn > 0 || lacks_break {
-            file.sync_all()?;
+        if bytes == 0 {
+            let mut lines = Vec::new();
+            line::mark(&mut lines, None, begin);
+            file.write_all(&lines)?;
+            bytes = lines.len() as u64;
+            visit(Record::Mark(None, begin));
         }
+        // Most often there is nothing to sync.
+        file.sync_all()?;
         // Left by a server that was killed while it rewrote the journal.
         match fs::remove_file(folder.join(NEXT_FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -87,6 +108,9 @@ impl JournalFile {
             folder,
             file,
             bytes,
+            oldest,
+            next_check_bytes: 0,
+            not_before: Instant::now(),
             fsync,
             is_synced: true,
             due: Instant::now() + UPKEEP,
@@ -97,8 +121,9 @@ impl JournalFile {
         })
     }
 
-    /// Checks the file and adds whole lines to it, all or none. Syncs it where that is due.
-    pub(super) fn store(&mut self, lines: &[u8]) -> Result<(), Refusal> {
+    /// Checks the file and adds whole lines to it, all or none; `first` is the id of the first. Syncs it
+    /// where that is due.
+    pub(super) fn store(&mut self, lines: &[u8], first: Option<EventId>) -> Result<(), Refusal> {
         let is_due = self.due <= Instant::now();
         if is_due {
             self.due = Instant::now() + UPKEEP;
@@ -128,12 +153,13 @@ impl JournalFile {
             Fsync::EverySecond => self.is_synced = false,
             Fsync::No => {}
         }
+        self.oldest = self.oldest.or(first);
         self.grown_to(self.bytes + lines.len() as u64);
         Ok(())
     }
 
     /// Checks that the journal's name still means this file, and that it has its length.
-    fn check(&mut self) -> Result<(), Refusal> {
+    pub(super) fn check(&mut self) -> Result<(), Refusal> {
         if self.status.has_failed() {
             return Err(Refusal::StorageFailed);
         }
@@ -173,7 +199,7 @@ impl JournalFile {
         Ok(())
     }
 
-    fn grown_to(&mut self, bytes: u64) {
+    pub(super) fn grown_to(&mut self, bytes: u64) {
         self.bytes = bytes;
         self.counters.journal_bytes.store(bytes, Ordering::Relaxed);
     }
@@ -201,27 +227,6 @@ impl JournalFile {
             ));
         }
         Refusal::StorageFailed
-    }
-
-    /// Puts a successor in this file's place, and adds what was added here after `offset`. If it
-    /// fails, this file stays in use.
-    pub(super) fn replace(&mut self, mut successor: File, offset: u64) -> io::Result<()> {
-        let (began, before) = (Instant::now(), self.bytes);
-        self.check().map_err(io::Error::other)?;
-        self.file.seek(SeekFrom::Start(offset))?;
-        io::copy(&mut (&self.file).take(before - offset), &mut successor)?;
-        successor.sync_all()?;
-        let after = successor.metadata()?.len();
-        fs::rename(self.folder.join(NEXT_FILE), self.folder.join(FILE))?;
-        // From here on the name means the new file, so it is the one to write to, come what may.
-        self.file = successor;
-        self.grown_to(after);
-        durable::sync_folder(&self.folder)?;
-        let ms = began.elapsed().as_millis();
-        self.report.info(format_args!(
-            "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
-        ));
-        Ok(())
     }
 
     /// Makes durable what was stored, and closes the file.

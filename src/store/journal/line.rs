@@ -1,10 +1,11 @@
 //! The lines of a journal: JSON for people, with a checksum for the server.
 //!
-//! - An entry is the `data` of its event between `after`, the position before it in its room, and
-//!   the idempotency `key` of the message, if there is one:
-//!   `{"v":1,"after":…,"eventId":…,"room":…,…,"key":…,"crc":…}`. A removal has the key of its
-//!   message, once the message itself is no longer on record.
-//! - `{"v":1,"floor":…,"crc":…}` is a low-water mark: rooms without entries had some up to there.
+//! - An entry is the `data` of its event, with the idempotency `key` of the message, if there is one:
+//!   `{"v":1,"eventId":…,"room":…,…,"key":…,"crc":…}`. A removal has the key of its message, once the
+//!   message itself is no longer on record.
+//! - `{"v":1,"floor":…,"room":…,"crc":…}` is the low-water mark of a room, before its first entry:
+//!   the room had entries up to there. Without a `room`, it is that of all rooms that have had no
+//!   entries so far.
 
 use serde_json::Value;
 
@@ -16,29 +17,15 @@ use crate::rooms::message::{Entry, Message, RemovedBy};
 /// What a line says.
 #[derive(Debug)]
 pub(super) enum Record {
-    Entry {
-        room: RoomName,
-        entry: Entry,
-        after: EventId,
-    },
-    EvictedUpTo(EventId),
+    /// With the position before it in its room, as earlier versions wrote it into each line.
+    Entry(RoomName, Entry, EventId),
+    Mark(Option<RoomName>, EventId),
 }
 
-/// Why a line cannot be used.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum BadLine {
-    /// It is one of ours, but for some of its bytes.
-    Damaged,
-    /// It is nothing that this program writes.
-    Garbage,
-    /// Another version has written it.
-    OtherVersion,
-}
-
-/// Appends an entry's line; `after` is the position before it in its room.
-pub(super) fn entry(lines: &mut Vec<u8>, entry: &Entry, after: EventId) {
+/// Appends an entry's line.
+pub(super) fn entry(lines: &mut Vec<u8>, entry: &Entry) {
     let start = lines.len();
-    lines.extend_from_slice(format!("{{\"v\":1,\"after\":\"{after}\",").as_bytes());
+    lines.extend_from_slice(sealed::START);
     let data = entry.frame.data();
     // A JSON object, of which the braces are left out.
     lines.extend_from_slice(&data[1..data.len() - 1]);
@@ -49,24 +36,36 @@ pub(super) fn entry(lines: &mut Vec<u8>, entry: &Entry, after: EventId) {
 }
 
 /// Appends the line of a low-water mark.
-pub(super) fn evicted_up_to(lines: &mut Vec<u8>, id: EventId) {
+pub(super) fn mark(lines: &mut Vec<u8>, room: Option<&RoomName>, id: EventId) {
     let start = lines.len();
     lines.extend_from_slice(format!("{{\"v\":1,\"floor\":\"{id}\"").as_bytes());
+    if let Some(room) = room {
+        lines.extend_from_slice(format!(",\"room\":{}", Value::from(room.as_str())).as_bytes());
+    }
     sealed::seal(lines, start);
 }
 
-/// Reads a line, given without its line break.
-pub(super) fn read(line: &[u8]) -> Result<Record, BadLine> {
-    if let Some(json) = sealed::open(line) {
-        return record(&json).ok_or(BadLine::Damaged);
+/// Reads a line, given without its line break; `None` if it is damaged, or not of this version.
+pub(super) fn read(line: &[u8]) -> Option<Record> {
+    let json = sealed::open(line)?;
+    let text = |key: &str| json.get(key)?.as_str();
+    let id = |key: &str| text(key)?.parse().ok();
+    if json.get("floor").is_some() {
+        let room = text("room").map(RoomName::stored).transpose().ok()?;
+        return Some(Record::Mark(room, id("floor")?));
     }
-    let json: Value = serde_json::from_slice(line).unwrap_or_default();
-    Err(match json.get("v").map(|version| version == 1) {
-        Some(false) => BadLine::OtherVersion,
-        Some(true) => BadLine::Damaged,
-        None if may_be_torn(line) => BadLine::Damaged,
-        None => BadLine::Garbage,
-    })
+    let after = id("after").unwrap_or_default();
+    let key = text("key").map(IdempotencyKey::parse).transpose().ok()?;
+    if json.get("removed").is_some() {
+        let room = RoomName::stored(text("room")?).ok()?;
+        let by = RemovedBy::parse(text("by")?)?;
+        let sent_at = json.get("sentAt")?.as_u64()?;
+        let entry = Entry::removal(&room, id("eventId")?, id("removed")?, by, sent_at);
+        return Some(Record::Entry(room, Entry { key, ..entry }, after));
+    }
+    let message = Message::from_json(&json)?;
+    let entry = Entry::message(&message, key);
+    Some(Record::Entry(message.room, entry, after))
 }
 
 /// Whether this may be what a crash has left of a line: its beginning, or nothing.
@@ -78,28 +77,6 @@ pub(super) fn may_be_torn(line: &[u8]) -> bool {
 pub(super) fn without_nuls(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|byte| *byte != 0);
     &line[..end.map_or(0, |last| last + 1)]
-}
-
-fn record(json: &Value) -> Option<Record> {
-    let text = |key: &str| json.get(key)?.as_str();
-    let id = |key: &str| text(key)?.parse().ok();
-    if json.get("floor").is_some() {
-        return Some(Record::EvictedUpTo(id("floor")?));
-    }
-    let key = text("key").map(IdempotencyKey::parse).transpose().ok()?;
-    let (room, entry) = if json.get("removed").is_some() {
-        let room = RoomName::stored(text("room")?).ok()?;
-        let by = RemovedBy::parse(text("by")?)?;
-        let sent_at = json.get("sentAt")?.as_u64()?;
-        let entry = Entry::removal(&room, id("eventId")?, id("removed")?, by, sent_at);
-        (room, Entry { key, ..entry })
-    } else {
-        let message = Message::from_json(json)?;
-        let entry = Entry::message(&message, key);
-        (message.room, entry)
-    };
-    let after = id("after")?;
-    Some(Record::Entry { room, entry, after })
 }
 
 #[cfg(test)]
@@ -136,14 +113,10 @@ mod tests {
         line
     }
 
-    fn assert_entry(line: &str, expected: &Entry, after: EventId) {
+    fn assert_entry(line: &str, expected: &Entry) {
         match read(line.as_bytes()) {
-            Ok(Record::Entry {
-                room,
-                entry,
-                after: read_after,
-            }) => {
-                assert_eq!((room, read_after), (said().room, after));
+            Some(Record::Entry(room, entry, _)) => {
+                assert_eq!(room, said().room);
                 assert_eq!(entry.frame.bytes(), expected.frame.bytes());
                 assert_eq!((entry.id, &entry.key), (expected.id, &expected.key));
                 assert_eq!(entry.author, expected.author);
@@ -163,29 +136,32 @@ mod tests {
                 ..removal
             };
             for one in [Entry::message(&said(), key), removal] {
-                let line = written(|lines| entry(lines, &one, id("6-0")));
-                assert_entry(&line, &one, id("6-0"));
+                let line = written(|lines| entry(lines, &one));
+                assert_entry(&line, &one);
             }
         }
-        let mark = written(|lines| evicted_up_to(lines, id("7-1")));
-        assert!(
-            matches!(read(mark.as_bytes()), Ok(Record::EvictedUpTo(mark)) if mark == id("7-1"))
-        );
+        for room in [None, Some(said().room)] {
+            let mark = written(|lines| super::mark(lines, room.as_ref(), id("7-1")));
+            let Some(Record::Mark(of, up_to)) = read(mark.as_bytes()) else {
+                panic!("{mark}");
+            };
+            assert_eq!((of, up_to), (room, id("7-1")));
+        }
     }
 
     #[test]
     fn an_entry_byte_for_byte() {
         let line = written(|lines| {
             lines.extend_from_slice(b"before");
-            entry(lines, &Entry::message(&said(), key()), EventId::ZERO);
+            entry(lines, &Entry::message(&said(), key()));
         });
-        let content = "before{\"v\":1,\"after\":\"0-0\",\"eventId\":\"7-1\",\"room\":\"lobby\",\"name\":\"alice\",\
+        let content = "before{\"v\":1,\"eventId\":\"7-1\",\"room\":\"lobby\",\"name\":\"alice\",\
             \"author\":\"0123456789abcdef\",\"member\":true,\"text\":\"hi\\n{\\\"crc\\\":\",\"sentAt\":8,\"key\":\"\\\"k\"";
         let crc = sealed::crc32(&content.as_bytes()["before".len()..]);
         assert_eq!(line, format!("{content},\"crc\":\"{crc:08x}\"}}"));
     }
 
-    /// As the first version wrote it: the id before the position, and no author.
+    /// As the first version wrote it: with the position before it, and no author.
     #[test]
     fn old_lines_load() {
         let line = written(|lines| {
@@ -196,22 +172,7 @@ mod tests {
         });
         let author = None;
         let expected = Message { author, ..said() };
-        assert_entry(&line, &Entry::message(&expected, None), id("6-0"));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_told_apart() {
-        let bad = |line: &str| read(line.as_bytes()).expect_err("it cannot be used");
-        for other in ["{\"v\":2,\"eventId\":\"1-0\"}", "{\"v\":\"1\"}"] {
-            assert_eq!(bad(other), BadLine::OtherVersion, "{other}");
-        }
-        for garbage in ["SQLite format 3", "{}", "[1]", "\u{7f}ELF"] {
-            assert_eq!(bad(garbage), BadLine::Garbage, "{garbage}");
-        }
-        let unsealed = "{\"v\":1,\"eventId\":\"1-0\"}";
-        for damaged in [unsealed, "{ \"v\":1}", "", "{\"v\"", "{\"v\0\0", "\0\0\0"] {
-            assert_eq!(bad(damaged), BadLine::Damaged, "{damaged}");
-        }
+        assert_entry(&line, &Entry::message(&expected, None));
     }
 
     /// A ban that removes all messages reaches those in rooms whose names are no longer given out.
@@ -221,8 +182,8 @@ mod tests {
         RoomName::parse(room.as_str()).expect_err("the rule is narrower now");
         let removal = Entry::removal(&room, id("9-0"), id("7-1"), RemovedBy::Moderator, 9);
         let mut lines = Vec::new();
-        entry(&mut lines, &removal, id("6-0"));
+        entry(&mut lines, &removal);
         let line = lines.strip_suffix(b"\n").expect("a whole line");
-        assert!(matches!(read(line), Ok(Record::Entry { room: read, .. }) if read == room));
+        assert!(matches!(read(line), Some(Record::Entry(read, _, _)) if read == room));
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use super::line::{self, BadLine, Record};
+use super::line::{self, Record};
 use crate::rooms::id::EventId;
 
 /// Bytes read at once.
@@ -14,115 +14,49 @@ const READ_BYTES: usize = 256 * 1024;
 /// may follow, and whether the last of them lacks its line break.
 ///
 /// # Errors
-/// The file cannot be read, or it has lines that cannot be used; the error says what to do.
+/// The file cannot be read, or it has a line that cannot be used; the error says what to do.
 pub(super) fn load(
     path: &Path,
     file: &File,
     mut visit: impl FnMut(Record),
 ) -> io::Result<(u64, bool)> {
-    let mut lines = Lines {
-        reader: BufReader::with_capacity(READ_BYTES, file),
-        number: 0,
-        line: Vec::new(),
-        next_offset: 0,
-        last_id: EventId::ZERO,
-    };
-    let (mut complete_bytes, mut lacks_break) = (0, false);
-    while let Some(record) = lines.next()? {
-        match record {
-            Ok(record) => visit(record),
-            Err(bad) => return Err(lines.refused(path, bad)?),
+    let mut reader = BufReader::with_capacity(READ_BYTES, file);
+    let (mut line, mut number, mut offset) = (Vec::new(), 0_u64, 0);
+    let (mut last_id, mut lacks_break) = (EventId::ZERO, false);
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        number += 1;
+        let is_whole = line.ends_with(b"\n");
+        if !is_whole {
+            let length = line::without_nuls(&line).len();
+            line.truncate(length);
         }
-        complete_bytes = lines.next_offset;
-        lacks_break = !lines.line.ends_with(b"\n");
-    }
-    Ok((complete_bytes, lacks_break))
-}
-
-/// A journal read line by line.
-struct Lines<'a> {
-    reader: BufReader<&'a File>,
-    /// The current line; without the NULs behind it where it is the last and has no line break.
-    line: Vec<u8>,
-    /// Its number, from 1.
-    number: u64,
-    /// Where the next line begins.
-    next_offset: u64,
-    /// The id of the last entry.
-    last_id: EventId,
-}
-
-impl Lines<'_> {
-    /// The next record; `None` at the end, or where a torn line is the last.
-    fn next(&mut self) -> io::Result<Option<Result<Record, BadLine>>> {
-        self.line.clear();
-        self.reader.read_until(b'\n', &mut self.line)?;
-        let whole = self.line.ends_with(b"\n");
-        if !whole {
-            let length = line::without_nuls(&self.line).len();
-            self.line.truncate(length);
-        }
-        let content = self.line.strip_suffix(b"\n").unwrap_or(&self.line);
-        let record = line::read(content);
-        if record.is_err() && !whole && line::may_be_torn(content) {
-            // Nobody was told that it was stored.
-            return Ok(None);
-        }
-        let record = record.and_then(|record| {
-            if let Record::Entry { entry, .. } = &record {
-                if entry.id <= self.last_id {
-                    return Err(BadLine::Damaged);
-                }
-                self.last_id = entry.id;
-            }
-            Ok(record)
+        let content = line.strip_suffix(b"\n").unwrap_or(&line);
+        let record = line::read(content).filter(|record| match record {
+            Record::Entry(_, entry, _) => std::mem::replace(&mut last_id, entry.id) < entry.id,
+            Record::Mark(..) => true,
         });
-        self.number += 1;
-        self.next_offset += self.line.len() as u64;
-        Ok(Some(record))
-    }
-
-    /// Says what is wrong with the current line and those behind it that cannot be used either.
-    fn refused(&mut self, path: &Path, bad: BadLine) -> io::Result<io::Error> {
-        let (first, offset) = (self.number, self.next_offset - self.line.len() as u64);
-        let mut last = first;
-        let mut is_ours = first > 1 || bad == BadLine::Damaged;
-        while bad != BadLine::OtherVersion
-            && let Some(record) = self.next()?
-        {
-            if record.is_ok() {
-                is_ours = true;
-                break;
-            }
-            last = self.number;
+        match record {
+            Some(record) => visit(record),
+            // Nobody was told that it was stored.
+            None if !is_whole && line::may_be_torn(content) => break,
+            None => return Err(damaged(path, number, offset)),
         }
-        let problem = if bad == BadLine::OtherVersion || !is_ours {
-            format!(
-                "line {first}, byte offset {offset}, was not written by this version of chatroom; \
-                 nothing was changed: use another data folder, or the version that wrote it"
-            )
-        } else {
-            damage(path, offset, first, last)
-        };
-        let problem = format!("{}: {problem}", path.display());
-        Ok(io::Error::new(io::ErrorKind::InvalidData, problem))
+        offset += line.len() as u64;
+        lacks_break = !is_whole;
+        line.clear();
     }
+    Ok((offset, lacks_break))
 }
 
-fn damage(path: &Path, offset: u64, first: u64, last: u64) -> String {
-    let path = path.display().to_string().replace('\'', r"'\''");
-    let backup = "damaged; nothing was changed: restore the file from a backup, or delete";
-    if first == last {
-        format!(
-            "line {first}, byte offset {offset}, is {backup} that line (sed -i '{first}d' '{path}') \
-             and with it that one message or removal"
-        )
-    } else {
-        format!(
-            "lines {first} to {last}, from byte offset {offset}, are {backup} those lines \
-             (sed -i '{first},{last}d' '{path}') and with them those messages and removals"
-        )
-    }
+fn damaged(path: &Path, number: u64, offset: u64) -> io::Error {
+    let path = path.display().to_string();
+    let quoted = path.replace('\'', r"'\''");
+    let problem = format!(
+        "{path}: line {number}, byte offset {offset}, is damaged, or not of this version of chatroom; \
+         nothing was changed: restore the file from a backup, or delete that line \
+         (sed -i '{number}d' '{quoted}') and with it that one message or removal"
+    );
+    io::Error::new(io::ErrorKind::InvalidData, problem)
 }
 
 #[cfg(test)]
@@ -142,7 +76,7 @@ mod tests {
             for id in ["1-0", "3-0", last] {
                 let id = id.parse().expect("an id");
                 let removal = Entry::removal(&room, id, EventId::ZERO, RemovedBy::Author, 1);
-                line::entry(&mut lines, &removal, EventId::ZERO);
+                line::entry(&mut lines, &removal);
             }
             let folder = TestFolder::new();
             let path = folder.path().join("journal");

@@ -1,7 +1,7 @@
 //! The store that keeps entries in a file: `messages.jsonl` in the data folder, one line for each.
 //!
 //! One task owns the file ([`writer`]): posts queue to it, and it stores all that wait at once. A
-//! file that has outgrown the rooms is written anew while posts go on ([`rewrite`]).
+//! file that has outgrown the rooms is written anew ([`rewrite`]).
 
 mod file;
 mod line;
@@ -10,63 +10,47 @@ mod rewrite;
 mod writer;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::folder::DataFolder;
 use crate::counters::Counters;
+use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::Fsync;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::entries::{Committed, Loaded};
 use crate::rooms::hub::Hub;
+use crate::rooms::id::EventId;
 use crate::rooms::message::Draft;
 use file::JournalFile;
 use line::Record;
-use rewrite::Rewrite;
 use writer::Writer;
 
 /// Posts that wait for the writer at most; others wait to be queued. It bounds the memory of a
 /// burst (each holds one text) and the size of one write.
 const QUEUED_POSTS: usize = 1_024;
 
-/// When a message counts as stored.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum Fsync {
-    /// When it is on the disk: it survives a power cut.
-    Always,
-    /// When the system has it: it survives a crash of the server, and after a second a power cut.
-    #[default]
-    EverySecond,
-    /// When the system has it, which writes it in its own time.
-    No,
-}
-
 /// The journal, as posts see it.
 pub(crate) struct Journal {
-    requests: mpsc::Sender<Request>,
+    /// The way to the writer, until the journal is closed.
+    posts: Mutex<Option<mpsc::Sender<Post>>>,
+    /// Ends with the writer.
+    writer: watch::Receiver<()>,
     status: Arc<Status>,
 }
 
 /// What posts and the writer tell each other beside the queue.
 #[derive(Default)]
 struct Status {
-    closing: AtomicBool,
     /// What is on the disk is not known: a sync failed, the file may end in a piece of a line, or it
     /// is gone. Every post is refused until the server is started again.
     failed: AtomicBool,
     /// The file has texts that must leave it; see [`rewrite`].
     must_shorten: AtomicBool,
-}
-
-/// What the writer is asked.
-enum Request {
-    Append(Post),
-    /// Store what is queued, and end; the sender is dropped then.
-    Close(oneshot::Sender<()>),
 }
 
 /// A draft on its way to its room.
@@ -87,19 +71,22 @@ impl Journal {
         report: Reporter,
     ) -> io::Result<Journal> {
         let status = Arc::new(Status::default());
-        let (mut messages, mut oldest, mut loaded) = (0, None, Loaded::default());
+        let (mut messages, mut loaded) = (0, Loaded::new(EventId::FIRST));
         let restore = |record| match record {
-            Record::Entry { room, entry, after } => {
-                oldest.get_or_insert(entry.id);
+            Record::Entry(room, entry, after) => {
                 match entry.removes {
                     None => messages += 1,
                     // The removed text may still be in the file.
                     Some(_) => status.force_rewrite(),
                 }
-                loaded.room(room, after).push(entry, hub.limits());
+                loaded.room(room, after).push(entry, &hub.options);
             }
-            Record::EvictedUpTo(id) => loaded.forgotten_up_to = loaded.forgotten_up_to.max(id),
+            Record::Mark(Some(room), mark) => {
+                loaded.room(room, mark);
+            }
+            Record::Mark(None, mark) => loaded.mark = loaded.mark.max(mark),
         };
+        let begin = EventId::start_of_run(hub.clock().unix_ms(), 0);
         let file = JournalFile::open(
             folder,
             restore,
@@ -107,45 +94,47 @@ impl Journal {
             status.clone(),
             counters,
             report.clone(),
+            begin,
         )?;
         hub.load(loaded);
         let (folder, bytes) = (file.folder.display(), file.bytes);
         report.info(format_args!(
             "journal in {folder}: {messages} messages, {bytes} bytes"
         ));
-        let rewrite = Rewrite::new(hub.clone(), status.clone(), report, oldest);
-        let (requests, queue) = mpsc::channel(QUEUED_POSTS);
-        let writer = Writer {
+        let (posts, queue) = mpsc::channel(QUEUED_POSTS);
+        let (ends, writer) = watch::channel(());
+        let task = Writer {
             hub,
             status: status.clone(),
             queue,
             deferred: Vec::new(),
-            closing: Vec::new(),
+            _ends: ends,
         };
-        tokio::spawn(writer.run(file, rewrite));
-        Ok(Journal { requests, status })
+        tokio::spawn(task.run(file));
+        let posts = Mutex::new(Some(posts));
+        Ok(Journal {
+            posts,
+            writer,
+            status,
+        })
     }
 
     /// Commits a draft. When this returns, the entry counts as stored.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
+        let posts = lock(&self.posts).clone().ok_or(Refusal::Draining)?;
         let (answer, answered) = oneshot::channel();
-        let post = Request::Append((room.clone(), draft, answer));
-        // An error means that the writer has ended.
-        if self.requests.send(post).await.is_ok()
-            && let Ok(committed) = answered.await
-        {
-            return committed;
-        }
-        Err(if self.is_closing() {
-            Refusal::Draining
-        } else {
-            Refusal::StorageFailed
-        })
+        let sent = posts.send((room.clone(), draft, answer)).await;
+        // The writer ends when nobody can send any more.
+        drop(posts);
+        // An error means that it has ended before its time.
+        sent.map_err(|_| Refusal::StorageFailed)?;
+        answered.await.unwrap_or(Err(Refusal::StorageFailed))
     }
 
     /// Whether every post is refused until the server is started again.
     pub(crate) fn has_failed(&self) -> bool {
-        self.status.has_failed() || (self.requests.is_closed() && !self.is_closing())
+        let posts = lock(&self.posts);
+        self.status.has_failed() || posts.as_ref().is_some_and(mpsc::Sender::is_closed)
     }
 
     /// Removes from the file what the rooms have forgotten, soon.
@@ -155,16 +144,9 @@ impl Journal {
 
     /// Commits what is queued and makes it durable. Later posts are refused.
     pub(crate) async fn close(&self) {
-        self.status.closing.store(true, Ordering::Relaxed);
-        let (done, closed) = oneshot::channel();
-        if self.requests.send(Request::Close(done)).await.is_ok() {
-            // An error means that the writer has ended, which is what was asked for.
-            let _ = closed.await;
-        }
-    }
-
-    fn is_closing(&self) -> bool {
-        self.status.closing.load(Ordering::Relaxed)
+        lock(&self.posts).take();
+        // An error means that the writer has ended, which is what is waited for.
+        let _ = self.writer.clone().changed().await;
     }
 }
 

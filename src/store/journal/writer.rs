@@ -6,18 +6,17 @@
 //! waking a client is cheap. So between two rounds the rooms have all that the file has, and nothing
 //! else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use super::file::JournalFile;
-use super::rewrite::Rewrite;
-use super::{Answer, Post, QUEUED_POSTS, Request, Status, line};
+use super::{Answer, Post, QUEUED_POSTS, Status, line};
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
@@ -28,11 +27,11 @@ use crate::rooms::message::{Draft, Entry};
 pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
-    pub(super) queue: mpsc::Receiver<Request>,
+    pub(super) queue: mpsc::Receiver<Post>,
     /// Posts that may repeat another one of their round: the next round finds that in its room.
     pub(super) deferred: Vec<Post>,
     /// Dropped when everything is stored and the file is closed.
-    pub(super) closing: Vec<oneshot::Sender<()>>,
+    pub(super) _ends: watch::Sender<()>,
 }
 
 /// What a post that is about to be stored becomes.
@@ -40,17 +39,18 @@ type Pending = (RoomName, Entry, Answer);
 
 impl Writer {
     /// Serves the queue until it is closed. What was taken is durable at the end.
-    pub(super) async fn run(mut self, mut file: JournalFile, mut rewrite: Rewrite) {
+    pub(super) async fn run(mut self, mut file: JournalFile) {
         while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
             let first = batch.first().map(|(_, first, _)| first.id);
+            let hub = self.hub.clone();
             let round = spawn_blocking(move || {
-                rewrite.advance(&mut file, first);
-                let stored = file.store(&lines);
-                (file, rewrite, stored)
+                file.rewrite_where_due(&hub);
+                let stored = file.store(&lines, first);
+                (file, stored)
             });
             let stored;
-            (file, rewrite, stored) = match round.await {
+            (file, stored) = match round.await {
                 Ok(round) => round,
                 // The round has panicked, or the runtime is shutting down. With the queue and the
                 // batch dropped, posts are refused.
@@ -58,8 +58,9 @@ impl Writer {
             };
             self.publish(batch, &stored);
         }
+        let hub = self.hub.clone();
         let end = spawn_blocking(move || {
-            rewrite.finish(&mut file);
+            file.finish(&hub);
             file.close();
         });
         // An error means what it means above.
@@ -72,21 +73,9 @@ impl Writer {
         if !posts.is_empty() {
             return Some(posts);
         }
-        let mut requests = Vec::new();
-        let received = self.queue.recv_many(&mut requests, QUEUED_POSTS);
-        if timeout_at(due.into(), received).await == Ok(0) {
-            return None;
-        }
-        for request in requests {
-            match request {
-                Request::Append(post) => posts.push(post),
-                Request::Close(closed) => {
-                    self.closing.push(closed);
-                    self.queue.close();
-                }
-            }
-        }
-        Some(posts)
+        let received = self.queue.recv_many(&mut posts, QUEUED_POSTS);
+        let is_end = timeout_at(due.into(), received).await == Ok(0);
+        (!is_end).then_some(posts)
     }
 
     /// Makes entries of posts, with their lines. Answers and defers those that are repeats.
@@ -94,7 +83,6 @@ impl Writer {
         let mut lines = Vec::new();
         let mut batch = Vec::with_capacity(posts.len());
         let mut last = self.hub.newest();
-        let mut newest = HashMap::new();
         let mut keys = HashSet::new();
         let mut removals = HashSet::new();
         for (room, draft, answer) in posts {
@@ -119,10 +107,7 @@ impl Writer {
             let sent_at = self.hub.clock().unix_ms();
             last = last.next(sent_at);
             let entry = draft.into_entry(&room, last, sent_at);
-            let after = newest
-                .insert(room.clone(), last)
-                .unwrap_or_else(|| self.hub.newest_in(&room));
-            line::entry(&mut lines, &entry, after);
+            line::entry(&mut lines, &entry);
             batch.push((room, entry, answer));
         }
         (lines, batch)

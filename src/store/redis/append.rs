@@ -7,7 +7,7 @@ use redis::{RedisResult, Script, ScriptInvocation};
 use tokio::time::sleep;
 
 use super::entry::{self, Fields};
-use super::names::{field_of, name_key};
+use super::presence::field_of;
 use super::{EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -74,22 +74,23 @@ impl Redis {
         .await
     }
 
+    /// How long Redis keeps a room after its newest entry, in milliseconds; `None` means for good.
+    pub(super) fn room_ms(&self) -> Option<u64> {
+        let options = &self.hub.options;
+        let times = [options.history_age, options.room_ttl];
+        times.into_iter().flatten().min().map(milliseconds)
+    }
+
     fn append_call(&self, room: &RoomName, draft: &Draft, attempt: u64) -> ScriptInvocation<'_> {
-        let limits = self.hub.limits();
-        let idle = [limits.history_age, limits.room_ttl];
-        let idle = idle.into_iter().flatten().min();
+        let history = self.hub.options.history;
         let oldest = self.hub.expired_before().map(|ms| format!("{ms}-0"));
         let mut call = APPEND.prepare_invoke();
         call.key(key("feed")).key(room_key(room)).key(key("rooms"));
         call.key(key(&format!("keys:{room}"))).key(key("epoch"));
         call.key(key(&format!("token:{}:{attempt}", self.server)));
         call.arg(self.epoch().to_string()).arg(room.as_str());
-        call.arg(
-            Some(limits.history)
-                .filter(|most| *most < usize::MAX)
-                .unwrap_or(0),
-        );
-        call.arg(idle.map_or(0, milliseconds))
+        call.arg(Some(history).filter(|most| *most < usize::MAX).unwrap_or(0));
+        call.arg(self.room_ms().unwrap_or(0))
             .arg(oldest.unwrap_or_default());
         call.arg(FEED_ENTRIES);
         match draft {
@@ -100,11 +101,12 @@ impl Redis {
                 text,
                 key,
             } => {
-                call.key(name_key(&field_of(room, name)));
+                call.key(super::key("servers"));
                 call.arg("message").arg(name.as_str());
                 call.arg(author.map_or(String::new(), |author| author.to_string()));
                 call.arg(u8::from(*member)).arg(text.as_str());
                 call.arg(key.as_ref().map_or("", |key| key.as_str()));
+                call.arg(super::key("roster:")).arg(field_of(room, name));
             }
             Draft::Removal { removed, by } => {
                 call.arg("removal")

@@ -2,23 +2,22 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult, Script};
+use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult};
 use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
-use super::{BATCH, FEED_ENTRIES, Redis, key, patiently, room_key};
+use super::{FEED_ENTRIES, Redis, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Loaded;
 use crate::rooms::id::EventId;
-use crate::rooms::limits::Limits;
 
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
@@ -27,8 +26,6 @@ const BLOCK: Duration = Duration::from_millis(500);
 const READ_ENTRIES: usize = 64;
 /// Entries of one room to load, at most.
 const MOST_LOADED: usize = 10_000;
-
-static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("forget.lua")));
 
 impl Redis {
     /// Loads what Redis has for the first time.
@@ -74,9 +71,6 @@ impl Redis {
         loop {
             if self.is_outdated.swap(false, Ordering::Relaxed) {
                 self.meet(&mut connection, false).await?;
-            }
-            if self.has_forgotten.swap(false, Ordering::Relaxed) {
-                forget_rooms(&mut connection).await?;
             }
             let entries = self.read(&mut connection).await?;
             let Some((last, _)) = entries.last() else {
@@ -158,28 +152,37 @@ impl Redis {
             let secret = u128::from_str_radix(&secret, 16);
             *lock(&self.secret) = secret.map_err(|_| unexpected("a secret"))?;
         }
-        // Nobody could be heard meanwhile, and what was announced may have expired.
-        self.trust_others();
         self.load_rosters(connection).await?;
+        // It may have expired.
+        self.is_told.store(false, Ordering::Relaxed);
         if epoch != before || must_load {
-            let mut loaded = load_rooms(connection, last, self.hub.limits()).await?;
-            loaded.epoch = epoch;
+            let mut loaded = load_rooms(connection, last, epoch, &self.hub.options).await?;
+            loaded.mark = epoch.max(self.forgotten_up_to(last));
             self.load_standing(connection).await?;
-            if epoch != before {
-                // Before the streams end, which leaves their names to the grace.
-                self.reclaim(epoch).await?;
+            let is_new = before != EventId::ZERO && epoch != before;
+            if is_new {
+                // Before this server takes new names in the new epoch.
+                self.tell_changes(epoch, true).await?;
             }
             self.hub.load(loaded);
             *lock(&self.epoch) = epoch;
             self.position.send_replace(last);
-            if before != EventId::ZERO && epoch != before {
+            if is_new {
                 self.report.error(format_args!(
                     "Redis may have lost messages that it had acknowledged: every stream is told"
                 ));
             }
         }
-        *lock(&self.announced) = None;
         Ok(())
+    }
+
+    /// Rooms that Redis does not have had entries up to here, at most: it keeps a room so long.
+    fn forgotten_up_to(&self, last: EventId) -> EventId {
+        let now = self.hub.clock().unix_ms().max(last.milliseconds);
+        self.room_ms().map_or(EventId::ZERO, |kept| EventId {
+            milliseconds: now.saturating_sub(kept),
+            sequence: 0,
+        })
     }
 
     /// Waits until an entry of the feed is published here.
@@ -189,10 +192,11 @@ impl Redis {
         let _ = position.wait_for(|position| *position >= id).await;
     }
 
-    /// Waits until this server has published what the feed has up to a position.
+    /// Waits until this server has published what the feed has up to a position. It returns at once if
+    /// the feed does not have it.
     ///
     /// # Errors
-    /// `store-unreachable`
+    /// `store-unreachable`: it is not known, or takes too long.
     pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
         if position <= self.hub.newest() {
             return Ok(());
@@ -201,14 +205,11 @@ impl Redis {
         newest.cmd("XREVRANGE");
         newest.arg((key("feed"), "+", "-", "COUNT", 1));
         patiently(async {
-            let newest = loop {
-                // The link paces the attempts.
-                if let Ok((entries,)) = self.link.pipeline::<(Entries,)>(&newest).await {
-                    break entry::read(entries).next();
-                }
-            };
-            if let Some((newest, _)) = newest {
-                self.published(position.min(newest)).await;
+            let newest = self.link.pipeline::<(Entries,)>(&newest).await;
+            let (newest,) = newest.map_err(|_| Refusal::StoreUnreachable)?;
+            let newest = entry::read(newest).next();
+            if newest.is_some_and(|(newest, _)| position <= newest) {
+                self.published(position).await;
             }
             Ok(())
         })
@@ -241,66 +242,44 @@ async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String
 async fn load_rooms(
     connection: &mut MultiplexedConnection,
     last: EventId,
-    limits: &Limits,
+    begin: EventId,
+    options: &Options,
 ) -> RedisResult<Loaded> {
-    forget_rooms(connection).await?;
-    let most = limits.history.min(MOST_LOADED);
-    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
-    let id = |mark: &str| mark.parse::<EventId>().map_err(|_| unexpected("a mark"));
-    let mut loaded = Loaded::default();
+    let most = options.history.min(MOST_LOADED);
+    let names: Vec<String> = connection.zrange(key("rooms"), 0, -1).await?;
+    let mut loaded = Loaded::new(begin);
     for name in names {
         let Ok(room) = RoomName::stored(&name) else {
             continue;
         };
-        // At once, so that the mark fits the entries.
+        let range = |from: &str, count: usize| {
+            let mut command = redis::cmd("XREVRANGE");
+            command.arg((room_key(&room), from, "-", "COUNT", count));
+            command
+        };
+        // At once, so that the low-water mark, which the newest entry has, fits the others.
         let mut all = redis::pipe();
-        all.atomic();
-        all.cmd("XREVRANGE");
-        all.arg((
-            room_key(&room),
-            last.to_string(),
-            "-",
-            "COUNT",
-            most.saturating_add(1),
-        ));
-        all.hget(key("rooms"), &name).exists(room_key(&room));
-        let (mut newest_first, mark, exists): (Entries, Option<String>, bool) =
-            all.query_async(connection).await?;
-        // Without a mark, another server has just forgotten the room.
-        let Some(mark) = mark else { continue };
-        let (evicted, newest) = mark.split_once(' ').ok_or_else(|| unexpected("a mark"))?;
-        if exists {
-            // What is not loaded counts as evicted here.
-            let left_out = newest_first.drain(most.min(newest_first.len())..).next();
-            let left_out = left_out.map(|(left_out, _)| id(&left_out)).transpose()?;
-            let evicted_up_to = id(evicted)?.max(left_out.unwrap_or(EventId::ZERO));
-            let entries = entry::read(newest_first).rev();
-            let entries = entries.filter(|(id, _)| *id > evicted_up_to);
-            let entries = entries.filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1));
-            let history = loaded.room(room, evicted_up_to);
-            entries.for_each(|entry| history.push(entry, limits));
-        } else {
-            loaded.forgotten_up_to = loaded.forgotten_up_to.max(id(newest)?);
-        }
-    }
-    let forgotten: Option<String> = connection.hget(key("rooms"), "").await?;
-    if let Some(forgotten) = forgotten {
-        loaded.forgotten_up_to = loaded.forgotten_up_to.max(id(&forgotten)?);
+        all.atomic().add_command(range("+", 1));
+        all.add_command(range(&last.to_string(), most.saturating_add(1)));
+        let (newest, mut newest_first): (Entries, Entries) = all.query_async(connection).await?;
+        let Some((_, newest)) = entry::read(newest).next() else {
+            // It has expired.
+            continue;
+        };
+        let evicted = newest.get("evicted").and_then(|id| id.parse().ok());
+        let evicted: EventId = evicted.ok_or_else(|| unexpected("a mark"))?;
+        // What is not loaded counts as evicted here.
+        let left_out = newest_first.drain(most.min(newest_first.len())..).next();
+        let left_out = left_out.and_then(|(left_out, _)| left_out.parse().ok());
+        let evicted = evicted.max(left_out.unwrap_or_default());
+        let history = loaded.room(room, evicted);
+        let entries = entry::read(newest_first).rev();
+        let entries = entries.filter(|(id, _)| *id > evicted);
+        entries
+            .filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1))
+            .for_each(|entry| history.push(entry, options));
     }
     Ok(loaded)
-}
-
-/// Removes the marks of rooms whose entries have expired.
-async fn forget_rooms(connection: &mut MultiplexedConnection) -> RedisResult<()> {
-    let names: Vec<String> = connection.hkeys(key("rooms")).await?;
-    for names in names.chunks(BATCH) {
-        let mut call = FORGET.key(key("rooms"));
-        for name in names {
-            call.key(key(&format!("room:{name}"))).arg(name);
-        }
-        let () = call.invoke_async(connection).await?;
-    }
-    Ok(())
 }
 
 pub(super) fn unexpected(what: &'static str) -> RedisError {

@@ -2,8 +2,8 @@
 //!
 //! A script appends each entry to its room and to the *feed* ([`append`], [`entry`]). Every server
 //! follows the feed ([`feed`]) and publishes what comes back from it, its own posts included, so
-//! there is one order everywhere. Names are keys that expire unless they are renewed ([`names`]),
-//! and each server announces who is connected to it ([`roster`]).
+//! there is one order everywhere. Each server keeps in Redis who is connected to it, and by that which
+//! names are taken ([`presence`]).
 //!
 //! An *epoch* is a time in which Redis has lost nothing. When a new one begins, every server loads
 //! the rooms anew and tells its streams that entries were lost.
@@ -12,12 +12,10 @@ mod append;
 mod entry;
 mod feed;
 mod link;
-mod names;
-mod roster;
+mod presence;
 mod standing;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -30,13 +28,13 @@ use tokio::time::timeout;
 use super::standing::Standing;
 use crate::lock::lock;
 use crate::names::RoomName;
+use crate::options::RedisUrl;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use link::Link;
-use names::Present;
-use roster::Server;
+use presence::{Roster, Server};
 pub(crate) use standing::MODERATOR_MS;
 
 /// How long a post, or a new name, may wait for Redis.
@@ -53,10 +51,6 @@ const BATCH: usize = 500;
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a stopping server tries to tell the others.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Where Redis is, as its owner gave it. It may hold a password, so it is never shown.
-#[derive(Clone)]
-pub(crate) struct Url(redis::ConnectionInfo);
 
 /// The store, and what its two tasks share: one follows the feed, the other announces who is here.
 pub(crate) struct Redis {
@@ -77,36 +71,17 @@ pub(crate) struct Redis {
     is_outdated: AtomicBool,
     /// The feed is being read.
     is_following: AtomicBool,
-    /// Rooms were forgotten here, so Redis may have marks of such rooms.
-    has_forgotten: AtomicBool,
     /// Posts hold it for reading while they are under way.
     under_way: RwLock<()>,
     /// The other servers, by their names.
     others: Mutex<HashMap<String, Server>>,
-    /// What this server has announced; `None` if Redis may not have it.
-    announced: Mutex<Option<Present>>,
-    /// Claims since names were last renewed, whether or not a stream has followed.
-    claims: Mutex<Vec<names::Name>>,
+    /// What Redis has of this server's roster, with the names that it has claimed.
+    told: Mutex<Roster>,
+    /// Redis and the other servers have that, and nothing else.
+    is_told: AtomicBool,
+    /// Streams hold it for reading from their claim until they have joined.
+    claiming: RwLock<()>,
     announcer: OnceLock<AbortHandle>,
-}
-
-impl Url {
-    /// Checks a URL.
-    pub(crate) fn parse(url: &str) -> Result<Url, &'static str> {
-        let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");
-        if is_secure && !cfg!(feature = "redis-tls") {
-            return Err("this program was built without the Cargo feature redis-tls");
-        }
-        let info: Result<redis::ConnectionInfo, _> = url.parse();
-        info.map(Url)
-            .map_err(|_| "expected a URL such as redis://localhost:6379 or redis://:PASSWORD@HOST")
-    }
-}
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Url")
-    }
 }
 
 impl Redis {
@@ -116,7 +91,7 @@ impl Redis {
     /// # Errors
     /// Threads or sockets cannot be made.
     pub(crate) fn open(
-        url: Url,
+        url: RedisUrl,
         hub: Arc<Hub>,
         standing: Arc<Standing>,
         report: Reporter,
@@ -135,11 +110,11 @@ impl Redis {
             secret: Mutex::new(u128::from_be_bytes(random())),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
-            has_forgotten: AtomicBool::new(false),
             under_way: RwLock::default(),
             others: Mutex::default(),
-            announced: Mutex::default(),
-            claims: Mutex::default(),
+            told: Mutex::default(),
+            is_told: AtomicBool::new(false),
+            claiming: RwLock::default(),
             announcer: OnceLock::new(),
         });
         std::thread::scope(|scope| {
@@ -171,11 +146,6 @@ impl Redis {
     /// the Unix epoch.
     pub(crate) fn feed_time_ms(&self) -> u64 {
         self.position.borrow().milliseconds
-    }
-
-    /// Notes that this server has forgotten rooms.
-    pub(crate) fn shorten(&self) {
-        self.has_forgotten.store(true, Ordering::Relaxed);
     }
 
     /// Answers the posts under way, and leaves this server's names to their grace.

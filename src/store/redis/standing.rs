@@ -58,15 +58,6 @@ impl Redis {
         .await
     }
 
-    pub(super) fn is_banned(&self, author: &str) -> bool {
-        let now = self.hub.clock().unix_ms();
-        let author = author.parse().ok();
-        let until = self
-            .standing
-            .banned_until(now, |ban| Some(ban.author) == author);
-        until.is_some()
-    }
-
     /// Tells the other servers where authors were seen here: they may be banned there.
     pub(super) async fn tell_seen(&self) -> RedisResult<()> {
         let news = self.standing.seen.take_news();

@@ -101,7 +101,6 @@ fn bad_rooms() -> Vec<Bad> {
         "*",
         "'",
         "%3Cb%3E",
-        "%F0%9F%98%80",
         "a%E2%80%8Bb",
         "%E2%80%AEx",
         "%EF%BB%BFx",

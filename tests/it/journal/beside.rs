@@ -1,5 +1,6 @@
 //! What is kept beside the messages: the secret behind the authors, and the bans.
 
+use crate::common::Change as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +14,7 @@ use crate::common::{Folder, Process, Request, Server, ask, get};
 /// HTTP Basic with the password `between moderators`.
 const MODERATOR: &str = "Basic bW9kOmJldHdlZW4gbW9kZXJhdG9ycw==";
 
-fn builder(folder: &Path) -> chatroom::Builder {
+fn builder(folder: &Path) -> chatroom::Options {
     let chat = kept(folder).moderator_password("between moderators");
     chat.expect("a password")
 }

@@ -1,6 +1,7 @@
 //! A journal that has outgrown its rooms is written anew, and a crash at any moment of it loses
 //! nothing.
 
+use crate::common::Change as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -53,7 +54,7 @@ async fn rewriting(folder: &Folder, built: &Path, disturb: Option<&str>) -> Proc
         "-P",
         next.to_str().expect("UTF-8"),
         "-e",
-        "trace=openat,write,copy_file_range,fsync,rename",
+        "trace=openat,write,fsync,rename",
         "-e",
         &inject,
     ];
@@ -125,12 +126,11 @@ async fn a_rewrite_killed_at_any_of_its_steps_loses_nothing() {
     let built = Folder::new();
     let all = outgrown(built.path()).await;
     for step in [
-        // The new file: made, written, synced, completed; and put in place of the old one.
+        // The new file: made, written, synced; and put in place of the old one.
         "openat:signal=KILL",
         "write:signal=KILL:when=1",
         "write:signal=KILL:when=5",
         "fsync:signal=KILL",
-        "copy_file_range:signal=KILL",
         "rename:signal=KILL",
     ] {
         let folder = Folder::new();
@@ -216,7 +216,9 @@ async fn posts_go_on_while_the_journal_is_rewritten_again_and_again() {
     // Four times the size from which on it is rewritten has gone in.
     assert!(content(folder.path()).len() < 3 * 1024 * 1024);
     server.stop().await;
-    let ids: Vec<_> = lines(folder.path()).iter().map(id_of).collect();
+    let lines = lines(folder.path());
+    let entries = lines.iter().filter(|line| line["eventId"].is_string());
+    let ids: Vec<_> = entries.map(id_of).collect();
     assert!(
         ids.len() >= HISTORY && posted.ends_with(&ids),
         "the newest, whole and in order"
@@ -278,7 +280,7 @@ async fn forgotten_rooms_do_not_return() {
     stream.telling().await;
     clock.advance(ttl);
     eventually("the journal has let go of it", async || {
-        rooms_in(folder.path()) == ["", "stays"]
+        rooms_in(folder.path()) == ["stays", ""]
     })
     .await;
     drop(stream);
@@ -353,8 +355,8 @@ async fn a_forgotten_room_leaves_the_file_after_a_rewrite_that_cannot_begin() {
     assert_eq!(rooms_in(folder.path()), ["goes", "stays"]);
     std::fs::remove_dir_all(obstacle).expect("it can be removed");
     server.stop().await;
-    // The low-water mark, and what is retained.
-    assert_eq!(rooms_in(folder.path()), ["", "stays"]);
+    // The low-water mark of the room, what is retained, and the low-water mark of all other rooms.
+    assert_eq!(rooms_in(folder.path()), ["stays", "stays", ""]);
 }
 
 /// The room of each line of the journal; empty where a line has none.

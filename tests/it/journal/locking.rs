@@ -1,6 +1,7 @@
 //! One folder, one server; and a folder that cannot be used is refused with its reason.
 
 use super::{held, reopened, texts, with_mounts};
+use crate::common::Change as _;
 use crate::common::{Folder, Process, say, under, within};
 
 #[tokio::test]

@@ -10,10 +10,11 @@ mod recovery;
 mod removal;
 mod removal_kills;
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use chatroom::{Builder, Fsync};
+use chatroom::{Fsync, Options};
 use serde_json::Value;
 
 use crate::common::{Server, retained, texts, unlimited};
@@ -42,7 +43,7 @@ fn lines(folder: &Path) -> Vec<Value> {
 }
 
 /// A chat that keeps all messages in a folder, quick to start and stop.
-fn kept(folder: &Path) -> Builder {
+fn kept(folder: &Path) -> Options {
     unlimited()
         .data(folder)
         .fsync(Fsync::No)

@@ -1,5 +1,6 @@
 //! A removed text leaves the journal for good, whenever the server is killed; its removal stays.
 
+use crate::common::Change as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -207,7 +208,11 @@ async fn what_has_expired_leaves_the_file_even_if_it_was_evicted_before() {
     clock.advance(age / 2 + Duration::from_secs(1));
     until_gone(folder.path(), &["the first"], Instant::now()).await;
     assert_eq!(texts(&held(address).await), ["later 0", "later 1"]);
-    assert_eq!(lines(folder.path()).len(), 2);
+    assert_eq!(
+        lines(folder.path()).len(),
+        3,
+        "the low-water mark, and both"
+    );
 }
 
 /// A rewrite that cannot be made does not keep the removal from being stored and seen.

@@ -126,7 +126,7 @@ async fn killed_at(folder: &Path, path: &Path, step: &str) -> Process {
     let log = folder.with_extension("strace");
     let (log, path) = (log.to_str().expect("UTF-8"), path.to_str().expect("UTF-8"));
     let inject = format!("inject={step}");
-    let trace = "trace=openat,write,copy_file_range,fsync,fdatasync,rename";
+    let trace = "trace=openat,write,fsync,fdatasync,rename";
     let wrapper = [
         "strace", "-D", "-f", "-o", log, "-P", path, "-e", trace, "-e", &inject,
     ];
@@ -136,14 +136,13 @@ async fn killed_at(folder: &Path, path: &Path, step: &str) -> Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_removal_rewrite_and_rename_brings_no_text_back() {
-    // The removal's own line; then the new file: made, written, synced, completed, renamed.
+    // The removal's own line; then the new file: made, written, synced, renamed.
     let steps = [
         (false, "write:signal=KILL:when=3"),
         (false, "fdatasync:signal=KILL:when=3"),
         (true, "openat:signal=KILL"),
         (true, "write:signal=KILL"),
         (true, "fsync:signal=KILL"),
-        (true, "copy_file_range:signal=KILL"),
         (true, "rename:signal=KILL"),
     ];
     let mut kills = 0;

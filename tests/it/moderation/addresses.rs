@@ -1,5 +1,6 @@
 //! Bans of addresses: whom they concern, whom they spare, and which address it is.
 
+use crate::common::Change as _;
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,5 +1,6 @@
 //! Bans: whom they end, whom they spare, how long they last.
 
+use crate::common::Change as _;
 use std::time::Duration;
 
 use chatroom::{ManualClock, Refusal};

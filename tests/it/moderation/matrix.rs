@@ -1,5 +1,6 @@
 //! Who may do what: every route against every kind of visitor, each on a server of its own.
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 
 use serde_json::json;

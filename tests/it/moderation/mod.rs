@@ -6,9 +6,10 @@ mod matrix;
 mod passwords;
 mod removing;
 
+use crate::common::Change as _;
 use std::net::SocketAddr;
 
-use chatroom::Builder;
+use chatroom::Options;
 use serde_json::{Value, json};
 
 use crate::common::{EventStream, Request, Response, Server, ask};
@@ -24,7 +25,7 @@ pub(super) const EVE: &str = "e0000000000000000000000000000003";
 pub(super) const MODERATOR: &str = "d0000000000000000000000000000004";
 
 /// A server with moderators, of which [`MODERATOR`] is one.
-pub(super) async fn moderated(change: impl FnOnce(Builder) -> Builder) -> Server {
+pub(super) async fn moderated(change: impl FnOnce(Options) -> Options) -> Server {
     let server =
         Server::with(|chat| change(chat.moderator_password(PASSWORD).expect("it is not empty")))
             .await;

@@ -1,5 +1,6 @@
 //! Moderators' rights, how they are had and lost, and who guesses.
 
+use crate::common::Change as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! A removal is an entry like a message: it has an id, it is told, it is retained, it resumes.
 
+use crate::common::Change as _;
 use chatroom::Heard;
 use serde_json::{Value, json};
 

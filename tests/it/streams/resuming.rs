@@ -1,5 +1,6 @@
 //! One position resumes a stream in all its rooms.
 
+use crate::common::Change as _;
 use serde_json::json;
 
 use super::{pairs, posted, rooms, told};

@@ -1,6 +1,7 @@
 //! A random walk over several rooms against a plain model: posts, bursts that overflow queues,
 //! removals, joins, cuts, rooms that are added, and restarts, over real sockets.
 
+use crate::common::Change as _;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;

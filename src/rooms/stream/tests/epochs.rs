@@ -1,7 +1,5 @@
-//! The store lost entries, and a new epoch begins: everybody is told, once.
+//! The store lost entries, and a new epoch begins: everybody is told, once and in its place.
 
-use super::super::super::entries::Loaded;
-use super::super::super::message::Entry;
 use super::*;
 
 fn id(milliseconds: u64) -> EventId {
@@ -16,132 +14,106 @@ fn entry(milliseconds: u64) -> Entry {
 }
 
 fn load(hub: &Hub, epoch: u64, kept: &[u64]) {
-    let mut loaded = Loaded::default();
-    loaded.epoch = id(epoch);
+    let mut loaded = Loaded::new(id(epoch));
     let history = loaded.room(room(0), id(5));
     kept.iter()
-        .for_each(|ms| history.push(entry(*ms), hub.limits()));
+        .for_each(|ms| history.push(entry(*ms), &hub.options));
     hub.load(loaded);
 }
 
-/// A hub in an epoch with these entries, and what it does when a later one begins with those.
-fn hub_with(entries: &[u64]) -> (Arc<Hub>, impl Fn(&[u64]) + use<>) {
-    let limits = hub(100).limits().clone();
-    let clock: Clock = ManualClock::at(1_000).into();
-    let hub = Arc::new(Hub::new(limits, clock, Arc::default(), true));
+/// A hub in an epoch with these entries.
+fn hub_of(entries: &[u64]) -> Arc<Hub> {
+    let hub = hub_with(Options {
+        history: 100,
+        data: Some("remembers".into()),
+        ..options()
+    });
     load(&hub, 5, &[]);
     entries
         .iter()
         .for_each(|ms| hub.publish(&room(0), entry(*ms)));
-    let begin = {
-        let hub = hub.clone();
-        move |kept: &[u64]| load(&hub, 20, kept)
-    };
-    (hub, begin)
+    hub
 }
 
-fn resumed(hub: &Arc<Hub>, after: &str) -> Vec<Arc<Frame>> {
-    let start = Start::After(after.parse().ok());
-    take(&mut listen(hub, &[room(0)], start)).0
-}
-
-/// The `Last-Event-ID` of a client that has got these frames.
-fn last_id(frames: &[Arc<Frame>]) -> String {
-    let text = text(frames);
-    let mut ids = text
-        .lines()
-        .rev()
-        .filter_map(|line| line.strip_prefix("id: "));
-    ids.next().expect("an id").to_owned()
+fn resumed(hub: &Arc<Hub>, after: EventId) -> Vec<Arc<Frame>> {
+    take(&mut listen(hub, &[room(0)], Start::After(after))).0
 }
 
 fn is_told(frames: &[Arc<Frame>]) -> bool {
-    frames
-        .iter()
-        .any(|frame| frame.event() == "messages-missed")
-}
-
-fn resumes_quietly_with_nothing(hub: &Arc<Hub>, after: &str) {
-    let frames = resumed(hub, after);
-    assert!(!is_told(&frames), "{}", text(&frames));
-    assert_eq!(messages(&frames), [], "after {after}");
-    assert_eq!(last_id(&frames), after);
+    !of_kind(frames, Event::Missed).is_empty()
 }
 
 #[test]
-fn a_new_epoch_is_told_once_and_streams_go_on_from_their_positions() {
-    let (hub, begin) = hub_with(&[10, 11, 12]);
-    begin(&[10, 11]);
-    for (start, given) in [
-        ("12-0", &[][..]),
-        ("11-0", &[]),
-        ("10-0", &[id(11)]),
-        ("garbage", &[id(10), id(11)]),
-    ] {
-        let frames = resumed(&hub, start);
-        assert!(is_told(&frames), "{}", text(&frames));
-        assert_eq!(messages(&frames), given);
-        resumes_quietly_with_nothing(&hub, &last_id(&frames));
-    }
+fn a_new_epoch_is_told_once_in_its_place() {
+    let hub = hub_of(&[10, 11, 12]);
+    load(&hub, 20, &[10, 11]);
     hub.publish(&room(0), entry(30));
-    let frames = resumed(&hub, "12-0");
-    assert_eq!(messages(&frames), [id(30)]);
-    assert_eq!(last_id(&frames), "30-0");
+    for (start, given) in [
+        (12, &[30][..]),
+        (11, &[30]),
+        (10, &[11, 30]),
+        (0, &[10, 11, 30]),
+    ] {
+        let frames = resumed(&hub, id(start));
+        let given: Vec<EventId> = given.iter().copied().map(id).collect();
+        assert_eq!(messages(&frames), given, "after {start}");
+        let missed = frames.iter().position(|f| f.event() == Event::Missed);
+        assert_eq!(frames[missed.expect("it is told")].id(), Some(id(20)));
+        assert_eq!(messages(&frames[missed.unwrap_or(0)..]), [id(30)]);
+        let again = resumed(&hub, last_id(&frames));
+        assert!(!is_told(&again), "{}", text(&again));
+        assert_eq!(messages(&again), []);
+    }
 }
 
 #[test]
-fn open_streams_end_with_a_new_epoch() {
-    let (hub, begin) = hub_with(&[10]);
+fn an_open_stream_stays_and_is_told() {
+    let hub = hub_of(&[10]);
+    let mut stream = listen(&hub, &[room(0), room(1)], Start::Latest(0));
+    take(&mut stream);
+    load(&hub, 20, &[10]);
+    let (frames, ended) = take(&mut stream);
+    assert!(!ended);
+    let text = text(&frames);
+    assert_eq!(text.matches("event: messages-missed").count(), 2, "{text}");
+    assert_eq!(frames.last().map(|f| f.event()), Some(Event::CaughtUp));
+    assert_eq!(last_id(&frames), id(20));
+    hub.publish(&room(0), entry(30));
+    assert_eq!(messages(&take(&mut stream).0), [id(30)]);
+}
+
+#[test]
+fn a_history_that_was_loaded_anew_without_a_loss_is_no_gap() {
+    let hub = hub_of(&[10, 11]);
     let mut stream = listen(&hub, &[room(0)], Start::Latest(0));
     take(&mut stream);
-    begin(&[10]);
-    let (frames, ended) = take(&mut stream);
-    assert_eq!(
-        frames.last().map(|frame| frame.event()),
-        Some("server-closing")
-    );
-    assert!(
-        ended && text(&frames).contains("retry: "),
-        "{}",
-        text(&frames)
-    );
+    load(&hub, 5, &[10, 11, 12]);
+    let (frames, _) = take(&mut stream);
+    assert!(!is_told(&frames), "{}", text(&frames));
+    assert_eq!(messages(&frames), [id(12)]);
 }
 
 #[test]
-fn whoever_is_cut_right_after_the_notice_is_told_again() {
-    let (hub, begin) = hub_with(&[10, 11, 12]);
-    begin(&[10, 11]);
-    let frames = resumed(&hub, "10-0");
-    let notice = frames.iter().position(|f| f.event() == "messages-missed");
-    let cut = last_id(&frames[..=notice.expect("it is told")]);
-    let frames = resumed(&hub, &cut);
-    assert!(is_told(&frames), "{}", text(&frames));
-    assert_eq!(messages(&frames), [id(11)]);
-    resumes_quietly_with_nothing(&hub, &last_id(&frames));
-}
-
-#[test]
-fn a_newcomer_is_told_of_nothing() {
-    let (hub, begin) = hub_with(&[10, 11, 12]);
-    begin(&[10, 11]);
-    for history in [0, 1, 50] {
-        let start = Start::Latest(history);
-        let (frames, _) = take(&mut listen(&hub, &[room(0)], start));
-        assert_eq!(messages(&frames).len(), history.min(2));
-        resumes_quietly_with_nothing(&hub, &last_id(&frames));
-    }
+fn whoever_is_cut_right_before_the_notice_is_told_again_and_right_behind_it_is_not() {
+    let hub = hub_of(&[10, 11, 12]);
+    load(&hub, 20, &[10, 11]);
+    let frames = resumed(&hub, id(10));
+    let notice = frames.iter().position(|f| f.event() == Event::Missed);
+    let notice = notice.expect("it is told");
+    assert!(is_told(&resumed(&hub, last_id(&frames[..notice]))));
+    assert!(!is_told(&resumed(&hub, last_id(&frames[..=notice]))));
 }
 
 #[test]
 fn pages_of_a_history_end_in_a_position_that_is_known() {
-    let (hub, begin) = hub_with(&[10, 11, 12]);
-    begin(&[10, 11]);
+    let hub = hub_of(&[10, 11, 12]);
+    load(&hub, 20, &[10, 11]);
     let page = |after, limit| {
-        let page = hub.page(&room(0), Some(after), None, limit);
+        let page = hub.page(&room(0), PageAt::After(after), limit);
         (messages(&page.messages), page.missed, page.next)
     };
     let (all, missed, next) = page(id(12), 50);
-    assert_eq!((all, missed), (vec![], true));
+    assert_eq!((all, missed, next), (vec![], true, id(20)));
     assert_eq!(page(next, 50), (vec![], false, next));
     assert_eq!(page(id(9), 1), (vec![id(10)], true, id(10)));
     assert_eq!(page(id(10), 1), (vec![id(11)], true, next));

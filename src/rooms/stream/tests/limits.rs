@@ -3,12 +3,10 @@
 use super::*;
 
 fn hub_of_one_room() -> Arc<Hub> {
-    let limits = Limits {
-        rooms: 1,
-        ..hub(9).limits.clone()
-    };
-    let clock = ManualClock::at(1_000).into();
-    Arc::new(Hub::new(limits, clock, Arc::default(), false))
+    hub_with(Options {
+        max_rooms: 1,
+        ..options()
+    })
 }
 
 #[test]
@@ -28,12 +26,10 @@ fn entries_on_their_way_do_not_pass_the_limit_of_rooms() {
 
 #[test]
 fn a_stream_that_makes_room_for_itself_does_not_pass_the_limit() {
-    let limits = Limits {
-        rooms: 2,
-        ..hub(9).limits.clone()
-    };
-    let clock = ManualClock::at(1_000).into();
-    let hub = Arc::new(Hub::new(limits, clock, Arc::default(), false));
+    let hub = hub_with(Options {
+        max_rooms: 2,
+        ..options()
+    });
     let join =
         |rooms: &[RoomName]| hub.subscribe(rooms, Some(claim("a", 1)), None, Start::Latest(0));
     drop(join(&[room(0)]));

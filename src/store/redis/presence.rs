@@ -1,0 +1,330 @@
+//! Who is connected to which server, and whose a name is.
+//!
+//! Each server has a roster in Redis, which expires unless it is renewed, and changes it by a script
+//! that lets no name into two rosters for two authors. The script tells the change on the feed. A
+//! server that is silent for too long counts as dead, and its members leave.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands, RedisResult, Script};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::super::Claiming;
+use super::entry::Fields;
+use super::feed::unexpected;
+use super::{BATCH, EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently};
+use crate::lock::lock;
+use crate::names::{MemberName, RoomName};
+use crate::refusal::Refusal;
+use crate::rooms::author::Author;
+use crate::rooms::clock::milliseconds;
+use crate::rooms::id::EventId;
+use crate::rooms::limits::NAME_GRACE;
+use crate::rooms::members::Claim;
+
+/// How often a server tells changes.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks after which a server renews its roster, changed or not.
+const TICKS_PER_RENEWAL: u32 = 5;
+/// Rosters expire after this long without renewal: 20 to 25 s after a crash.
+const EXPIRY: Duration = Duration::from_secs(25);
+
+static PRESENCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("presence.lua")));
+
+/// Who is connected to a server, as the script has it.
+pub(super) type Roster = BTreeMap<String, String>;
+
+/// Fields of a roster with their new values; an empty one removes the field.
+type Changes = Vec<(String, String)>;
+
+/// Another server.
+pub(super) struct Server {
+    /// When it counts as dead, unless it tells something.
+    expires_at: Instant,
+    roster: Roster,
+}
+
+/// The field of a name in a roster. A room's name has no colon.
+pub(super) fn field_of(room: &RoomName, name: &MemberName) -> String {
+    format!("{room}:{}", name.folded().as_str())
+}
+
+/// The member that a field of a roster stands for; `None` if it counts listeners.
+fn member(field: &str, value: &str) -> Option<(RoomName, MemberName, Author)> {
+    let (room, _) = field.split_once(':')?;
+    let (author, name) = value.split_once(' ')?;
+    Some((
+        RoomName::stored(room).ok()?,
+        MemberName::stored(name).ok()?,
+        author.parse().ok()?,
+    ))
+}
+
+/// What turns one roster into another.
+fn changes(before: &Roster, now: &Roster) -> Changes {
+    let gone = before.keys().filter(|field| !now.contains_key(*field));
+    let gone = gone.map(|field| (field.clone(), String::new()));
+    let new = now
+        .iter()
+        .filter(|(field, value)| before.get(*field) != Some(value));
+    let new = new.map(|(field, value)| (field.clone(), value.clone()));
+    gone.chain(new).collect()
+}
+
+fn apply(roster: &mut Roster, (field, value): (String, String)) -> Option<String> {
+    match value.is_empty() {
+        true => roster.remove(&field),
+        false => roster.insert(field, value),
+    }
+}
+
+impl Redis {
+    /// Claims a name for a session in all of these rooms, unless the session has it here. When this
+    /// returns, this server has heard who had it before. To be held until the stream has joined.
+    ///
+    /// # Errors
+    /// `name-taken` or `store-unreachable`.
+    pub(crate) async fn claim(
+        &self,
+        rooms: &[RoomName],
+        claim: &Claim,
+    ) -> Result<Option<Claiming<'_>>, Refusal> {
+        if self.hub.has_here(rooms, claim) {
+            return Ok(None);
+        }
+        let value = format!("{} {}", claim.author, claim.name);
+        let fields = rooms.iter().map(|room| field_of(room, &claim.name));
+        let names: Changes = fields.map(|field| (field, value.clone())).collect();
+        patiently(async {
+            let claiming = self.claiming.read().await;
+            // Where no stream follows, the next tick gives them up.
+            lock(&self.told).extend(names.iter().cloned());
+            loop {
+                let claimed = self.alter(self.epoch(), "claim", EXPIRY, &names).await;
+                match claimed {
+                    Ok((status, told)) if status == "ok" => {
+                        self.published(told.parse().unwrap_or(EventId::ZERO)).await;
+                        return Ok(Some(claiming));
+                    }
+                    Ok((_, field)) => {
+                        let place = names.iter().position(|(taken, _)| *taken == field);
+                        let room = rooms[place.unwrap_or_default()].clone();
+                        return Err(Refusal::NameTaken { room });
+                    }
+                    Err(_) => sleep(EPOCH_PAUSE).await,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Tells changes and renews the roster at each tick. It never returns.
+    pub(super) async fn announce(&self) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut count = 0_u32;
+        let mut renewed_at = Instant::now();
+        loop {
+            ticks.tick().await;
+            if !self.is_following.load(Ordering::Relaxed) {
+                continue;
+            }
+            self.forget_dead();
+            count = count.wrapping_add(1);
+            let renews = count.is_multiple_of(TICKS_PER_RENEWAL) || !self.link.is_up();
+            let begun_at = Instant::now();
+            if begun_at - renewed_at > EXPIRY / 2 {
+                // The others may count this server as dead by now: it has to tell them all.
+                self.is_told.store(false, Ordering::Relaxed);
+            }
+            // What is claimed may yet get its stream.
+            let nobody_claims = self.claiming.write().await;
+            // What fails is due again at the next tick.
+            if self.tell_changes(self.epoch(), renews).await.is_ok() && renews {
+                renewed_at = begun_at;
+            }
+            drop(nobody_claims);
+            // What fails is told when the author is seen elsewhere.
+            let _ = self.tell_seen().await;
+        }
+    }
+
+    /// Tells what has changed since it was last told, or everything where Redis may not have that.
+    pub(super) async fn tell_changes(&self, epoch: EventId, renews: bool) -> RedisResult<()> {
+        let mut told = lock(&self.told).clone();
+        let is_told = self.is_told.swap(true, Ordering::Relaxed);
+        if !is_told {
+            told.values_mut().for_each(String::clear);
+        }
+        let changes = changes(&told, &self.present());
+        if !renews && is_told && changes.is_empty() {
+            return Ok(());
+        }
+        let mode = if is_told { "change" } else { "all" };
+        let changed = self.alter(epoch, mode, EXPIRY, &changes).await;
+        changed.inspect_err(|_| self.is_told.store(false, Ordering::Relaxed))?;
+        let told = &mut *lock(&self.told);
+        changes
+            .into_iter()
+            .for_each(|change| drop(apply(told, change)));
+        Ok(())
+    }
+
+    /// Who is connected to this server at the moment, or in their grace.
+    fn present(&self) -> Roster {
+        let mut present = Roster::new();
+        for (room, listeners, members) in self.hub.here() {
+            let members = members.into_iter();
+            present.extend(
+                members.map(|(name, author)| (field_of(&room, &name), format!("{author} {name}"))),
+            );
+            if listeners > 0 {
+                present.insert(room.to_string(), listeners.to_string());
+            }
+        }
+        present
+    }
+
+    /// Lets this server's names expire after their grace, and tells that it has no listeners now.
+    pub(super) async fn say_farewell(&self) -> RedisResult<()> {
+        let fields: Vec<String> = lock(&self.told).keys().cloned().collect();
+        let rooms = fields.into_iter().filter(|field| !field.contains(':'));
+        let changes = rooms.map(|room| (room, String::new())).collect();
+        let told = self.alter(self.epoch(), "change", NAME_GRACE, &changes);
+        told.await.map(drop)
+    }
+
+    /// Runs the script; returns its answer to the last batch.
+    async fn alter(
+        &self,
+        epoch: EventId,
+        mut mode: &str,
+        expiry: Duration,
+        changes: &Changes,
+    ) -> RedisResult<(String, String)> {
+        let mut last = Default::default();
+        let nothing = changes.is_empty().then_some(&[][..]);
+        for batch in changes.chunks(BATCH).chain(nothing) {
+            let mut call = PRESENCE.key(key("epoch"));
+            call.key(key("feed")).key(key("servers"));
+            call.key(key(&format!("roster:{}", self.server)));
+            call.arg(epoch.to_string()).arg(&self.server);
+            call.arg(FEED_ENTRIES).arg(milliseconds(expiry)).arg(mode);
+            for (field, value) in batch {
+                call.arg(field).arg(value);
+            }
+            let answer: (String, String) = self.link.run(&call).await?;
+            if answer.0 == "epoch" {
+                self.is_outdated.store(true, Ordering::Relaxed);
+                return Err(unexpected("the present epoch"));
+            }
+            if mode == "all" {
+                mode = "change";
+            }
+            last = answer;
+        }
+        Ok(last)
+    }
+
+    /// Applies what a server tells.
+    pub(super) fn hear(&self, fields: &Fields) {
+        let text = |field: &str| fields.get(field).map_or("", String::as_str);
+        let changes = serde_json::from_str(text("changes"));
+        if let (Ok(changes), Ok(ms)) = (changes, text("ms").parse())
+            && text("server") != self.server
+        {
+            self.take_in(text("server"), changes, text("mode") == "all", ms);
+        }
+    }
+
+    fn take_in(&self, server: &str, changes: Changes, is_all: bool, ms: u64) {
+        let others = &mut *lock(&self.others);
+        if is_all {
+            self.forget(others, server);
+        }
+        let expires_at = Instant::now() + Duration::from_millis(ms).min(EXPIRY);
+        let new = || Server {
+            expires_at,
+            roster: Roster::new(),
+        };
+        let known = others.entry(server.to_owned()).or_insert_with(new);
+        known.expires_at = expires_at;
+        for (field, value) in changes {
+            // Borrowed anew for each, since a count is one of all servers.
+            let Some(known) = others.get_mut(server) else {
+                return;
+            };
+            let before = apply(&mut known.roster, (field.clone(), value.clone()));
+            self.pass_on(others, &field, &before.unwrap_or_default(), &value);
+        }
+    }
+
+    /// Tells the hub what a field of another server's roster was, and is now.
+    fn pass_on(&self, others: &HashMap<String, Server>, field: &str, before: &str, now: &str) {
+        if !field.contains(':') {
+            let Ok(room) = RoomName::stored(field) else {
+                return;
+            };
+            let counts = others.values().filter_map(|other| other.roster.get(field));
+            let counts = counts.filter_map(|count| count.parse::<usize>().ok());
+            return self.hub.listen_elsewhere(&room, counts.sum());
+        }
+        let (before, now) = (member(field, before), member(field, now));
+        if before.as_ref().map(|(.., author)| author) == now.as_ref().map(|(.., author)| author) {
+            return;
+        }
+        if let Some((room, name, author)) = before {
+            self.hub.depart(&room, &name, author);
+        }
+        if let Some((room, name, author)) = now {
+            self.hub.arrive(&room, &name, author);
+        }
+    }
+
+    fn forget(&self, others: &mut HashMap<String, Server>, server: &str) {
+        let roster = others.remove(server).map(|server| server.roster);
+        for (field, value) in roster.into_iter().flatten() {
+            self.pass_on(others, &field, &value, "");
+        }
+    }
+
+    /// Removes the members of servers that are silent, or that stopped a grace ago.
+    fn forget_dead(&self) {
+        let now = Instant::now();
+        let others = &mut *lock(&self.others);
+        let dead = others.iter().filter(|(_, other)| other.expires_at <= now);
+        let dead: Vec<String> = dead.map(|(server, _)| server.clone()).collect();
+        dead.iter().for_each(|server| self.forget(others, server));
+    }
+
+    /// Loads the rosters of the other servers. Those that Redis does not have get time to tell theirs
+    /// again: nobody could be heard for a while.
+    pub(super) async fn load_rosters(
+        &self,
+        connection: &mut MultiplexedConnection,
+    ) -> RedisResult<()> {
+        let expires_at = Instant::now() + EXPIRY;
+        for other in lock(&self.others).values_mut() {
+            other.expires_at = expires_at;
+        }
+        let servers: Vec<String> = connection.smembers(key("servers")).await?;
+        for server in servers {
+            let hash = key(&format!("roster:{server}"));
+            let mut all = redis::pipe();
+            all.atomic().hgetall(&hash).pttl(&hash);
+            let (roster, ms): (Roster, i64) = all.query_async(connection).await?;
+            if server != self.server && !roster.is_empty() {
+                let known = lock(&self.others)
+                    .get(&server)
+                    .map(|known| known.roster.clone());
+                let changes = changes(&known.unwrap_or_default(), &roster);
+                self.take_in(&server, changes, false, ms.try_into().unwrap_or_default());
+            }
+        }
+        Ok(())
+    }
+}
