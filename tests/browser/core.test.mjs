@@ -6,7 +6,7 @@ import {
   newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
-import { completionsAt, hueOf, isRoomName, mentions, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
+import { completionsAt, hueOf, isEmoji, isRoomName, mentions, partsOf, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
 import { WORDS, wordsFor } from '../../www/js/words.js';
 
 const noon = new Date(2024, 4, 6, 12).getTime();
@@ -331,6 +331,7 @@ test('mentions are whole words, in Chinese too', () => {
 test('links are http and https alone, without the sentence around them', () => {
   const links = (text) => tokensOf(text).filter(({ kind }) => kind === 'link').map((token) => token.text);
   assert.deepEqual(links('see https://a.example/b_(c). And (http://d.example/e), ok'), ['https://a.example/b_(c)', 'http://d.example/e']);
+  assert.deepEqual(links('(https://a.example/b_(c)) [www.d.example/e], x@www.f.example www.g www..h'), ['https://a.example/b_(c)', 'www.d.example/e']);
   assert.deepEqual(links('看 https://a.example/b。好'), ['https://a.example/b']);
   assert.deepEqual(links('javascript:alert(1) data:text/html,x ftp://x http:// https://?q'), []);
   assert.deepEqual(links('https://a.example/\u202egnp.exe \u2066https://b.example/'), ['https://a.example/', 'https://b.example/']);
@@ -362,6 +363,23 @@ test('quotations, bold, italic, and the language of a block', () => {
   }
 });
 
+test('lists: each line is an item, and its marker stays', () => {
+  const shape = (text) => tokensOf(text).map((token) => [token.kind, token.marker ?? '', token.text]);
+  assert.deepEqual(shape('buy:\n- a **b**\n- c\n1. d\nend'), [['text', '', 'buy:\n'], ['item', '-', 'a **b**'], ['item', '-', 'c'], ['item', '1.', 'd'], ['text', '', 'end']]);
+  for (const text of ['a - b', '-1', '1.5 m', '2024. A year', '-']) assert.deepEqual(shape(text), [['text', '', text]]);
+});
+
+test('a text that is too long is cut after lines or words, and code stays code', () => {
+  for (const [text, joint] of [['word '.repeat(2000).trim(), ' '], ['a line\n'.repeat(2000).trim(), '\n'], ['界'.repeat(4000), ''], ['😀'.repeat(3000), '']]) {
+    const parts = partsOf(text, 4096);
+    assert.ok(parts.every((part) => Buffer.byteLength(part) <= 4096) && parts.length === Math.ceil(Buffer.byteLength(text) / 4080), text.slice(0, 6));
+    assert.equal(parts.join(joint), text);
+  }
+  const blocks = partsOf(`\`\`\`\n${'let x;\n'.repeat(900)}\`\`\``, 4096).map((part) => tokensOf(part).map(({ kind }) => kind));
+  assert.deepEqual(blocks, [['pre'], ['pre']]);
+  assert.deepEqual(partsOf('short', 4096), ['short']);
+});
+
 test('a reply quotes what was said, without what that quoted', () => {
   assert.equal(quoteOf('ada', 'one\n\ntwo'), '> ada: one\n> two\n');
   assert.equal(quoteOf('ada', '> bob: before\nafter'), '> ada: after\n');
@@ -370,16 +388,19 @@ test('a reply quotes what was said, without what that quoted', () => {
 });
 
 test('names complete a word, or after @', () => {
-  const names = ['Bob', 'bobby', 'ada', '李雷'];
+  const names = ['Bob', 'bobby', 'ada', '李雷', 'Anna Lee'];
   const complete = (text) => completionsAt(text, text.length, names);
-  assert.deepEqual(complete('hi bo'), { from: 3, names: ['Bob', 'bobby'] });
-  assert.deepEqual(complete('hi @'), { from: 4, names });
-  assert.deepEqual(complete('@李'), { from: 1, names: ['李雷'] });
-  for (const text of ['', 'hi ', 'x.bo', 'zed']) assert.deepEqual(complete(text).names, []);
+  assert.deepEqual(complete('hi bo'), { from: 3, at: false, names: ['Bob', 'bobby'] });
+  assert.deepEqual(complete('hi @'), { from: 4, at: true, names });
+  for (const text of ['@李', '你好@李', 'ok,@李']) assert.deepEqual(complete(text).names, ['李雷'], text);
+  assert.deepEqual(complete('@anna l').names, ['Anna Lee']);
+  for (const text of ['', 'hi ', 'x.bo', 'x@bo', 'zed', '@bob and']) assert.deepEqual(complete(text).names, []);
 });
 
 test('small things: hues, room names, fragments', () => {
   assert.equal(hueOf('Ada'), hueOf('ada'));
+  assert.ok(Array.from({ length: 500 }, (_, n) => hueOf(`person ${n}`)).every((hue) => hue % 30 === 0 && hue < 360));
+  assert.deepEqual(['👍', '👩‍👩‍👧 ❤️🎉', '👍👍👍👍', 'a👍', '1', ''].map(isEmoji), [true, true, false, false, false, false]);
   assert.ok(isRoomName('dev.2-x_ß房间') && !isRoomName('.x') && !isRoomName('a/b!') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
   assert.deepEqual(['#dev', '', '#%E6%88%BF', '#100%'].map(roomOfFragment), ['dev', '', '房', '100%']);
 });

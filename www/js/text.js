@@ -5,9 +5,10 @@ const QUOTE_CHARACTERS = 240;
 const NESTING = 2; // Bold in italic, italic in bold.
 
 const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
-const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
+// A quotation, or one line of a list.
+const BLOCK = /((?:^>.*(?:\n|$))+|^(?:-|\d{1,2}\.) .*(?:\n|$))/m;
 // A link has no invisible characters: it shows where it leads.
-const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
+const LINK = String.raw`(?:https?:\/\/|(?<![\p{L}\p{N}_.@-])www\.)[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
 // In these scripts a sign within a word is literal, as in snake_case.
 const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
 const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
@@ -27,12 +28,12 @@ export function tokensOf(text) {
 }
 
 function addLines(tokens, text) {
-	for (const [index, part] of text.split(QUOTATION).entries()) {
+	for (const [index, part] of text.split(BLOCK).entries()) {
+		const [, marker] = part.match(/^(\S+) /) ?? [];
+		const add = (kind, inner) => tokens.push({ kind, text: inner, marker, tokens: inlineOf(inner, NESTING) });
 		if (index % 2 === 0) tokens.push(...inlineOf(part, NESTING));
-		else {
-			const quoted = part.replace(/^> ?/gm, '').replace(/\n$/, '');
-			tokens.push({ kind: 'blockquote', text: quoted, tokens: inlineOf(quoted, NESTING) });
-		}
+		else if (part[0] === '>') add('blockquote', part.replace(/^> ?/gm, '').replace(/\n$/, ''));
+		else add('item', part.slice(marker.length + 1).replace(/\n$/, ''));
 	}
 }
 
@@ -56,13 +57,32 @@ function inlineOf(text, nesting) {
 	return tokens;
 }
 
-// Punctuation at the end belongs to the sentence.
+// Punctuation at the end belongs to the sentence, and a bracket that was opened before the link.
 function linkOf(address) {
-	const marks = `.,;:!?'*~${address.includes('(') ? '' : ')'}`;
+	const surplus = (close, open) => address.split(close).length - address.split(open).length;
+	const unopened = { ')': surplus(')', '('), ']': surplus(']', '[') };
 	let end = address.length;
-	while (marks.includes(address[end - 1])) end -= 1;
+	for (let sign; (sign = address[end - 1]), `.,;:!?'*~`.includes(sign) || unopened[sign] > 0; unopened[sign] -= 1) end -= 1;
 	const link = address.slice(0, end);
-	return /^https?:\/\/[^/?#]/i.test(link) ? link : '';
+	return /^(?:https?:\/\/[^/?#]|www\.[^/?#.]+\.[^/?#.])/i.test(link) ? link : '';
+}
+
+export const isEmoji = (text) => /^(?:\p{RGI_Emoji}\s*){1,3}$/v.test(text);
+
+/** Cuts after a line or a word where it can, and closes and opens again a block of code that it cuts. */
+export function partsOf(text, bytes) {
+	const parts = [];
+	let rest = text;
+	for (;;) {
+		const fits = (room) => new TextEncoder().encodeInto(rest, new Uint8Array(room)).read;
+		if (fits(bytes) === rest.length) return [...parts, rest];
+		const most = rest.slice(0, fits(bytes - 4)); // Room for a fence.
+		const end = ['\n', ' '].map((sign) => most.lastIndexOf(sign) + 1).find((at) => at > most.length / 2) ?? most.length;
+		const part = rest.slice(0, end).trimEnd();
+		const inside = part.split('```').length % 2 === 0;
+		parts.push(inside ? `${part}\n\`\`\`` : part);
+		rest = (inside ? '```\n' : '') + rest.slice(end);
+	}
 }
 
 /** Quotations in the message are left out. */
@@ -78,11 +98,12 @@ export function quoteOf(name, text) {
 
 export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 
+// Some scripts have no spaces between words.
+const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
+
 /** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Some scripts have no spaces between words.
-	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
 		if (!inWord(where[at - 1]) && !inWord(where[at + what.length])) return true;
@@ -90,17 +111,21 @@ export function mentions(text, name) {
 	return false;
 }
 
-/** After `@` the word may be empty. */
+/** After `@` the word may be empty, and have blanks in it as names do. */
 export function completionsAt(text, caret, names) {
-	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
-	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
-	return { from: caret - part.length, names: found };
+	const before = text.slice(0, caret).toLowerCase();
+	const at = before.lastIndexOf('@') + 1;
+	const startingAt = (from) => ({ from, at: at > 0 && from === at, names: names.filter((name) => name.toLowerCase().startsWith(before.slice(from))) });
+	const called = at && !inWord(before[at - 2]) ? startingAt(at) : { names: [] };
+	const [, word] = before.match(/(?:^|[\s(,:])([^\s@]+)$/) ?? [];
+	return called.names.length || !word ? called : startingAt(caret - word.length);
 }
 
+/** One of twelve, so that two that differ differ clearly. */
 export function hueOf(key) {
 	let hash = 7;
 	for (const character of key.toLowerCase()) hash = (hash * 31 + character.charCodeAt(0)) % 9973;
-	return (hash * 137) % 360;
+	return (hash % 12) * 30;
 }
 
 // ---- Rooms
