@@ -6,7 +6,7 @@ import {
   newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
-import { completionsAt, hueOf, isRoomName, mentions, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
+import { completionsAt, hueOf, isEmoji, isRoomName, mentions, partsOf, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
 import { WORDS, wordsFor } from '../../www/js/words.js';
 
 const noon = new Date(2024, 4, 6, 12).getTime();
@@ -311,7 +311,7 @@ test('backoff grows to half a minute and is spread from the first try on', () =>
 
 test('rows: a heading for each person and pause, a line for each day and gap', () => {
   const [chat, state] = filled(0);
-  const day = 86_400_000;
+  const day = 86_100_000;
   const bob = { name: 'bob', author: 'b2' };
   tell(chat, message(1, bob));
   tell(chat, message(2, bob));
@@ -337,6 +337,9 @@ test('mentions are whole words, in Chinese too', () => {
 test('links are http and https alone, without the sentence around them', () => {
   const links = (text) => tokensOf(text).filter(({ kind }) => kind === 'link').map((token) => token.text);
   assert.deepEqual(links('see https://a.example/b_(c). And (http://d.example/e), ok'), ['https://a.example/b_(c)', 'http://d.example/e']);
+  assert.deepEqual(links('(https://a.example/b_(c)) [www.d.example/e], x@www.f.example www.g www..h'), ['https://a.example/b_(c)', 'www.d.example/e']);
+  assert.deepEqual(tokensOf('*https://f.example*')[0].tokens.map(({ kind }) => kind), ['link']);
+  for (const sign of '\u3164\u2800\u034f\ufe0f\u2215') assert.deepEqual(links(`https://a.example${sign}.evil.example`), ['https://a.example'], sign);
   assert.deepEqual(links('看 https://a.example/b。好'), ['https://a.example/b']);
   assert.deepEqual(links('javascript:alert(1) data:text/html,x ftp://x http:// https://?q'), []);
   assert.deepEqual(links('https://a.example/\u202egnp.exe \u2066https://b.example/'), ['https://a.example/', 'https://b.example/']);
@@ -352,6 +355,17 @@ test('the tokens of a text hold all of it', () => {
   ]);
 });
 
+test('no text takes longer to format than it is long', () => {
+  const attacks = ['!_a', '*', '_*', '**a ', '*a ', '_a _', '> ', '>\n', '`', '```', '```a\n', '`a', '(', ')', '*(_', 'https://', 'https://a.', 'https://x)', 'www.', '_https://x_ ', '\n', '\u0301'];
+  for (const attack of attacks) {
+    for (const text of [attack.repeat(100_000 / attack.length), `https://x${attack.repeat(100_000 / attack.length)}`]) {
+      const start = performance.now();
+      tokensOf(text);
+      assert.ok(performance.now() - start < 1000, JSON.stringify(attack)); // As long as 25 messages.
+    }
+  }
+});
+
 test('quotations, bold, italic, and the language of a block', () => {
   const shape = (text) => tokensOf(text).map((token) => [token.kind, token.text]);
   assert.deepEqual(shape('> one\n> two\nthree'), [['blockquote', 'one\ntwo'], ['text', 'three']]);
@@ -359,13 +373,27 @@ test('quotations, bold, italic, and the language of a block', () => {
   assert.deepEqual(shape('**one** and *two* and _three_'), [['strong', 'one'], ['text', ' and '], ['em', 'two'], ['text', ' and '], ['em', 'three']]);
   assert.deepEqual(shape('这是**重点**。'), [['text', '这是'], ['strong', '重点'], ['text', '。']]);
   for (const text of ['2*3*4', 'snake_case_name', '2 ** 3 ** 4', '* a * b', '**', 'https://a.example/_b_']) assert.ok(tokensOf(text).every(({ kind }) => kind === 'text' || kind === 'link'), text);
+  const nested = (text) => tokensOf(text).map(({ kind, text: whole, tokens }) => (tokens ? [kind, ...tokens.map((token) => token.text)] : whole));
+  assert.deepEqual(nested('***x*** **a *b** *a _b c* *a\nb*'), [['strong', 'x'], ' ', ['strong', 'a *b'], ' ', ['em', 'a _b c'], ' *a\nb*']);
   assert.deepEqual(tokensOf('**a *b* `c`**')[0].tokens.map(({ kind }) => kind), ['text', 'em', 'text', 'code']);
   assert.deepEqual(tokensOf('```rust\nfn a() {}\n```\nnext').map(({ kind, text, language }) => [kind, text, language]), [['pre', 'fn a() {}', 'rust'], ['text', 'next', undefined]]);
-  for (const text of [`https://x${'.'.repeat(2720)}a${')'.repeat(1360)}`, '*'.repeat(4096), '_*'.repeat(2048), '> '.repeat(2048), '`'.repeat(4096), '*a '.repeat(1365)]) {
-    const start = performance.now();
-    tokensOf(text);
-    assert.ok(performance.now() - start < 500, text.slice(0, 6));
+});
+
+test('lists: each line is an item, and its marker stays', () => {
+  const shape = (text) => tokensOf(text).map((token) => [token.kind, token.marker ?? '', token.text]);
+  assert.deepEqual(shape('buy:\n- a **b**\n- c\n1. d\nend'), [['text', '', 'buy:\n'], ['item', '-', 'a **b**'], ['item', '-', 'c'], ['item', '1.', 'd'], ['text', '', 'end']]);
+  for (const text of ['a - b', '-1', '1.5 m', '2024. A year', '-']) assert.deepEqual(shape(text), [['text', '', text]]);
+});
+
+test('a text that is too long is cut after lines or words, and code stays code', () => {
+  for (const [text, joint] of [['word '.repeat(2000).trim(), ' '], ['a line\n'.repeat(2000).trim(), '\n'], ['界'.repeat(4000), ''], ['😀'.repeat(3000), '']]) {
+    const parts = partsOf(text, 4096);
+    assert.ok(parts.every((part) => Buffer.byteLength(part) <= 4096) && parts.length === Math.ceil(Buffer.byteLength(text) / 4080), text.slice(0, 6));
+    assert.equal(parts.join(joint), text);
   }
+  const blocks = partsOf(`\`\`\`\n${'let x;\n'.repeat(900)}\`\`\``, 4096).map((part) => tokensOf(part).map(({ kind }) => kind));
+  assert.deepEqual(blocks, [['pre'], ['pre']]);
+  assert.deepEqual(partsOf('short', 4096), ['short']);
 });
 
 test('a reply quotes what was said, without what that quoted', () => {
@@ -376,16 +404,19 @@ test('a reply quotes what was said, without what that quoted', () => {
 });
 
 test('names complete a word, or after @', () => {
-  const names = ['Bob', 'bobby', 'ada', '李雷'];
+  const names = ['Bob', 'bobby', 'ada', '李雷', 'Anna Lee'];
   const complete = (text) => completionsAt(text, text.length, names);
-  assert.deepEqual(complete('hi bo'), { from: 3, names: ['Bob', 'bobby'] });
-  assert.deepEqual(complete('hi @'), { from: 4, names });
-  assert.deepEqual(complete('@李'), { from: 1, names: ['李雷'] });
-  for (const text of ['', 'hi ', 'x.bo', 'zed']) assert.deepEqual(complete(text).names, []);
+  assert.deepEqual(complete('hi bo'), { from: 3, at: false, names: ['Bob', 'bobby'] });
+  assert.deepEqual(complete('hi @'), { from: 4, at: true, names });
+  for (const text of ['@李', '你好@李', 'ok,@李']) assert.deepEqual(complete(text).names, ['李雷'], text);
+  assert.deepEqual(complete('@anna l').names, ['Anna Lee']);
+  for (const text of ['', 'hi ', 'x.bo', 'x@bo', 'zed', '@bob and']) assert.deepEqual(complete(text).names, []);
 });
 
 test('small things: hues, room names, fragments', () => {
   assert.equal(hueOf('Ada'), hueOf('ada'));
+  assert.ok(Array.from({ length: 500 }, (_, n) => hueOf(`person ${n}`)).every((hue) => hue % 30 === 0 && hue < 360));
+  assert.deepEqual(['👍', '👩‍👩‍👧 ❤️🎉', '👍👍👍👍', 'a👍', '1', ''].map(isEmoji), [true, true, false, false, false, false]);
   assert.ok(isRoomName('dev.2-x_ß房间💬') && !isRoomName('.x') && !isRoomName('a\u200bb') && !isRoomName('a\u3000b') && !isRoomName('a/b!') && !isRoomName('a b') && !isRoomName('') && !isRoomName('x'.repeat(65)));
   assert.deepEqual(['#dev', '', '#%E6%88%BF', '#100%'].map(roomOfFragment), ['dev', '', '房', '100%']);
 });

@@ -197,7 +197,7 @@ test('without JavaScript it says so', async () => {
 
 const weigh = (contents) => [contents, contents.map((content) => gzipSync(content, { level: 9 }))].map((all) => all.reduce((sum, { length }) => sum + length, 0));
 
-test('every part is served and none is missing; all weigh less than 92 KB together, and 35 KB compressed', async () => {
+test('every part is served and none is missing; all weigh less than 95 KB together, and 35 KB compressed', async () => {
   const folder = new URL('../../www/', import.meta.url);
   const names = (await readdir(folder, { recursive: true, withFileTypes: true })).filter((entry) => entry.isFile())
     .map((entry) => path.relative(folder.pathname, path.join(entry.parentPath, entry.name)));
@@ -209,7 +209,7 @@ test('every part is served and none is missing; all weigh less than 92 KB togeth
     parts.push(content);
   }
   const [plain, packed] = weigh(parts);
-  assert.ok(plain < 92_000, `${plain} bytes`);
+  assert.ok(plain < 95_000, `${plain} bytes`);
   assert.ok(packed < 35_000, `${packed} bytes compressed`);
   // A module that is not announced would be found only when the one that imports it has come.
   const index = await readFile(new URL('index.html', folder), 'utf8');

@@ -79,4 +79,4 @@ interface Chat {
 }
 
 /** A piece of a message: plain text, or what is shown by the element that `kind` names; `tokens` are the pieces in it. */
-interface Token { kind: string, text: string, language?: string, tokens?: Token[] }
+interface Token { kind: string, text: string, language?: string, marker?: string, tokens?: Token[] }

@@ -161,9 +161,10 @@ function messageElement({ name, author, member, changed, sentAt, text, eventId: 
 }
 
 /** @param {Token} token */
-function tokenElement({ kind, text, tokens = [], language }) {
+function tokenElement({ kind, text, tokens = [], language, marker }) {
 	if (kind === 'text') return text;
-	if (kind === 'link') return element('a', { href: text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
+	if (kind === 'item') return element('span.item', {}, element('span.marker', {}, marker === '-' ? '•' : marker), ...tokens.map(tokenElement));
+	if (kind === 'link') return element('a', { href: /^w/i.test(text) ? `https://${text}` : text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
 	// Focusable, to be scrolled by keyboard.
 	if (kind === 'pre') return element('pre', { dir: 'ltr', tabIndex: 0, dataset: language && { language } }, element('code', {}, text));

@@ -2,67 +2,125 @@
 
 const QUOTE_LINES = 3; // In a reply.
 const QUOTE_CHARACTERS = 240;
-const NESTING = 2; // Bold in italic, italic in bold.
 
-const FENCE = /```(?:([\w+#.-]{1,20})\n)?\n?([^]+?)\n?```/g;
-const QUOTATION = /((?:^>.*(?:\n|$))+)/m;
-// A link has no invisible characters: it shows where it leads.
-const LINK = String.raw`https?:\/\/[^\s<>"\x60\p{Cc}\p{Cf}\u3000-\u303f\uff00-\uff60]+`;
+// A quotation, or one line of a list.
+const BLOCK = /((?:^>.*(?:\n|$))+|^(?:-|\d{1,2}\.) .*(?:\n|$))/m;
+// A link has no invisible characters and no signs that look like its own: it shows where it leads.
+const LINK = String.raw`(?:https?:\/\/|(?<![\p{L}\p{N}_.@-])www\.)[^\s<>"\x60\p{Cc}\p{Cf}\p{DI}\u2044\u2215\u2571\u2800\u29f8\u3000-\u303f\uff00-\uff61]+`;
+const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|([*_]+)|\n`;
 // In these scripts a sign within a word is literal, as in snake_case.
-const WORD = String.raw`[\p{N}_*\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]`;
-const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|(?<!${WORD})(\*\*|\*(?!\*)|_)(?=\S)([^\n]+?)(?<=\S)\3(?!${WORD})`;
+const WORD = /[\p{N}\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/u;
 
-/** @returns {Token[]} */
+/** Takes no longer than the text is long, whatever it says. @returns {Token[]} */
 export function tokensOf(text) {
 	const tokens = [];
-	let end = 0;
-	for (const match of text.matchAll(FENCE)) {
-		addLines(tokens, text.slice(end, match.index));
-		tokens.push({ kind: 'pre', text: match[2], ...(match[1] && { language: match[1] }) });
-		end = match.index + match[0].length;
-		if (text[end] === '\n') end += 1;
+	const parts = text.split('```');
+	for (const [index, part] of parts.entries()) {
+		const [, language, block] = part.match(/^(?:([\w+#.-]{1,20})\n)?\n?([^]*)$/);
+		const fenced = index % 2 && index < parts.length - 1 && block.trim();
+		if (fenced) tokens.push({ kind: 'pre', text: block.replace(/\n$/, ''), ...(language && { language }) });
+		else addLines(tokens, index % 2 ? `\`\`\`${part}${index < parts.length - 1 ? '```' : ''}` : tokens.at(-1)?.kind === 'pre' ? part.replace(/^\n/, '') : part);
 	}
-	addLines(tokens, text.slice(end));
 	return tokens;
 }
 
 function addLines(tokens, text) {
-	for (const [index, part] of text.split(QUOTATION).entries()) {
-		if (index % 2 === 0) tokens.push(...inlineOf(part, NESTING));
-		else {
-			const quoted = part.replace(/^> ?/gm, '').replace(/\n$/, '');
-			tokens.push({ kind: 'blockquote', text: quoted, tokens: inlineOf(quoted, NESTING) });
-		}
+	for (const [index, part] of text.split(BLOCK).entries()) {
+		const [, marker] = part.match(/^(\S+) /) ?? [];
+		const add = (kind, inner) => tokens.push({ kind, text: inner, marker, tokens: inlineOf(inner) });
+		if (index % 2 === 0) inlineOf(part, tokens);
+		else if (part[0] === '>') add('blockquote', part.replace(/^> ?/gm, '').replace(/\n$/, ''));
+		else add('item', part.slice(marker.length + 1).replace(/\n$/, ''));
 	}
 }
 
-function inlineOf(text, nesting) {
-	const tokens = [];
+/** One pass: of each sign one is open at most, and a line closes them all. */
+function inlineOf(text, tokens = []) {
+	const pattern = new RegExp(INLINE, 'giu');
+	const open = [];
 	let end = 0;
-	const add = (start, length, token) => {
-		if (start > end) tokens.push({ kind: 'text', text: text.slice(end, start) });
-		if (token) tokens.push(token);
-		end = start + length;
-	};
-	for (const { 0: whole, 1: code, 2: address, 3: sign, 4: inner, index } of text.matchAll(new RegExp(INLINE, 'giu'))) {
-		if (code) add(index, whole.length, { kind: 'code', text: code });
-		if (address) {
-			const link = linkOf(address);
-			if (link) add(index, link.length, { kind: 'link', text: link });
-		}
-		if (sign && nesting) add(index, whole.length, { kind: sign === '**' ? 'strong' : 'em', text: inner, tokens: inlineOf(inner, nesting - 1) });
+
+	function add(kind, text, /** @type {any} */ more = {}) {
+		const list = open.at(-1)?.tokens ?? tokens;
+		const last = list.at(-1);
+		if (kind === 'text' && last?.kind === 'text') last.text += text;
+		else if (text) list.push({ kind, text, ...more });
 	}
-	add(text.length, 0);
+
+	/** What was opened and is not closed was no sign. */
+	function giveUp(from) {
+		for (const { sign, tokens: inner } of open.splice(from)) {
+			add('text', sign);
+			for (const { kind, text, ...more } of inner) add(kind, text, more);
+		}
+	}
+
+	function takeSigns(signs, index) {
+		const [before = ' ', after = ' '] = [text[index - 1], text[index + signs.length]];
+		const opens = after.trim() && !WORD.test(before);
+		const closes = before.trim() && !WORD.test(after);
+		for (let rest = signs; rest;) {
+			const inner = closes && open.at(-1)?.sign === '*' && !(rest === '**' && open[0].sign === '**');
+			const sign = rest.startsWith('**') && !inner ? '**' : rest[0];
+			const at = index + signs.length - rest.length;
+			const opened = open.findIndex((other) => other.sign === sign);
+			if (closes && opened >= 0 && open[opened].start < at) {
+				giveUp(opened + 1);
+				const { start, tokens: inside } = open.pop();
+				add(sign === '**' ? 'strong' : 'em', text.slice(start, at), { tokens: inside });
+			} else if (opens && opened < 0) open.push({ sign, start: at + sign.length, tokens: [] });
+			else add('text', sign);
+			rest = rest.slice(sign.length);
+		}
+	}
+
+	for (let match; (match = pattern.exec(text));) {
+		const { 0: whole, 1: code, 2: address, 3: signs, index } = match;
+		add('text', text.slice(end, index));
+		end = index + whole.length;
+		if (code) add('code', code);
+		else if (signs) takeSigns(signs, index);
+		else if (address) {
+			const link = linkOf(address);
+			add('link', link);
+			end = pattern.lastIndex = index + (link.length || address.length);
+			if (!link) add('text', address);
+		} else {
+			giveUp(0);
+			add('text', whole);
+		}
+	}
+	add('text', text.slice(end));
+	giveUp(0);
 	return tokens;
 }
 
-// Punctuation at the end belongs to the sentence.
+// Punctuation at the end belongs to the sentence, and a bracket that was opened before the link.
 function linkOf(address) {
-	const marks = `.,;:!?'*~${address.includes('(') ? '' : ')'}`;
+	const surplus = (close, open) => address.split(close).length - address.split(open).length;
+	const unopened = { ')': surplus(')', '('), ']': surplus(']', '[') };
 	let end = address.length;
-	while (marks.includes(address[end - 1])) end -= 1;
+	for (let sign; (sign = address[end - 1]), `.,;:!?'*~`.includes(sign) || unopened[sign] > 0; unopened[sign] -= 1) end -= 1;
 	const link = address.slice(0, end);
-	return /^https?:\/\/[^/?#]/i.test(link) ? link : '';
+	return /^(?:https?:\/\/[^/?#]|www\.[^/?#.]+\.[^/?#.])/i.test(link) ? link : '';
+}
+
+export const isEmoji = (text) => /^(?:\p{RGI_Emoji}\s*){1,3}$/v.test(text);
+
+/** Cuts after a line or a word where it can, and closes and opens again a block of code that it cuts. */
+export function partsOf(text, bytes) {
+	const parts = [];
+	let rest = text;
+	for (;;) {
+		const fits = (room) => new TextEncoder().encodeInto(rest, new Uint8Array(room)).read;
+		if (fits(bytes) === rest.length) return [...parts, rest];
+		const most = rest.slice(0, fits(bytes - 4)); // Room for a fence.
+		const end = ['\n', ' '].map((sign) => most.lastIndexOf(sign) + 1).find((at) => at > most.length / 2) ?? most.length;
+		const part = rest.slice(0, end).trimEnd();
+		const inside = part.split('```').length % 2 === 0;
+		parts.push(inside ? `${part}\n\`\`\`` : part);
+		rest = (inside ? '```\n' : '') + rest.slice(end);
+	}
 }
 
 /** Quotations in the message are left out. */
@@ -78,11 +136,12 @@ export function quoteOf(name, text) {
 
 export const sameName = (a, b) => a.toLowerCase() === b.toLowerCase();
 
+// Some scripts have no spaces between words.
+const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
+
 /** `also` does not mean Al. */
 export function mentions(text, name) {
 	if (!name) return false;
-	// Some scripts have no spaces between words.
-	const inWord = (character = '') => /(?![\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}])[\p{L}\p{N}_]/u.test(character);
 	const [where, what] = [text.toLowerCase(), name.toLowerCase()];
 	for (let at = where.indexOf(what); at >= 0; at = where.indexOf(what, at + 1)) {
 		if (!inWord(where[at - 1]) && !inWord(where[at + what.length])) return true;
@@ -90,17 +149,21 @@ export function mentions(text, name) {
 	return false;
 }
 
-/** After `@` the word may be empty. */
+/** After `@` the word may be empty, and have blanks in it as names do. */
 export function completionsAt(text, caret, names) {
-	const [, at, part] = text.slice(0, caret).match(/(?:^|[\s(,:])(@?)([^\s@]*)$/u) ?? ['', '', ''];
-	const found = at || part ? names.filter((name) => name.toLowerCase().startsWith(part.toLowerCase())) : [];
-	return { from: caret - part.length, names: found };
+	const before = text.slice(0, caret).toLowerCase();
+	const at = before.lastIndexOf('@') + 1;
+	const startingAt = (from) => ({ from, at: at > 0 && from === at, names: names.filter((name) => name.toLowerCase().startsWith(before.slice(from))) });
+	const called = at && !inWord(before[at - 2]) ? startingAt(at) : { names: [] };
+	const [, word] = before.match(/(?:^|[\s(,:])([^\s@]+)$/) ?? [];
+	return called.names.length || !word ? called : startingAt(caret - word.length);
 }
 
+/** One of twelve, so that two that differ differ clearly. */
 export function hueOf(key) {
 	let hash = 7;
 	for (const character of key.toLowerCase()) hash = (hash * 31 + character.charCodeAt(0)) % 9973;
-	return (hash * 137) % 360;
+	return (hash % 12) * 30;
 }
 
 // ---- Rooms
