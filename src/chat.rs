@@ -14,6 +14,8 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::author::{Author, AuthorKey};
+use crate::clock::milliseconds;
 use crate::counters::{Counters, count};
 use crate::http::body::Body;
 use crate::http::guard;
@@ -25,8 +27,6 @@ use crate::names::{MemberName, RoomName};
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::{Author, AuthorKey};
-use crate::rooms::clock::milliseconds;
 use crate::rooms::entries::PageAt;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;

@@ -231,6 +231,8 @@ mod http;
 mod rooms;
 mod store;
 
+mod author;
+mod clock;
 mod counters;
 mod lock;
 mod names;
@@ -241,8 +243,10 @@ mod slab;
 
 pub mod guide;
 
+pub use author::Author;
 pub use chat::Chat;
 pub use chat::listener::{Heard, Listener, Rooms};
+pub use clock::{Clock, ManualClock};
 pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::routes::{Https, PeerAddr};
@@ -255,8 +259,6 @@ pub use options::RedisUrl;
 pub use options::{Fsync, Options, Password};
 pub use refusal::Refusal;
 pub use report::{LogLevel, Reporter};
-pub use rooms::author::Author;
-pub use rooms::clock::{Clock, ManualClock};
 pub use rooms::id::EventId;
 pub use rooms::message::Message;
 pub use server::{bind, serve};

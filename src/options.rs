@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock::Clock;
 use crate::names::{Malformed, RoomName};
 use crate::report::Reporter;
-use crate::rooms::clock::Clock;
 
 /// What the owner of a chat decides.
 ///

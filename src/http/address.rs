@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::HeaderMap;
 
-use crate::rooms::author::Author;
+use crate::author::Author;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";

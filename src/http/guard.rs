@@ -15,10 +15,10 @@ use super::answer;
 use super::body::Body;
 use super::limits::{Allowance, Limits};
 use super::password;
+use crate::clock::Moment;
 use crate::lock::lock;
 use crate::options::{Options, Password};
 use crate::refusal::Refusal;
-use crate::rooms::clock::Moment;
 
 /// Host names that are logged as refused, at most: an attacker can make up any number of them.
 const LOGGED_HOSTS: usize = 100;

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::address::ClientAddress;
+use crate::author::Author;
+use crate::clock::Moment;
 use crate::lock::lock;
 use crate::options::Options;
 use crate::refusal::{RETRY_SOON, Refusal};
-use crate::rooms::author::Author;
-use crate::rooms::clock::Moment;
 
 /// Allowances that are not full, at most. Each takes about 64 bytes, so a flood of addresses costs at
 /// most four megabytes. Beyond it all are forgotten: whoever has so many addresses is limited by none

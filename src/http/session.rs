@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 
-use crate::rooms::author::SessionId;
+use crate::author::SessionId;
 
 const COOKIE_NAME: &str = "chatroom-session";
 /// How long a browser keeps the cookie, in seconds: 400 days, the most that browsers grant.

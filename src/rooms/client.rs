@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::author::Author;
 use super::id::EventId;
 use super::members::Claim;
 use super::queue::Queue;
+use crate::author::Author;
 use crate::names::RoomName;
 
 /// A client, as the hub knows it.

@@ -1,8 +1,8 @@
 //! What a hub has in common with the hubs of other servers: members who are connected elsewhere.
 
-use super::author::Author;
 use super::hub::{Hub, State};
 use super::members::Claim;
+use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 
 /// What this server contributes to a room: how many listeners, and which names, with their authors.

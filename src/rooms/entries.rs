@@ -4,13 +4,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::author::Author;
 use super::frame::Frame;
 use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::message::{Draft, Entry, Message};
 use super::room::Room;
+use crate::author::Author;
 use crate::counters::count;
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;

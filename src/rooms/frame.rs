@@ -10,8 +10,8 @@ use std::time::Duration;
 use hyper::body::Bytes;
 use serde_json::Value;
 
-use super::author::Author;
 use super::id::EventId;
+use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 
 /// How long a client waits before it reconnects, at least, and how much of it is random: so the

@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::client::Client;
-use super::clock::{Clock, Moment, milliseconds};
 use super::frame::Frame;
 use super::id::EventId;
 use super::limits::BEATS_PER_PERIOD;
 use super::room::Room;
+use crate::clock::{Clock, Moment, milliseconds};
 use tokio::sync::Notify;
 
 use crate::lock::lock;

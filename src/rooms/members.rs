@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::author::Author;
-use super::clock::Moment;
 use super::frame::{Census, json_names};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
+use crate::author::Author;
+use crate::clock::Moment;
 use crate::names::{FoldedName, MemberName};
 
 /// A name together with the author whose session claims it.

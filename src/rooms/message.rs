@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::author::Author;
 use super::frame::{Event, Frame};
 use super::id::EventId;
+use crate::author::Author;
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 
 /// A message, with its place among all events.

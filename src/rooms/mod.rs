@@ -1,16 +1,14 @@
 //! The rooms: who is in them, what was said, and the frames that say it.
 //!
 //! This folder knows neither HTTP requests nor sockets nor files. Read it in this order: the
-//! positions of events ([`id`]) and the authors of messages ([`author`]); what is said ([`message`])
-//! and how it is encoded ([`frame`]); what a room consists of ([`history`], [`members`], [`queue`],
-//! [`room`]) and what is known of a [`client`]; the registry of all rooms under one lock ([`hub`]);
-//! and what is done under that lock: publishing and reading ([`entries`]), names ([`presence`]), and
-//! one client's stream ([`stream`]) with the past that it begins with ([`past`]).
+//! positions of events ([`id`]); what is said ([`message`]) and how it is encoded ([`frame`]); what a
+//! room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is known of a [`client`];
+//! the registry of all rooms under one lock ([`hub`]); and what is done under that lock: publishing
+//! and reading ([`entries`]), the [`list`] of rooms, names ([`presence`]), and one client's stream
+//! ([`stream`]) with the past that it begins with ([`past`]).
 //!
 //! Every queue and table here is bounded: see [`limits`].
 
-pub(crate) mod author;
-pub(crate) mod clock;
 pub(crate) mod id;
 
 pub(crate) mod frame;
@@ -28,6 +26,7 @@ pub(crate) mod hub;
 #[cfg(feature = "redis")]
 pub(crate) mod elsewhere;
 pub(crate) mod entries;
+pub(crate) mod list;
 pub(crate) mod presence;
 
 mod past;

@@ -1,22 +1,12 @@
 //! Who is in the rooms: the part of the hub that names and sessions are about.
 
-use super::author::Author;
 use super::client::Membership;
 use super::frame::Census;
 use super::hub::Hub;
-use super::id::EventId;
 use super::members::Claim;
+use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
-
-/// A room in numbers.
-#[derive(Clone, Debug)]
-pub(crate) struct Summary {
-    pub(crate) room: RoomName,
-    pub(crate) census: Census,
-    pub(crate) newest: Option<EventId>,
-    pub(crate) history_bytes: usize,
-}
 
 impl Hub {
     /// Finds out under which name a post may go, and whether its sender is a member.
@@ -65,37 +55,6 @@ impl Hub {
                 (names, room.members.census())
             }
         }
-    }
-
-    /// Every room, and those that are `offered`, sorted by name.
-    pub(crate) fn summaries(&self, offered: &[RoomName]) -> Vec<Summary> {
-        let now = self.clock().now();
-        let state = &mut *self.lock();
-        let missing: Vec<&RoomName> = offered
-            .iter()
-            .filter(|room| !state.rooms.contains_key(*room))
-            .collect();
-        let mut summaries: Vec<Summary> = state
-            .rooms
-            .iter_mut()
-            .map(|(name, room)| {
-                room.members.expire(now);
-                Summary {
-                    room: name.clone(),
-                    census: room.members.census(),
-                    newest: room.history.newest_message(),
-                    history_bytes: room.history.bytes(),
-                }
-            })
-            .collect();
-        summaries.extend(missing.into_iter().map(|room| Summary {
-            room: room.clone(),
-            census: Census::default(),
-            newest: None,
-            history_bytes: 0,
-        }));
-        summaries.sort_unstable_by(|a, b| a.room.cmp(&b.room));
-        summaries
     }
 
     /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::clock::Moment;
 use super::frame::Frame;
 use super::history::History;
 use super::id::EventId;
 use super::members::{Changes, Claim, Members};
 use super::message::Entry;
 use super::queue::Queue;
+use crate::clock::Moment;
 use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::options::Options;

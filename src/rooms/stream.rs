@@ -9,7 +9,6 @@ use std::iter;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::author::Author;
 use super::client::{Arrival, Client, Membership};
 use super::frame::{Frame, Greeting};
 use super::hub::{Hub, Rooms, State};
@@ -17,6 +16,7 @@ use super::id::EventId;
 use super::members::Claim;
 use super::past::past;
 use super::queue::{Next, Queue};
+use crate::author::Author;
 use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{durable, sealed};
-use crate::rooms::author::Author;
+use crate::author::Author;
 
 const FILE: &str = "bans.json";
 /// Bans at most: each is compared with every post, and the file is written anew with each.

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
 
+use crate::author::Author;
 use crate::lock::lock;
 use crate::names::MemberName;
-use crate::rooms::author::Author;
 
 /// Authors that are remembered, at most: about half a megabyte.
 const MAX_SEEN: usize = 4_096;

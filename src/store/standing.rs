@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bans::{self, Ban, MOST_BANS};
 use super::durable;
 use super::seen::Seen;
+use crate::author::Author;
 use crate::lock::lock;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::author::Author;
 
 /// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
 const MAX_MODERATORS: usize = 1_000;

@@ -1,13 +1,13 @@
 use std::task::Waker;
 use std::time::Duration;
 
-use super::super::author::Author;
-use super::super::clock::ManualClock;
 use super::super::entries::{Loaded, PageAt};
 use super::super::frame::Event;
 use super::super::limits::{NAME_GRACE, QUEUE_FRAMES};
 use super::super::message::{Draft, Entry};
 use super::*;
+use crate::author::Author;
+use crate::clock::ManualClock;
 use crate::names::{MemberName, MessageText};
 use crate::options::Options;
 

@@ -9,9 +9,9 @@ use tokio::time::sleep;
 use super::entry::{self, Fields};
 use super::presence::field_of;
 use super::{EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently, room_key};
+use crate::clock::milliseconds;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-use crate::rooms::clock::milliseconds;
 use crate::rooms::entries::Committed;
 use crate::rooms::message::Draft;
 

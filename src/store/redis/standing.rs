@@ -7,10 +7,10 @@ use redis::aio::MultiplexedConnection;
 
 use super::entry::{Fields, add_to_feed};
 use super::{BATCH, Redis, key, patiently};
+use crate::author::Author;
 use crate::lock::lock;
 use crate::names::MemberName;
 use crate::refusal::Refusal;
-use crate::rooms::author::Author;
 use crate::store::bans::{self, MOST_BANS};
 use crate::store::seen::Place;
 use crate::store::standing::Change;
