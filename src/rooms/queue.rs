@@ -9,13 +9,13 @@
 //! ends the stream does that and wakes under the same lock.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use super::frame::Frame;
+use super::frame::{Event, Frame};
 use super::id::EventId;
 use super::limits::{BEATS_PER_PERIOD, QUEUE_BYTES, QUEUE_FRAMES};
+use crate::counters::{Counters, count};
 use crate::lock::lock;
 
 /// Frames for which an empty queue keeps its memory: no allocation while few wait, and few bytes.
@@ -120,7 +120,7 @@ impl Queue {
     pub(super) fn fill(
         &self,
         mut frames: impl Iterator<Item = Arc<Frame>>,
-        deliveries: &AtomicU64,
+        counters: &Counters,
     ) -> bool {
         let queue = &mut *lock(&self.0);
         // It may have been ended since it found that it is behind.
@@ -128,8 +128,11 @@ impl Queue {
             let Some(frame) = frames.next() else {
                 return true;
             };
+            if frame.event() == Event::Missed {
+                count(&counters.gaps_told);
+            }
             queue.push(frame);
-            deliveries.fetch_add(1, Ordering::Relaxed);
+            count(&counters.deliveries);
         }
         false
     }

@@ -72,6 +72,9 @@ impl Hub {
             greeted: 0,
             begins,
         };
+        if let Start::After(_) = start {
+            count(&self.counters.resumes);
+        }
         let stream = Stream {
             hub: self.clone(),
             client: state.clients.insert(Client {
@@ -118,8 +121,8 @@ impl Hub {
             return;
         };
         let queue = client.queue.clone();
-        let deliveries = &self.counters.deliveries;
-        if !queue.fill(self.greetings(client, rooms, newest), deliveries) {
+        let counters = &self.counters;
+        if !queue.fill(self.greetings(client, rooms, newest), counters) {
             return;
         }
         let position = queue.position();
@@ -130,16 +133,16 @@ impl Hub {
             let history = &rooms.get(&membership.room)?.history;
             Some((&membership.room, history, begin.max(position)))
         }));
-        if !queue.fill(past, deliveries) {
+        if !queue.fill(past, counters) {
             return;
         }
         if state.closed {
             queue.end(Some(Frame::server_closing("shutdown")));
             return;
         }
-        if queue.fill(rosters(&mut client.memberships, rooms), deliveries) {
+        if queue.fill(rosters(&mut client.memberships, rooms), counters) {
             if client.arrival.take().is_none() {
-                count(&self.counters.catch_ups);
+                count(&counters.catch_ups);
             }
             queue.go_live(Frame::caught_up(newest));
         }

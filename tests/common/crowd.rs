@@ -30,8 +30,10 @@ pub(crate) struct Seen {
     pub(crate) gaps: Vec<usize>,
     /// How many events replaced the whole roster.
     pub(crate) rosters: usize,
-    /// How many streams began.
+    /// How many rooms were greeted, over all streams.
     pub(crate) greetings: usize,
+    /// How often it was told that it has caught up.
+    pub(crate) catch_ups: usize,
     /// The reconnection times of the `server-closing` events, in milliseconds.
     pub(crate) goodbyes: Vec<u64>,
 }
@@ -40,11 +42,17 @@ impl Seen {
     fn note(&mut self, event: &Event) {
         let id = event.id.as_deref().map(EventId::from_str);
         let id = id.map(|id| id.unwrap_or_else(|_| panic!("not an id: {event:?}")));
-        self.position = id.or(self.position);
+        if id.is_some() {
+            let repeats = id == self.position && !event.is("caught-up");
+            let in_order = id >= self.position && !repeats;
+            assert!(in_order, "at {:?} comes {event:?}", self.position);
+            self.position = id;
+        }
         match event.event.as_str() {
             "new-message" => self.messages.push(id.expect("a message has an id")),
             "messages-missed" => self.gaps.push(self.messages.len()),
             "chat-room-connected" => self.greetings += 1,
+            "caught-up" => self.catch_ups += 1,
             "server-closing" => {
                 let retry = event.retry.expect("a goodbye says when to return");
                 self.goodbyes.push(retry);
@@ -94,12 +102,12 @@ impl Follower {
         Ok(Follower::of(Client::from(socket)))
     }
 
-    /// Opens a stream and reads its greeting.
+    /// Opens a stream and reads until it has caught up.
     pub(crate) async fn join(address: SocketAddr, target: &str) -> (Follower, Seen) {
         let mut seen = Seen::default();
         let follower = Follower::open(address, target, &seen).await;
         let mut follower = follower.expect("the server accepts");
-        follower.greeted(&mut seen).await;
+        follower.catch_up(&mut seen).await;
         (follower, seen)
     }
 
@@ -165,11 +173,11 @@ impl Follower {
         }
     }
 
-    /// Reads until the greeting.
-    pub(crate) async fn greeted(&mut self, seen: &mut Seen) {
-        let before = seen.greetings;
-        while seen.greetings == before {
-            let progress = within("a greeting", self.read(16 * 1024, seen)).await;
+    /// Reads until it has caught up.
+    pub(crate) async fn catch_up(&mut self, seen: &mut Seen) {
+        let before = seen.catch_ups;
+        while seen.catch_ups == before {
+            let progress = within("the present", self.read(16 * 1024, seen)).await;
             assert_eq!(progress, Progress::More);
         }
     }

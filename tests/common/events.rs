@@ -197,6 +197,19 @@ impl EventStream {
         }
     }
 
+    /// Reads what a stream begins with: the greetings, the past and the rosters, and `caught-up` at
+    /// their end.
+    pub(crate) async fn caught_up(&mut self) -> Vec<Event> {
+        within("the present", async {
+            let mut past = Vec::new();
+            while past.last().is_none_or(|last: &Event| !last.is("caught-up")) {
+                past.push(self.event().await);
+            }
+            past
+        })
+        .await
+    }
+
     /// Reads up to and including the next event of that name. Other events do not extend the time
     /// limit.
     pub(crate) async fn until(&mut self, event: &str) -> Event {

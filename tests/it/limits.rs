@@ -239,9 +239,6 @@ async fn rooms_are_limited_and_none_with_messages_is_dropped_for_a_new_one() {
         get(address, "/chat/three")
             .await
             .expect(503, "too-many-rooms");
-        get(address, "/chat/three/messages?wait=9")
-            .await
-            .expect(503, "too-many-rooms");
     }
     say(address, "one", "ann", "goes on").await;
     // A room in which nothing was said goes with its last client.

@@ -4,7 +4,6 @@ use crate::common::Change as _;
 use std::net::SocketAddr;
 
 use chatroom::EventId;
-use serde_json::Value;
 
 use crate::common::{
     Client, EventStream, Follower, PAIRS, Progress, Random, Request, Seen, Server, figure,
@@ -15,12 +14,15 @@ const CLIENTS: u64 = 50;
 const POSTERS: usize = 4;
 /// Each of a pair's takes a way through Redis.
 const MESSAGES: usize = if PAIRS { 4_000 } else { 10_000 };
+/// Messages that are followed by asking: each client asks anew for almost every one.
+const POLLED: usize = 1_000;
+const POLLING: u64 = 20;
 
 /// Starts the posters, and collects what was posted.
-async fn posters(address: SocketAddr) -> Vec<EventId> {
+async fn posters(address: SocketAddr, messages: usize) -> Vec<EventId> {
     let posters: Vec<_> = (0..POSTERS)
         .map(|poster| {
-            let texts = (0..MESSAGES / POSTERS).map(move |n| format!("message {n} of {poster}"));
+            let texts = (0..messages / POSTERS).map(move |n| format!("message {n} of {poster}"));
             tokio::spawn(post_all(
                 address,
                 [
@@ -55,7 +57,7 @@ async fn drop_and_resume_all(first_seed: u64) {
         let (follower, seen) = Follower::join(address, "/chat?history=0").await;
         clients.push(tokio::spawn(drop_and_resume(address, seed, follower, seen)));
     }
-    let truth = posters(address).await;
+    let truth = posters(address, MESSAGES).await;
     for client in clients {
         let seen = finished("the client", client).await;
         assert!(seen.greetings > 10, "{} connections", seen.greetings);
@@ -63,6 +65,7 @@ async fn drop_and_resume_all(first_seed: u64) {
         assert_eq!(seen.messages, truth);
     }
     assert_eq!(figure(address, "chatroom_gaps_told_total").await, 0);
+    assert!(figure(address, "chatroom_resumes_total").await > 10 * CLIENTS);
 }
 
 /// Reads some bytes, which end in the middle of an event as a rule, drops the connection in one of
@@ -99,7 +102,7 @@ async fn drop_and_resume(
 #[tokio::test(flavor = "multi_thread")]
 async fn long_polling_clients_that_drop_answers_have_everything_once_and_in_order() {
     for round in 0..longer() {
-        poll_all(round * CLIENTS).await;
+        poll_all(round * POLLING).await;
     }
 }
 
@@ -107,7 +110,7 @@ async fn poll_all(first_seed: u64) {
     let server = Server::with(|chat| chat.history(0).history_bytes(0)).await;
     let address = server.address();
     let next = get(address, "/chat/lobby/messages").await.json()["next"].clone();
-    let clients: Vec<_> = (first_seed..first_seed + CLIENTS)
+    let clients: Vec<_> = (first_seed..first_seed + POLLING)
         .map(|seed| {
             tokio::spawn(poll(
                 address,
@@ -116,7 +119,7 @@ async fn poll_all(first_seed: u64) {
             ))
         })
         .collect();
-    let truth = posters(address).await;
+    let truth = posters(address, POLLED).await;
     for client in clients {
         assert_eq!(finished("the client", client).await, truth);
     }
@@ -126,7 +129,7 @@ async fn poll(address: SocketAddr, seed: u64, mut next: String) -> Vec<EventId> 
     let mut chance = Random::seeded(seed);
     let mut seen: Vec<EventId> = Vec::new();
     let mut client = Client::connect(address).await;
-    while seen.len() < MESSAGES {
+    while seen.len() < POLLED {
         let limit = 1 + chance.below(500);
         let request = Request::get(&format!(
             "/chat/lobby/messages?after={next}&limit={limit}&wait=20"
@@ -154,85 +157,8 @@ async fn poll(address: SocketAddr, seed: u64, mut next: String) -> Vec<EventId> 
     seen
 }
 
-/// What a stream asked for in this way begins with: the reason of a gap, and the texts.
-async fn beginning(address: SocketAddr, request: Request, texts: usize) -> (Value, Vec<String>) {
-    let mut stream = EventStream::request(address, request).await;
-    let greeting = stream.telling().await;
-    assert!(greeting.is("chat-room-connected"), "{greeting:?}");
-    let mut reason = Value::Null;
-    let mut begun = Vec::new();
-    while begun.len() < texts {
-        let event = stream.telling().await;
-        match event.event.as_str() {
-            "messages-missed" => {
-                assert!(begun.is_empty() && reason.is_null(), "the gap comes first");
-                assert_eq!(event.id, None, "the greeting has the position");
-                reason = event.json()["reason"].clone();
-            }
-            "new-message" => begun.push(event.text()),
-            other => panic!("{other}"),
-        }
-    }
-    (reason, begun)
-}
-
 #[tokio::test]
-async fn every_kind_of_position_resumes_or_is_told_why_not() {
-    let before = Server::start().await;
-    let old_life = before
-        .chat()
-        .post("lobby", "a", "old")
-        .await
-        .expect("room")
-        .id;
-    before.stop().await;
-    // No program is up again within the millisecond in which it went down; this one could be.
-    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-
-    let server = Server::with(|chat| chat.history(4)).await;
-    let address = server.address();
-    let mut ids = Vec::new();
-    for n in 0..7 {
-        let posted = server.chat().post("lobby", "a", &format!("m{n}")).await;
-        ids.push(posted.expect("it is taken").id.to_string());
-    }
-    let future = format!("{}-0", u64::MAX);
-    let cases: Vec<(&str, Option<&str>, usize)> = vec![
-        (&ids[5], None, 1),
-        (&ids[3], None, 3),
-        // The last that is gone: nothing is missed after it.
-        (&ids[2], None, 4),
-        (&ids[1], Some("expired"), 4),
-        (&future, Some("unknown"), 4),
-        ("garbage", Some("unknown"), 4),
-        ("1-2-3", Some("unknown"), 4),
-        ("\u{1f980}", Some("unknown"), 4),
-        ("99999999999999999999999-0", Some("unknown"), 4),
-        ("", None, 4),
-    ];
-    let old_life = old_life.to_string();
-    let newest = ["m3", "m4", "m5", "m6"];
-    for (position, reason, count) in cases.into_iter().chain([(&*old_life, Some("unknown"), 4)]) {
-        let reason = reason.map_or(Value::Null, Value::from);
-        let expected = (reason, newest[4 - count..].to_vec());
-        let header = Request::get("/chat").header("Last-Event-ID", position);
-        let query = Request::get(&format!(
-            "/chat?lastEventId={}",
-            crate::common::encode(position)
-        ));
-        for request in [header, query] {
-            let (told, texts) = beginning(address, request, count).await;
-            assert_eq!(
-                (told, texts.iter().map(String::as_str).collect()),
-                expected,
-                "{position:?}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_client_that_is_up_to_date_is_greeted_there_and_gets_what_follows() {
+async fn a_client_that_is_up_to_date_is_told_so_at_once_and_gets_what_follows() {
     let server = Server::start().await;
     let newest = server
         .chat()
@@ -242,8 +168,10 @@ async fn a_client_that_is_up_to_date_is_greeted_there_and_gets_what_follows() {
         .id;
     let request = Request::get("/chat").header("Last-Event-ID", newest.to_string());
     let mut stream = EventStream::request(server.address(), request).await;
-    let greeting = stream.telling().await;
-    assert_eq!(id_of(&greeting.json()), newest);
+    assert_eq!(id_of(&stream.telling().await.json()), newest);
+    let caught_up = stream.telling().await;
+    assert!(caught_up.is("caught-up"), "{caught_up:?}");
+    assert_eq!(caught_up.id, Some(newest.to_string()));
     server
         .chat()
         .post("lobby", "a", "next")
@@ -251,48 +179,6 @@ async fn a_client_that_is_up_to_date_is_greeted_there_and_gets_what_follows() {
         .expect("taken");
     assert_eq!(stream.telling().await.text(), "next");
     assert_eq!(figure(server.address(), "chatroom_resumes_total").await, 1);
-}
-
-#[tokio::test]
-async fn the_position_in_the_header_wins() {
-    let server = Server::start().await;
-    let mut ids = Vec::new();
-    for text in ["one", "two"] {
-        ids.push(
-            server
-                .chat()
-                .post("lobby", "a", text)
-                .await
-                .expect("taken")
-                .id,
-        );
-    }
-    let both = Request::get(&format!("/chat?lastEventId={}", ids[1]))
-        .header("Last-Event-ID", ids[0].to_string());
-    let (reason, texts) = beginning(server.address(), both, 1).await;
-    assert_eq!((reason, texts), (Value::Null, vec!["two".to_owned()]));
-}
-
-/// A client cut before any message resumes where its greeting said.
-#[tokio::test]
-async fn a_client_cut_after_its_greeting_resumes_there() {
-    let server = Server::start().await;
-    server
-        .chat()
-        .post("lobby", "a", "before")
-        .await
-        .expect("taken");
-    let mut stream = EventStream::open(server.address(), "/chat?history=0").await;
-    let position = stream.telling().await.id.expect("a greeting has an id");
-    drop(stream);
-    server
-        .chat()
-        .post("lobby", "a", "meanwhile")
-        .await
-        .expect("taken");
-    let request = Request::get("/chat").header("Last-Event-ID", position);
-    let (reason, texts) = beginning(server.address(), request, 1).await;
-    assert_eq!((reason, texts), (Value::Null, vec!["meanwhile".to_owned()]));
 }
 
 #[tokio::test]

@@ -25,7 +25,6 @@ fn names(list: &Value) -> BTreeSet<String> {
 fn apply(roster: &mut BTreeSet<String>, event: &Event) {
     let json = event.json();
     match event.event.as_str() {
-        "chat-room-connected" => *roster = names(&json["members"]),
         "members-changed" => {
             if let Some(whole) = json.get("members") {
                 *roster = names(whole);

@@ -109,6 +109,7 @@ async fn posts_under_way_at_the_end_are_in_the_journal_or_refused() {
         let kept: Vec<EventId> = lines
             .expect("a journal")
             .lines()
+            .filter(|line| !line.contains("\"floor\""))
             .map(|line| id_of(&serde_json::from_str(line).expect("JSON")))
             .collect();
         assert_eq!(kept, truth);

@@ -78,10 +78,11 @@ async fn a_stream_in_an_empty_room_begins_with_a_greeting_at_once() {
     let server = Server::with(|chat| chat.heartbeat(Duration::ZERO)).await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
     let greeting = stream.event().await;
-    let id = greeting.id.clone().expect("the greeting has a position");
+    let json = greeting.json();
+    let id = json["eventId"].as_str().expect("the newest id");
     let retry = greeting.retry.expect("the greeting has a retry time");
     assert!((1_000..=3_000).contains(&retry), "{retry}");
-    let author = &greeting.json()["author"];
+    let author = &json["author"];
     assert!(
         author.as_str().is_some_and(|author| author.len() == 16),
         "{author}"
@@ -89,9 +90,20 @@ async fn a_stream_in_an_empty_room_begins_with_a_greeting_at_once() {
     assert_eq!(
         greeting.raw,
         format!(
-            "retry: {retry}\nid: {id}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{id}\",\"room\":\"lobby\",\
-             \"name\":null,\"author\":{author},\"members\":[],\"memberCount\":0,\"listenerCount\":1,\"heartbeatSeconds\":0}}\n\n"
+            "retry: {retry}\nevent: chat-room-connected\ndata: {{\"eventId\":\"{id}\",\"room\":\"lobby\",\
+             \"name\":null,\"author\":{author},\"memberCount\":0,\"listenerCount\":1,\"heartbeatSeconds\":0}}\n\n"
         )
+    );
+    let roster = stream.event().await;
+    assert_eq!(
+        roster.raw,
+        "event: members-changed\ndata: {\"room\":\"lobby\",\"joined\":[],\"left\":[],\
+         \"memberCount\":0,\"listenerCount\":1,\"members\":[]}\n\n"
+    );
+    let caught_up = stream.event().await;
+    assert_eq!(
+        caught_up.raw,
+        format!("id: {id}\nevent: caught-up\ndata: {{\"eventId\":\"{id}\"}}\n\n")
     );
 }
 
@@ -148,7 +160,7 @@ async fn any_text_comes_back_equal_in_exactly_one_event() {
                     assert_eq!(event.id.as_deref(), event.json()["eventId"].as_str());
                     heard.push(event);
                 }
-                "chat-room-connected" | "members-changed" | "heartbeat" => {}
+                "chat-room-connected" | "members-changed" | "caught-up" | "heartbeat" => {}
                 other => panic!("an event that nobody sent: {other}"),
             }
         }
@@ -184,12 +196,8 @@ async fn a_member_may_be_called_anything_that_fits_in_an_event() {
 async fn ids_rise_when_the_clock_goes_back() {
     let (server, clock) = Server::in_still_time().await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
-    let mut last = stream
-        .event()
-        .await
-        .id
-        .map(|id| position(&id))
-        .expect("the greeting has a position");
+    let caught_up = stream.until("caught-up").await;
+    let mut last = position(&caught_up.id.expect("a position"));
     for date in [
         1_700_000_000_000,
         1_700_000_000_000,
@@ -258,7 +266,7 @@ async fn all_clients_see_one_order_and_rooms_never_mix() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_begins_with_as_much_history_as_it_asks_for() {
-    let server = Server::with(|chat| chat.heartbeat(Duration::from_millis(100))).await;
+    let server = Server::start().await;
     for n in 0..60 {
         server
             .chat()
@@ -274,41 +282,28 @@ async fn a_stream_begins_with_as_much_history_as_it_asks_for() {
         ("/chat?history=18446744073709551615", 0..60),
     ] {
         let mut stream = EventStream::open(server.address(), target).await;
-        let greeting = stream.event().await;
-        let texts = stream.texts(expected.len()).await;
-        assert_eq!(
-            texts,
-            expected.map(|n| n.to_string()).collect::<Vec<_>>(),
-            "{target}"
-        );
-        // There is no more: a heartbeat only comes when nothing else is left to send.
-        let next = loop {
-            let event = stream.event().await;
-            if !event.is("members-changed") {
-                break event;
-            }
-        };
-        assert!(next.is("heartbeat"), "{target}: {next:?}");
-        // Whoever is cut right behind the greeting resumes exactly there.
-        let position = greeting.id.expect("the greeting has a position");
-        let mut again = EventStream::request(
-            server.address(),
-            Request::get("/chat").header("Last-Event-ID", &position),
-        )
-        .await;
-        assert_eq!(again.texts(texts.len()).await, texts);
+        let past = stream.caught_up().await;
+        let messages = past.iter().filter(|event| event.is("new-message"));
+        let texts: Vec<String> = messages.map(|event| event.text()).collect();
+        let expected: Vec<String> = expected.map(|n| n.to_string()).collect();
+        assert_eq!(texts, expected, "{target}");
+        let others = past.iter().filter(|event| !event.is("new-message"));
+        let others: Vec<&str> = others.map(|event| &*event.event).collect();
+        let others_expected = ["chat-room-connected", "members-changed", "caught-up"];
+        assert_eq!(others, others_expected, "{target}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quiet_stream_has_heartbeats_that_are_positions() {
+async fn a_quiet_stream_has_heartbeats_that_are_no_positions() {
     let server = Server::with(|chat| chat.heartbeat(Duration::from_millis(100))).await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
     let greeting = stream.event().await;
     assert_eq!(greeting.json()["heartbeatSeconds"], 0.1);
+    stream.caught_up().await;
     for _ in 0..3 {
         let beat = stream.until("heartbeat").await;
-        assert_eq!((&beat.id, beat.retry), (&greeting.id, None));
+        assert_eq!((&beat.id, beat.retry), (&None, None));
         assert!(beat.json()["sentAt"].is_u64(), "{beat:?}");
     }
 }

@@ -44,15 +44,18 @@ impl History {
         (message, event)
     }
 
-    /// All events after a position, or all that are retained if that leaves a gap.
+    /// What follows a position: the notice of a gap, if there is one, all that is retained, and the
+    /// event that says where the present begins. Without a position nothing is missed.
     pub(crate) fn after(&self, position: Option<u64>) -> Vec<Bytes> {
-        let known = self.evicted_up_to..=self.last_id;
-        let gap = position.filter(|position| !known.contains(position));
-        let start = position.filter(|_| gap.is_none()).unwrap_or(0);
-        let newer = self.events.iter().filter(|(id, _)| *id > start);
+        let position = position.unwrap_or(self.evicted_up_to);
+        let position = if position > self.last_id { 0 } else { position };
+        let told = |name, id| event(Some(id), name, &json!({"eventId": id}));
+        let gap = position < self.evicted_up_to;
+        let missed = gap.then(|| told("messages-missed", self.evicted_up_to));
+        let newer = self.events.iter().filter(|(id, _)| *id > position);
         let newer = newer.map(|(_, event)| event.clone());
-        let missed = gap.map(|after| event(None, "messages-missed", &json!({"after": after})));
-        missed.into_iter().chain(newer).collect()
+        let now = told("caught-up", self.last_id);
+        missed.into_iter().chain(newer).chain([now]).collect()
     }
 }
 
@@ -61,7 +64,7 @@ pub(crate) fn unix_milliseconds() -> u64 {
     now.map_or(0, |since| since.as_millis() as u64)
 }
 
-/// A position that cannot be read is one that this server does not know.
+/// A position that cannot be read is before everything.
 pub(crate) fn position(header: &HeaderValue) -> u64 {
     let id = header.to_str().ok().and_then(|id| id.parse().ok());
     id.unwrap_or(0)

@@ -9,9 +9,12 @@
 //! 2. **A client resumes.** `EventSource` sends the last id that it saw as `Last-Event-ID` when it
 //!    reconnects; it gets what came after. Backlog and registration happen under one lock, so no
 //!    message can fall between the two, and none comes twice.
-//! 3. **A gap is told.** History is bounded. A position from before what is retained, or
-//!    one that this server cannot know, gets `messages-missed` and then all that is retained. It
-//!    is not an error: after an error status a browser's `EventSource` never comes back.
+//! 3. **A gap is told.** History is bounded. A client whose position is below the last id that is
+//!    gone gets `messages-missed`, and then all that is retained. A position that this server
+//!    cannot have given is before everything, and never an error: after an error status a
+//!    browser's `EventSource` does not come back.
+//! 4. **The present begins** with `caught-up`: what came before it was the past, what comes now is
+//!    new.
 //!
 //! What the first two steps explain has moved to `wire.rs`.
 //!
@@ -86,7 +89,7 @@ async fn respond(room: Arc<Room>, request: Request<Incoming>) -> Reply {
     response(status, content_type, body)
 }
 
-/// A position that cannot be read is one that this server does not know.
+/// A position that cannot be read is before everything.
 fn position(header: &HeaderValue) -> u64 {
     let id = header.to_str().ok().and_then(|id| id.parse().ok());
     id.unwrap_or(0)
@@ -157,15 +160,18 @@ impl History {
         (message, event)
     }
 
-    /// All events after a position, or all that are retained if that leaves a gap.
+    /// What follows a position: the notice of a gap, if there is one, all that is retained, and the
+    /// event that says where the present begins. Without a position nothing is missed.
     fn after(&self, position: Option<u64>) -> Vec<Bytes> {
-        let known = self.evicted_up_to..=self.last_id;
-        let gap = position.filter(|position| !known.contains(position));
-        let start = position.filter(|_| gap.is_none()).unwrap_or(0);
-        let newer = self.events.iter().filter(|(id, _)| *id > start);
+        let position = position.unwrap_or(self.evicted_up_to);
+        let position = if position > self.last_id { 0 } else { position };
+        let told = |name, id| event(Some(id), name, &json!({"eventId": id}));
+        let gap = position < self.evicted_up_to;
+        let missed = gap.then(|| told("messages-missed", self.evicted_up_to));
+        let newer = self.events.iter().filter(|(id, _)| *id > position);
         let newer = newer.map(|(_, event)| event.clone());
-        let missed = gap.map(|after| event(None, "messages-missed", &json!({"after": after})));
-        missed.into_iter().chain(newer).collect()
+        let now = told("caught-up", self.last_id);
+        missed.into_iter().chain(newer).chain([now]).collect()
     }
 }
 

@@ -1,7 +1,6 @@
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
-use super::super::frame::Event;
 use super::super::id::EventId;
 use super::*;
 
@@ -123,7 +122,7 @@ fn catching_up_stops_at_a_full_queue_and_goes_on() {
             left = left.checked_sub(1)?;
             Some(frame("{}"))
         });
-        let is_all = queue.fill(frames, &AtomicU64::default());
+        let is_all = queue.fill(frames, &Counters::default());
         while let Poll::Ready(Next::Frame(_)) = take(&queue, &waker) {
             given += 1;
         }
@@ -157,7 +156,7 @@ fn the_end_is_final_for_a_client_that_catches_up() {
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
     queue.end(None);
     let frames = std::iter::repeat_with(|| frame("{}"));
-    assert!(!queue.fill(frames, &AtomicU64::default()));
+    assert!(!queue.fill(frames, &Counters::default()));
     assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{held, lines, texts, with_mounts};
+use super::{entries, held, texts, with_mounts};
 use crate::common::{
     Client, EventStream, Folder, Process, Request, Response, eventually, figure, get, within,
 };
@@ -40,7 +40,7 @@ async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce())
             .expect(507, "storage-full");
     }
     assert_eq!(
-        texts(&lines(folder)),
+        texts(&entries(folder)),
         taken,
         "whole lines, of what was taken"
     );
@@ -54,7 +54,7 @@ async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce())
     for text in &taken {
         assert_eq!(stream.message().await.text(), *text);
     }
-    assert_eq!(texts(&lines(folder)), taken);
+    assert_eq!(texts(&entries(folder)), taken);
     assert_eq!(texts(&held(address).await), taken);
     eventually("it says so", async || {
         server.stderr().contains("there is room again")
@@ -146,7 +146,7 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
     let (mut server, log) = failing_sync(&folder, "--fsync=always", 2).await;
     let address = server.address();
     let mut stream = EventStream::open(address, "/chat").await;
-    stream.telling().await;
+    stream.caught_up().await;
     let mut client = Client::connect(address).await;
     post(&mut client, "kept").await.expect(201, "");
     assert_eq!(figure(address, "chatroom_store_up").await, 1);
@@ -173,7 +173,7 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
     assert_eq!(syncs(&log), 2, "no sync after the one that failed");
 
     let data = folder.path().join("data");
-    assert_eq!(texts(&lines(&data)), ["kept"]);
+    assert_eq!(texts(&entries(&data)), ["kept"]);
     let again = Process::start(&["--data", data.to_str().expect("UTF-8")]).await;
     assert_eq!(texts(&held(again.address()).await), ["kept"]);
 }
@@ -196,7 +196,7 @@ async fn a_sync_that_fails_later_refuses_what_comes_after() {
     server.signal("TERM").await;
     within("the exit", server.exited()).await;
     assert_eq!(syncs(&log), 1, "no sync after the one that failed");
-    assert_eq!(texts(&lines(&folder.path().join("data"))), ["taken"]);
+    assert_eq!(texts(&entries(&folder.path().join("data"))), ["taken"]);
 }
 
 /// What an operator may do to a journal while its server runs.

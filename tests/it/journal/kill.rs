@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{held, lines};
+use super::{entries, held};
 use crate::common::{
     Client, Folder, Follower, Process, Progress, Random, Request, Seen, finished, id_of, longer,
     within,
@@ -97,7 +97,7 @@ async fn every_answered_message_survives_kills_at_random_moments_once_and_in_ord
     for (id, text) in &promised {
         assert_eq!(by_id.get(id), Some(&text), "a promise was broken");
     }
-    assert_eq!(lines(folder.path()).len(), stored.len());
+    assert_eq!(entries(folder.path()).len(), stored.len());
     finish.send_replace(stored.len());
     for follower in followers {
         let seen = finished("the follower", follower).await;

@@ -42,6 +42,13 @@ fn lines(folder: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// The journal's entries as JSON, without its low-water marks.
+fn entries(folder: &Path) -> Vec<Value> {
+    let mut lines = lines(folder);
+    lines.retain(|line| line["eventId"].is_string());
+    lines
+}
+
 /// A chat that keeps all messages in a folder, quick to start and stop.
 fn kept(folder: &Path) -> Options {
     unlimited()

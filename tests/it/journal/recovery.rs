@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chatroom::{EventId, Fsync, ManualClock};
 
-use super::{content, file, held, kept, lines, reopened, texts};
+use super::{content, entries, file, held, kept, reopened, texts};
 use crate::common::{EventStream, Folder, Process, Request, Server, eventually, get, id_of};
 
 const TEXTS: [&str; 4] = [
@@ -49,7 +49,7 @@ async fn rooms_messages_and_positions_come_back_as_they_were() {
     }
     let request = Request::get("/chat").header("Last-Event-ID", middle.as_str().expect("an id"));
     let mut stream = EventStream::request(second.address(), request).await;
-    assert_eq!(stream.telling().await.json()["eventId"], middle);
+    assert!(stream.telling().await.is("chat-room-connected"));
     for text in ["12", "14", "16", "18"] {
         let event = stream.telling().await;
         assert_eq!(
@@ -57,6 +57,7 @@ async fn rooms_messages_and_positions_come_back_as_they_were() {
             ("new-message", text)
         );
     }
+    assert!(stream.telling().await.is("caught-up"));
 }
 
 /// The history's bounds hold for what comes back too, and who stood before them is told.
@@ -64,13 +65,15 @@ async fn rooms_messages_and_positions_come_back_as_they_were() {
 async fn no_more_comes_back_than_a_room_may_hold() {
     let folder = Folder::new();
     build(folder.path()).await;
-    let first = lines(folder.path())[0]["eventId"].clone();
+    let ids: Vec<EventId> = entries(folder.path()).iter().map(id_of).collect();
     let server = Server::with(|_| kept(folder.path()).history(2)).await;
     assert_eq!(texts(&held(server.address()).await), TEXTS[2..]);
-    let request = Request::get("/chat").header("Last-Event-ID", first.as_str().expect("an id"));
+    let request = Request::get("/chat").header("Last-Event-ID", ids[0].to_string());
     let mut stream = EventStream::request(server.address(), request).await;
     stream.telling().await;
-    assert_eq!(stream.telling().await.json()["reason"], "expired");
+    let missed = stream.telling().await;
+    assert!(missed.is("messages-missed"), "{missed:?}");
+    assert_eq!(missed.id, Some(ids[1].to_string()), "the last that is gone");
     assert_eq!(stream.telling().await.text(), TEXTS[2]);
 }
 
@@ -98,11 +101,11 @@ async fn a_journal_torn_at_any_byte_of_its_last_two_lines_opens_and_goes_on() {
         .map(|at| at + 1)
         .collect();
     let folder = Folder::new();
-    for cut in ends[1]..=whole.len() {
+    for cut in ends[2]..=whole.len() {
         std::fs::write(file(folder.path()), &whole[..cut]).expect("the folder can be written");
-        // A line that lacks only its line break is complete.
+        // A line that lacks only its line break is complete; the first is where the chat began.
         let kept_lines = ends.iter().filter(|end| **end <= cut + 1).count();
-        let mut expected = TEXTS[..kept_lines].to_vec();
+        let mut expected = TEXTS[..kept_lines - 1].to_vec();
         let server = Server::with(|_| kept(folder.path())).await;
         assert_eq!(
             content(folder.path()),
@@ -116,7 +119,7 @@ async fn a_journal_torn_at_any_byte_of_its_last_two_lines_opens_and_goes_on() {
             .expect("posting goes on");
         server.stop().await;
         expected.push("next");
-        assert_eq!(texts(&lines(folder.path())), expected, "cut at {cut}");
+        assert_eq!(texts(&entries(folder.path())), expected, "cut at {cut}");
         // Whether the new line is whole too shows when all is read again.
         if cut % 16 == 0 {
             expected.push("last");
@@ -185,8 +188,8 @@ async fn garbage_beside_good_lines_is_damage() {
     let after = [&whole[..], b"SQLite format 3\n"].concat();
     let at_the_end = [&whole[..], b"garbage"].concat();
     for (damaged, line) in [
-        (after, 5),
-        (at_the_end, 5),
+        (after, 6),
+        (at_the_end, 6),
         ([b"x\n", &whole[..]].concat(), 1),
     ] {
         let refused = refused(folder.path(), &damaged);
@@ -208,12 +211,12 @@ async fn damaged_lines_are_told_one_after_the_other_and_the_repairs_work() {
     let ends: Vec<usize> = (0..damaged.len())
         .filter(|at| damaged[*at] == b'\n')
         .collect();
-    for at in [ends[0] + 1, ends[1] + 20] {
+    for at in [ends[1] + 1, ends[2] + 20] {
         damaged[at] ^= 1;
     }
     for _ in 0..2 {
         let refused = refused(&path, &damaged);
-        let place = format!("line 2, byte offset {}, is damaged", ends[0] + 1);
+        let place = format!("line 3, byte offset {}, is damaged", ends[1] + 1);
         assert!(refused.contains(&place), "{refused}");
         let (_, advice) = refused.split_once("delete that line (").expect("advice");
         let (command, _) = advice.split_once(") and with it").expect("a command");
@@ -287,7 +290,7 @@ async fn the_advised_repair_of_a_damaged_line_costs_one_message() {
     std::fs::write(file(folder.path()), damaged).expect("the folder can be written");
     let ended = Process::run(&["--listen=127.0.0.1:0", "--data", folder.as_str()], &[]).await;
     assert_eq!(ended.status.code(), Some(1));
-    let (_, advice) = ended.stderr.split_once("sed -i '3d' ").expect("the advice");
+    let (_, advice) = ended.stderr.split_once("sed -i '4d' ").expect("the advice");
     let path = format!("'{}'", file(folder.path()).display());
     assert!(advice.starts_with(&path), "{advice}");
     let repaired: String = text
@@ -353,8 +356,7 @@ async fn messages_of_every_policy_are_there_after_an_end_in_good_order() {
             .await
             .expect("it is taken");
         server.stop().await;
-        let lines = lines(folder.path());
-        assert_eq!(id_of(&lines[0]), posted.id);
-        assert_eq!(lines.len(), 1);
+        let ids: Vec<EventId> = entries(folder.path()).iter().map(id_of).collect();
+        assert_eq!(ids, [posted.id]);
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use chatroom::{Fsync, ManualClock};
 use tokio::time::sleep;
 
-use super::{held, kept, lines, texts};
+use super::{entries, held, kept, lines, texts};
 use crate::common::http::find;
 use crate::common::{
     EventStream, Folder, Request, Response, Server, ask, eventually, get, id_of, say,
@@ -77,7 +77,7 @@ async fn a_removed_text_is_in_no_file_within_the_limit() {
         ["secret 1", "secret 3"]
     );
     assert_eq!(
-        lines(folder.path()).len(),
+        entries(folder.path()).len(),
         4,
         "two messages and two removals"
     );
@@ -96,7 +96,7 @@ async fn an_end_in_good_order_leaves_no_removed_text() {
     }
     chat.close().await;
     assert!(!is_on_disk(folder.path(), "secret"));
-    assert_eq!(lines(folder.path()).len(), 3);
+    assert_eq!(entries(folder.path()).len(), 3);
 }
 
 #[tokio::test]
@@ -210,8 +210,8 @@ async fn what_has_expired_leaves_the_file_even_if_it_was_evicted_before() {
     assert_eq!(texts(&held(address).await), ["later 0", "later 1"]);
     assert_eq!(
         lines(folder.path()).len(),
-        3,
-        "the low-water mark, and both"
+        4,
+        "the low-water mark of the room, both, and the mark of all others"
     );
 }
 
@@ -230,7 +230,7 @@ async fn a_removal_is_tried_again_when_its_rewrite_fails() {
     removed.await.expect("it is retained");
     assert!(held(server.address()).await.is_empty());
     eventually("the removal is on record", async || {
-        lines(folder.path()).len() == 2
+        entries(folder.path()).len() == 2
     })
     .await;
     sleep(Duration::from_millis(700)).await;

@@ -1,5 +1,6 @@
 //! One stream of several rooms.
 
+mod behind;
 mod resuming;
 mod walk;
 
@@ -90,30 +91,43 @@ async fn only_offered_rooms_are_streamed() {
 async fn each_room_greets_in_the_order_asked_for() {
     let server = Server::start().await;
     let address = server.address();
-    let first = posted(address, "b", "1").await;
+    let newest = posted(address, "b", "1").await;
     let _present = EventStream::open(address, "/chat/b?name=bob").await;
     let target = format!("{}&name=ann", rooms(&["c", "b", "a"]));
     let mut stream = EventStream::open(address, &target).await;
-    for (n, (room, members)) in [
+    let members = [
         ("c", vec!["ann"]),
         ("b", vec!["ann", "bob"]),
         ("a", vec!["ann"]),
-    ]
-    .into_iter()
-    .enumerate()
-    {
+    ];
+    for (n, (room, names)) in members.iter().enumerate() {
         let event = stream.event().await;
         let greeting = event.json();
         assert!(event.is("chat-room-connected"));
-        assert_eq!(event.retry.is_some(), n == 0);
-        assert_eq!(event.id.as_deref(), greeting["eventId"].as_str());
-        assert!(id_of(&greeting) < first, "before the oldest event");
+        assert_eq!((event.id, event.retry.is_some()), (None, n == 0));
+        assert_eq!(id_of(&greeting), newest, "what follows is the past");
         assert_eq!(
-            (&greeting["room"], &greeting["name"], &greeting["members"]),
-            (&json!(room), &json!("ann"), &json!(members))
+            (
+                &greeting["room"],
+                &greeting["name"],
+                &greeting["memberCount"]
+            ),
+            (&json!(room), &json!("ann"), &json!(names.len()))
         );
     }
-    assert_eq!(told(&mut stream, 1).await, pairs(&[("b", "1")]));
+    assert_eq!(stream.event().await.text(), "1");
+    for (room, names) in members {
+        let roster = stream.event().await;
+        assert!(roster.is("members-changed") && roster.id.is_none());
+        let roster = roster.json();
+        assert_eq!(
+            (&roster["room"], &roster["members"]),
+            (&json!(room), &json!(names))
+        );
+    }
+    let caught_up = stream.event().await;
+    assert_eq!(caught_up.id, Some(newest.to_string()));
+    assert_eq!(caught_up.json(), json!({"eventId": newest.to_string()}));
     for room in ["a", "b", "c"] {
         let members = get(address, &format!("/chat/{room}/members")).await.json();
         let names = members["members"].as_array().expect("names");
@@ -217,9 +231,7 @@ async fn a_stream_has_one_heartbeat_whatever_its_rooms() {
     let (server, clock) = Server::in_still_time().await;
     let address = server.address();
     let mut stream = EventStream::open(address, &rooms(&["a", "b", "c"])).await;
-    for _ in 0..3 {
-        assert!(stream.telling().await.is("chat-room-connected"));
-    }
+    stream.caught_up().await;
     // Each room tells of the new listener. Later, that would count as something sent.
     for _ in 0..3 {
         stream.until("members-changed").await;
@@ -237,6 +249,29 @@ async fn a_stream_has_one_heartbeat_whatever_its_rooms() {
             break;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_silence_brings_a_heartbeat() {
+    let (server, clock) = Server::in_still_time().await;
+    let address = server.address();
+    let mut busy = EventStream::open(address, "/chat/busy").await;
+    let mut quiet = EventStream::open(address, "/chat/quiet").await;
+    for stream in [&mut busy, &mut quiet] {
+        stream.caught_up().await;
+        stream.until("members-changed").await;
+    }
+    for n in 0..6 {
+        clock.advance(Duration::from_secs(8));
+        say(address, "busy", "bot", "x").await;
+        if n % 2 == 1 {
+            // Sixteen seconds of silence in one room, and eight in the other.
+            quiet.until("heartbeat").await;
+        }
+        assert!(busy.event().await.is("new-message"));
+    }
+    clock.advance(Duration::from_secs(15));
+    assert!(busy.event().await.is("heartbeat"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Step 3: a client that comes late, or comes back.
 
 use crate::common::{Client, EventStream, Request};
-use crate::{ids_up_to, resume, say, say_over, start};
+use crate::{id, ids_up_to, resume, say, say_over, start};
 
 /// One more than step 3 retains.
 const MORE_THAN_RETAINED: usize = 501;
@@ -30,8 +30,12 @@ async fn step3_resumes_where_the_client_was() {
         let mut stream = resume(server.address(), ids[seen]).await;
         assert!(stream.event().await.is("chat-room-connected"));
         assert_eq!(ids_up_to(&mut stream, ids[2]).await, ids[seen + 1..]);
+        let now = stream.event().await;
+        assert!(now.is("caught-up") && id(&now) == ids[2], "{}", now.raw);
     }
     let mut stream = resume(server.address(), ids[2]).await;
+    assert!(stream.event().await.is("chat-room-connected"));
+    assert!(stream.event().await.is("caught-up"), "nothing is the past");
     let live = say(server.address(), "four").await;
     assert_eq!(ids_up_to(&mut stream, live).await, [live]);
 }
@@ -48,12 +52,18 @@ async fn step3_tells_a_gap() {
     let mut whole = resume(server.address(), ids[0]).await;
     assert!(whole.event().await.is("chat-room-connected"));
     assert_eq!(ids_up_to(&mut whole, last).await, ids[1..]);
+    let mut fresh = EventStream::open(server.address(), "/chat")
+        .await
+        .caught_up()
+        .await;
+    fresh.retain(|event| event.is("messages-missed"));
+    assert!(fresh.is_empty(), "whoever comes first has missed nothing");
     for unknown in [0, ids[0] - 1, last + 1] {
         let mut stream = resume(server.address(), unknown).await;
         assert!(stream.event().await.is("chat-room-connected"));
         let missed = stream.event().await;
         assert!(missed.is("messages-missed"), "{}", missed.raw);
-        assert_eq!(missed.json()["after"], unknown);
+        assert_eq!(id(&missed), ids[0], "the last that is gone");
         assert_eq!(ids_up_to(&mut stream, last).await, ids[1..]);
     }
     let request = Request::get("/chat").header("Last-Event-ID", "é");
