@@ -2,8 +2,8 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import {
-  LIMITS, addOlder, adoptSnapshot, applyEvent, applyOpened, applyRoster, arrive, compareIds, followNewest, getRoom, knownOf, lastOf, leave, moveView,
-  newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, snapshotOf, unreadOf,
+  LIMITS, addOlder, applyClosed, applyEvent, applyOpened, applyRoster, arrive, compareIds, endSeeking, followNewest, getRoom, isWhole, lastOf, leave,
+  moveView, newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
 import { completionsAt, hueOf, isEmoji, isRoomName, mentions, partsOf, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
@@ -17,18 +17,18 @@ const chatIn = (...rooms) => {
   openIn(chat, rooms[0]);
   return chat;
 };
-const apply = (chat, event, id, data, now) => applyEvent(chat, { event, id, data }, now);
-const tell = (chat, data, now) => apply(chat, 'new-message', data.eventId, data, now);
-const connect = (chat, values = {}, now = 0) => apply(chat, 'chat-room-connected', '1000-0', {
-  eventId: '1000-0', room: 'lobby', name: 'ada', author: 'a1', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15, ...values,
-}, now);
-const settle = (chat, id) => apply(chat, 'heartbeat', id, { sentAt: 0 });
+const apply = (chat, event, id, data) => applyEvent(chat, { event, id, data });
+const tell = (chat, data) => apply(chat, 'new-message', data.eventId, data);
+const greet = (chat, values = {}) => apply(chat, 'chat-room-connected', '', {
+  eventId: '1000-0', room: 'lobby', name: 'ada', author: 'a1', memberCount: 1, listenerCount: 0, heartbeatSeconds: 15, ...values,
+});
+const catchUp = (chat, eventId = '1000-0') => apply(chat, 'caught-up', eventId, { eventId });
 const lobby = (chat) => getRoom(chat, 'lobby');
 const texts = (state) => state.entries.map(({ text, gap }) => (gap ? 'gap' : text));
 const filled = (count) => {
   const chat = chatIn('lobby');
-  connect(chat);
-  settle(chat, '1000-0');
+  greet(chat);
+  catchUp(chat);
   for (let n = 1; n <= count; n += 1) tell(chat, message(n));
   return [chat, lobby(chat)];
 };
@@ -41,42 +41,68 @@ test('ids compare as pairs of numbers', () => {
 
 test('a message that comes twice is held once, and only the first time is news', () => {
   const [chat, state] = filled(2);
-  assert.equal(tell(chat, message(3), 9000).length, 1);
-  assert.equal(tell(chat, message(3), 9000).length, 0);
+  assert.equal(tell(chat, message(3)).length, 1);
+  assert.equal(tell(chat, message(3)).length, 0);
   assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3']);
   assert.equal(chat.position, '1003-0');
 });
 
-test('what a room had before it was here is not news, what comes after a heartbeat or a reconnect is', () => {
+test('what comes before the stream has caught up is not news, at the start and after each reconnect', () => {
   const chat = chatIn('lobby');
-  connect(chat);
+  greet(chat);
   assert.equal(tell(chat, message(1)).length, 0);
-  settle(chat, '1001-0');
-  assert.equal(lobby(chat).read, '1001-0');
+  assert.equal(isWhole(chat, lobby(chat)), false);
+  catchUp(chat, '1001-0');
+  assert.deepEqual([lobby(chat).read, isWhole(chat, lobby(chat))], ['1001-0', true]);
   assert.equal(tell(chat, message(2)).length, 1);
-  connect(chat, { eventId: '1002-0' });
-  assert.equal(tell(chat, message(3)).length, 1);
+  applyClosed(chat);
+  greet(chat);
+  assert.equal(tell(chat, message(3)).length, 0);
+  catchUp(chat, '1003-0');
+  assert.equal(tell(chat, message(4)).length, 1);
+  assert.deepEqual(texts(lobby(chat)), ['text 1', 'text 2', 'text 3', 'text 4']);
 });
 
-test('the past of a room that was added comes from the history', () => {
+test('the past of a room that was added comes from the history, and goes before what the stream told', () => {
   const [chat] = filled(2);
   applyOpened(chat, ['lobby', 'dev']);
+  applyClosed(chat);
   const dev = getRoom(chat, 'dev');
-  const greeting = { eventId: '1002-0', room: 'dev', memberCount: 0, listenerCount: 0 };
-  for (const room of ['lobby', 'dev']) applyEvent(chat, { event: 'chat-room-connected', id: '1002-0', data: { ...greeting, room }, resumes: true });
+  for (const room of ['lobby', 'dev']) greet(chat, { room });
   assert.deepEqual([lobby(chat).begin, dev.begin], ['', '1002-0']);
-  assert.equal(tell(chat, message(3, { room: 'dev' })).length, 0);
+  apply(chat, 'messages-missed', '1002-1', { eventId: '1002-1', room: 'dev' });
+  tell(chat, message(3, { room: 'dev' }));
+  catchUp(chat, '1003-0');
+  assert.equal(isWhole(chat, dev), false);
   addOlder(dev, [message(0, { room: 'dev' }), message(1, { room: 'dev' })], LIMITS.page);
-  assert.deepEqual(texts(dev), ['text 0', 'text 1', 'text 3']);
-  assert.deepEqual([dev.begin, dev.oldestReached], ['', true]);
+  assert.deepEqual(texts(dev), ['text 0', 'text 1', 'text 3'], 'nobody was here to miss anything');
+  assert.deepEqual([dev.oldestReached, isWhole(chat, dev)], [true, true]);
 });
 
-test('a gap is one line where it happened, and ids that the next run of the server reuses are not shown twice', () => {
+test('a room that was left out of the stream for a while begins anew', () => {
+  const [chat, state] = filled(2);
+  applyOpened(chat, []);
+  chat.position = '1009-0';
+  applyOpened(chat, ['lobby']);
+  assert.notEqual(lobby(chat), state);
+  assert.deepEqual([texts(lobby(chat)), lobby(chat).begin], [[], '1009-0']);
+});
+
+test('a gap is one line where it happened', () => {
   const [chat, state] = filled(3);
-  for (let n = 0; n < 2; n += 1) apply(chat, 'messages-missed', '1-0', { room: 'lobby', reason: 'unknown', after: '1003-0', oldest: '2-0' });
-  tell(chat, message(2));
-  tell(chat, message(-900, { text: 'next run' }));
-  assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3', 'gap', 'next run']);
+  for (let n = 0; n < 2; n += 1) apply(chat, 'messages-missed', '1004-0', { eventId: '1004-0', room: 'lobby' });
+  tell(chat, message(5));
+  assert.deepEqual(texts(state), ['text 1', 'text 2', 'text 3', 'gap', 'text 5']);
+});
+
+test('where the server has a new secret all authors are new, and nobody is told apart by the old ones', () => {
+  const [chat, state] = filled(1);
+  tell(chat, message(2, { name: 'bob', author: 'b2' }));
+  greet(chat, { author: 'a9' });
+  tell(chat, message(3, { name: 'bob', author: 'b9' }));
+  tell(chat, message(4, { author: 'a9' }));
+  assert.ok(state.entries.every(({ changed }) => !changed));
+  assert.ok(rowsOf(chat, state).every(({ kind, own, entry }) => kind !== 'message' || own === (entry.name === 'ada')));
 });
 
 test('the roster: who left goes first, who joined comes then, a whole roster replaces it', () => {
@@ -138,28 +164,13 @@ test('older messages come before, once, and the end is noticed', () => {
   assert.equal(state.oldestReached, true);
 });
 
-test('a tab that joins gets all, one that was there what it lacks, removals too, and nothing twice', () => {
-  const [leader] = filled(5);
-  const late = chatIn('lobby');
-  assert.deepEqual(adoptSnapshot(late, structuredClone(snapshotOf(leader, knownOf(late)))), []);
-  assert.deepEqual(texts(lobby(late)), texts(lobby(leader)));
-  assert.deepEqual([...lobby(late).members.values()], ['ada']);
-  assert.equal(lobby(late).view.to, 5);
-  tell(leader, message(6));
-  tell(leader, message(7));
-  apply(leader, 'message-removed', '1008-0', { eventId: '1008-0', room: 'lobby', removed: '1002-0', by: 'author' });
-  const lacking = structuredClone(snapshotOf(leader, knownOf(late)));
-  assert.equal(lacking.rooms[0].entries.length, 2);
-  assert.deepEqual(adoptSnapshot(late, lacking).map(({ text }) => text), ['text 6', 'text 7']);
-  assert.deepEqual(texts(lobby(late)), ['text 1', '', 'text 3', 'text 4', 'text 5', 'text 6', 'text 7']);
-});
-
 test('a stream of more rooms goes on from the one position', () => {
   const [chat] = filled(2);
   const query = () => new URLSearchParams(streamUrl(chat).split('?')[1]);
   applyOpened(chat, ['lobby', 'dev']);
   assert.deepEqual([query().getAll('room'), query().get('lastEventId')], [['lobby', 'dev'], '1002-0']);
-  connect(chat, { eventId: '1002-0', room: 'dev' });
+  greet(chat, { room: 'dev' });
+  assert.equal(query().get('lastEventId'), '1002-0', 'a greeting is no position');
   tell(chat, message(3));
   applyOpened(chat, ['lobby']);
   assert.equal(chat.rooms.has('dev'), false);
@@ -171,18 +182,20 @@ test('unread: what came after the position of reading, but neither one\'s own no
   const chat = newChat('ada', (room) => (room === 'dev' ? '1001-0' : ''));
   applyOpened(chat, ['lobby', 'dev', 'fresh']);
   arrive(chat, openIn(chat, 'lobby'));
-  for (const room of ['lobby', 'dev', 'fresh']) connect(chat, { room }, 5000);
+  for (const room of ['lobby', 'dev', 'fresh']) greet(chat, { room });
   const counts = (room) => {
     const unread = unreadOf(chat, getRoom(chat, room));
     return [unread.length, unread.filter(({ text }) => mentions(text, 'ada')).length];
   };
-  for (const n of [1, 2, 3]) tell(chat, message(n, { room: 'dev', author: 'b2', name: 'bob', text: n === 3 ? 'hi ada' : 'hi' }), 5100);
+  for (const n of [1, 2, 3]) tell(chat, message(n, { room: 'dev', author: 'b2', name: 'bob', text: n === 3 ? 'hi ada' : 'hi' }));
   assert.deepEqual(counts('dev'), [2, 1]);
   tell(chat, message(4, { room: 'fresh', author: 'b2', name: 'bob' }));
-  settle(chat, '1004-0');
+  assert.deepEqual(counts('fresh'), [0, 0], 'not even for a moment');
+  catchUp(chat, '1004-0');
+  endSeeking(lobby(chat)); // As the log does when it has drawn.
   assert.deepEqual(counts('fresh'), [0, 0], 'the history of a room that was never read');
-  tell(chat, message(5, { room: 'dev' }), 9000);
-  tell(chat, message(6, { author: 'b2', name: 'bob' }), 9000);
+  tell(chat, message(5, { room: 'dev' }));
+  tell(chat, message(6, { author: 'b2', name: 'bob' }));
   assert.deepEqual([counts('dev'), counts('lobby')], [[2, 1], [0, 0]]);
   readUpTo(getRoom(chat, 'dev'), '1002-0');
   assert.deepEqual(counts('dev'), [1, 1]);
@@ -193,18 +206,18 @@ test('the line "new since you left" stands where reading stopped, and not before
   const kinds = () => rowsOf(chat, state).map(({ kind, entry }) => (kind === 'new' ? `new ${entry.eventId}` : kind)).filter((kind) => kind.startsWith('new'));
   arrive(chat, state);
   readUpTo(state, lastOf(state).eventId);
-  tell(chat, message(3, { author: 'b2' }), 9000);
+  tell(chat, message(3, { author: 'b2' }));
   assert.deepEqual(kinds(), []);
   leave(state);
-  tell(chat, message(4, { author: 'b2' }), 9000);
-  tell(chat, message(5, { author: 'b2' }), 9000);
+  tell(chat, message(4, { author: 'b2' }));
+  tell(chat, message(5, { author: 'b2' }));
   assert.deepEqual(kinds(), ['new 1004-0']);
   arrive(chat, state);
   assert.deepEqual(kinds(), ['new 1004-0']);
   readUpTo(state, lastOf(state).eventId);
   leave(state);
   arrive(chat, state);
-  tell(chat, message(6, { author: 'b2' }), 9000);
+  tell(chat, message(6, { author: 'b2' }));
   assert.deepEqual(kinds(), []);
 });
 
@@ -214,7 +227,7 @@ test('more unread than is rendered, or than a history brings, are not taken as r
   arrive(chat, state);
   readUpTo(state, '1001-0');
   leave(state);
-  for (let n = 2; n <= LIMITS.rendered + 50; n += 1) tell(chat, message(n, bob), 9000);
+  for (let n = 2; n <= LIMITS.rendered + 50; n += 1) tell(chat, message(n, bob));
   arrive(chat, state);
   const line = (of, room) => rowsOf(of, room).find(({ kind }) => kind === 'new')?.entry.eventId;
   assert.deepEqual([line(chat, state), state.seeking], ['1002-0', true]);
@@ -222,8 +235,8 @@ test('more unread than is rendered, or than a history brings, are not taken as r
   const reopened = newChat('ada', () => '1001-0');
   applyOpened(reopened, ['lobby']);
   arrive(reopened, openIn(reopened, 'lobby'));
-  connect(reopened, { eventId: '1200-0' });
-  addOlder(lobby(reopened), Array.from({ length: 50 }, (_, n) => message(n + 100, bob)), LIMITS.backlog);
+  greet(reopened);
+  addOlder(lobby(reopened), Array.from({ length: 50 }, (_, n) => message(n + 100, bob)), LIMITS.history);
   assert.deepEqual([line(reopened, lobby(reopened)), unreadOf(reopened, lobby(reopened)).length], ['1100-0', 50]);
 });
 
@@ -359,9 +372,9 @@ test('no text takes longer to format than it is long', () => {
   const attacks = ['!_a', '*', '_*', '**a ', '*a ', '_a _', '> ', '>\n', '`', '```', '```a\n', '`a', '(', ')', '*(_', 'https://', 'https://a.', 'https://x)', 'www.', '_https://x_ ', '\n', '\u0301'];
   for (const attack of attacks) {
     for (const text of [attack.repeat(100_000 / attack.length), `https://x${attack.repeat(100_000 / attack.length)}`]) {
-      const start = performance.now();
+      const before = process.cpuUsage();
       tokensOf(text);
-      assert.ok(performance.now() - start < 1000, JSON.stringify(attack)); // As long as 25 messages.
+      assert.ok(process.cpuUsage(before).user < 1e6, JSON.stringify(attack)); // One second, for 25 messages.
     }
   }
 });

@@ -1,7 +1,7 @@
 // Several rooms, several tabs, one stream: what is followed, what is unread, where reading stopped.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, goTo, hide, historyIsOver, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -18,22 +18,42 @@ const rooms = () => [...document.querySelectorAll('#rooms a')].map((node) => nod
 const badges = () => Object.fromEntries([...document.querySelectorAll('#rooms li')].map((node) => [node.querySelector('a').textContent, node.querySelector('.badge').textContent]));
 const lines = () => [...document.querySelectorAll('#log > .new, #log .text')].map((node) => (node.classList.contains('new') ? '--' : node.textContent));
 
-test('eight tabs in eight rooms: one stream, all live, all can post', async () => {
+test('tabs in several rooms: each is live when it is seen, and can post', async () => {
   const open = watchStreams();
-  const ada = await person(browser, server.url, 'ada', { room: 'eight-0', watch: open });
-  const bob = await person(browser, server.url, 'bob', { room: 'eight-0' });
+  const ada = await person(browser, server.url, 'ada', { room: 'several-0', init: withVisibility, watch: open });
   const tabs = [ada];
-  while (tabs.length < 8) tabs.push(await openTab(ada.context(), server.url, { room: `eight-${tabs.length}` }));
-  for (const [n, tab] of tabs.entries()) {
-    await write(tab, `from tab ${n}`);
-    await shows(tab, [`from tab ${n}`]);
-    await post(server.url, `eight-${n}`, 'bot', `to tab ${n}`);
+  while (tabs.length < 4) {
+    await hide(tabs.at(-1), true);
+    tabs.push(await openTab(ada.context(), server.url, { room: `several-${tabs.length}` }));
   }
-  for (const [n, tab] of tabs.entries()) await shows(tab, [`from tab ${n}`, `to tab ${n}`]);
-  await shows(bob, ['from tab 0', 'to tab 0']);
-  assert.equal(open.count(), 1);
-  assert.deepEqual(new URL(open.latest()).searchParams.getAll('room').sort(), tabs.map((_, n) => `eight-${n}`));
-  await clean(ada, bob);
+  for (const [n, tab] of tabs.entries()) {
+    await hide(tabs.at(n - 1), true);
+    await hide(tab, false);
+    await write(tab, `from tab ${n}`);
+    await post(server.url, `several-${n}`, 'bot', `to tab ${n}`);
+    await shows(tab, [`from tab ${n}`, `to tab ${n}`]);
+  }
+  assert.deepEqual(new URL(open.latest()).searchParams.getAll('room').sort(), tabs.map((_, n) => `several-${n}`));
+  await clean(ada);
+});
+
+test('what a room said before comes whole when it is opened beside another, and so does what is said meanwhile', async () => {
+  for (let n = 0; n < 250; n += 1) await post(server.url, 'past', `bot ${n}`, `m${n}`);
+  const ada = await person(browser, server.url, 'ada', { room: 'past-a' });
+  await write(ada, 'a position');
+  await shows(ada, ['a position']);
+  await ada.route('**/messages?*', async (route) => {
+    await post(server.url, 'past', 'bot', 'meanwhile');
+    await route.continue();
+  }, { times: 1 });
+  await goTo(ada, 'past');
+  const seen = () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent);
+  await until(ada, () => document.querySelector('#log .message:last-child .text')?.textContent, 'meanwhile');
+  await until(ada, () => document.querySelectorAll('#log .text').length > 100, true);
+  const texts = await ada.evaluate(seen);
+  assert.deepEqual(texts, [...Array.from({ length: 250 }, (_, n) => `m${n}`), 'meanwhile'].slice(-texts.length));
+  assert.deepEqual(await ada.evaluate(() => [document.querySelectorAll('.gap, #log > .new').length, document.title]), [0, '#past · chatroom']);
+  await clean(ada);
 });
 
 test('rooms that come and go while others talk lose nothing and double nothing', async () => {
@@ -91,7 +111,7 @@ test('a room that was opened is followed until it is left; the list shows what i
     await connected(ada);
   }
   assert.equal(await ada.locator('#rooms .badge:visible').count(), 0);
-  await historyIsOver(ada);
+  await connected(ada);
   await post(server.url, 'list-a', 'bot', 'hello');
   await post(server.url, 'list-a', 'bot', 'hello again');
   await post(server.url, 'list-b', 'bot', 'ada, look');
@@ -122,7 +142,7 @@ test('rooms that spoke in the same millisecond are sorted by which came first', 
   const ada = await person(browser, server.url, 'ada', { room: 'same-a' });
   await goTo(ada, 'same-b');
   await connected(ada);
-  const greet = (room) => ['chat-room-connected', { eventId: '1000-0', room, name: 'ada', author: '0', members: ['ada'], memberCount: 1, listenerCount: 0, heartbeatSeconds: 15 }];
+  const greet = (room) => ['chat-room-connected', { eventId: '1000-0', room, name: 'ada', author: '0', memberCount: 1, listenerCount: 0, heartbeatSeconds: 15 }];
   const say = (room, eventId) => ['new-message', { eventId, room, name: 'bob', author: 'b', member: true, text: 'hello', sentAt: 1000 }];
   const body = [greet('same-a'), greet('same-b'), say('same-a', '1000-9'), say('same-b', '1000-10')]
     .map(([event, data]) => `event: ${event}\nid: ${data.eventId}\ndata: ${JSON.stringify(data)}\n\n`).join('');
@@ -138,7 +158,7 @@ test('what one tab has read is read in the others, and a room left in one is lef
   await goTo(ada, 'both-b');
   await connected(ada);
   const second = await openTab(ada.context(), server.url, { room: 'both-b' });
-  await historyIsOver(ada);
+  await connected(ada);
   await post(server.url, 'both-a', 'bot', 'news');
   for (const tab of [ada, second]) await until(tab, badges, { 'both-a': '1', 'both-b': '' });
   await goTo(ada, 'both-a');
@@ -175,7 +195,7 @@ test('mentions notify in any followed room, all messages where wanted, and none 
   await goTo(ada, 'ring-b');
   await connected(ada);
   await ada.locator('#notify').selectOption('mentions');
-  await historyIsOver(ada);
+  await connected(ada);
   await post(server.url, 'ring-b', 'bot', 'ada, in sight');
   await post(server.url, 'ring-a', 'bot', 'nothing for you');
   await post(server.url, 'ring-a', 'bot', 'ada, over here');
@@ -209,7 +229,7 @@ test('a sound where it is wanted', async () => {
   await until(ada, () => document.getElementById('not-notified').hidden, true);
   await ada.locator('#sound').check();
   await until(ada, () => window.tones, 1);
-  await historyIsOver(ada);
+  await connected(ada);
   await hide(ada, true);
   await post(server.url, 'sound', 'bot', 'ring');
   await until(ada, () => window.tones, 2);
@@ -227,7 +247,7 @@ test('where notifications are blocked, or there are none, the page says so, keep
     await ada.getByText('This browser shows no notifications here').waitFor();
     assert.equal(await ada.locator('#notify').inputValue(), 'all');
     await ada.locator('#sound').check();
-    await historyIsOver(ada);
+    await connected(ada);
     await hide(ada, true);
     await post(server.url, room, 'bot', 'ring');
     await until(ada, () => window.tones, 2);
@@ -239,7 +259,7 @@ test('a line stands where reading stopped: after the tab was hidden, and after a
   const ada = await person(browser, server.url, 'ada', { room: 'line', init: withVisibility });
   await post(server.url, 'line', 'bot', 'one');
   await shows(ada, ['one']);
-  await historyIsOver(ada);
+  await connected(ada);
   await post(server.url, 'line', 'bot', 'two');
   await until(ada, lines, ['one', 'two']);
   await hide(ada, true);

@@ -37,7 +37,7 @@ export async function startNetwork(url) {
   };
 }
 
-export const openBrowser = () => common.chromium();
+export const openBrowser = (...flags) => common.chromium(...flags);
 
 export async function temporaryFolder() {
   let remove;
@@ -141,12 +141,6 @@ export async function until(page, read, expected, timeout = 20_000) {
     await pause(50);
   } while (Date.now() < deadline);
   assert.deepEqual(value, expected);
-}
-
-/** What comes in the first second after a room's greeting counts as its history: the page's clock is moved past that second. */
-export async function historyIsOver(page) {
-  await page.locator('#people .person').first().waitFor({ state: 'attached' });
-  await page.clock.setSystemTime(await page.evaluate(() => Date.now()) + 1100);
 }
 
 export const people = () => [...document.querySelectorAll('#people .person')].map((node) => node.textContent);

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { clean, connected, hide, historyIsOver, openBrowser, openTab, people, person, post, shows, startServer, until, withVisibility, write } from './support.mjs';
+import { clean, connected, hide, openBrowser, openTab, people, person, post, shows, startServer, until, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -164,7 +164,7 @@ test('hidden, it counts in the title and notifies of mentions, where allowed', a
   await shows(ada, ['before']);
   await ada.locator('#notify').selectOption('mentions');
   await until(ada, () => document.getElementById('notify').value, 'mentions');
-  await historyIsOver(ada);
+  await connected(ada);
   await hide(ada, true);
   await write(bob, 'nothing for you', 'Ada: look');
   await until(ada, () => document.title, '(2) #hidden · chatroom');

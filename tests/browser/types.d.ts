@@ -3,7 +3,7 @@
 /** A message, or a gap between messages. */
 interface Entry {
   eventId: string, sentAt: number, name: string, author: string | null, member: boolean, text: string,
-  gap?: boolean, reason?: string, removed?: boolean,
+  gap?: boolean, removed?: boolean,
   /** Whether somebody else had the name before. */
   changed?: boolean,
 }
@@ -26,15 +26,15 @@ interface Limits {
   rooms: number,
   /** Messages closer than this share a heading. */
   groupMillis: number,
-  /** Messages of the past that a room begins with. */
-  backlog: number,
+  /** Messages that a room begins with at most. */
+  history: number,
 }
 
 /** What is known of a room. */
 interface RoomState {
-  room: string, greeted: boolean, entries: Entry[], oldestReached: boolean,
-  /** Whether what the stream tells is from before it was here; and until its past has come, the position after which the stream has everything. */
-  arriving: boolean, begin: string,
+  room: string, entries: Entry[], oldestReached: boolean,
+  /** Whether the stream has caught up with it since it was opened; and where the stream began with it, until what was before has come. */
+  settled: boolean, begin: string,
   /** Of the entries: what is here already is not added again. */
   ids: Set<string>,
   /** Of messages that were removed: a history asked for earlier may still bring their text. */
@@ -62,15 +62,17 @@ interface Connection {
   phase: 'connecting' | 'connected' | 'waiting' | 'closing' | 'offline' | 'refused', until?: number, problem?: Problem,
 }
 
-/** What all tabs under one name share. */
+/** What is known of the chat. */
 interface Chat {
   name: string, open: string, heartbeatSeconds: number, connection: Connection,
   /** Up to where a room was read before. */
   readOf: (room: string) => string,
   /** The last event id, in all rooms: where a stream resumes. */
   position: string,
-  /** The rooms of the stream. */
-  asked: string[],
+  /** The rooms that a stream is opened for, and those that have joined it. */
+  asked: string[], joined: Set<string>,
+  /** Whether what the stream tells is from before it was opened. */
+  past: boolean,
   /** Rooms left out of the stream, and why. */
   refused: Map<string, Problem>,
   /** One's own: a server that keeps no data gives a new one at each start. */

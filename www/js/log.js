@@ -3,7 +3,7 @@
 import { $, avatarOf, copyText, element, insert, page, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
 import {
-	addOlder, endSeeking, followNewest, isOwn, isReading, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
+	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
 import { quoteOf, tokensOf } from './text.js';
@@ -51,11 +51,11 @@ export function openLog(changed) {
 	}
 
 	async function loadOlder(state) {
-		const { begin, entries, room } = state;
-		const before = begin ? begin.replace(/\d+$/, (sequence) => Number(sequence) + 1) : entries.find((entry) => !entry.gap)?.eventId;
+		const { begin, entries } = state;
+		const before = begin ? begin.replace(/\d+$/, (sequence) => String(Number(sequence) + 1)) : entries.find((entry) => !entry.gap)?.eventId;
 		if (loading || state.oldestReached || !before) return;
 		loading = true;
-		const { body } = await request(`${roomPath(room)}/messages?before=${before}&limit=${LIMITS.page}`);
+		const { body } = await request(`${roomPath(state.room)}/messages?before=${before}&limit=${LIMITS.page}`);
 		if (body) addOlder(state, body.messages, LIMITS.page);
 		else await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
 		loading = false;
@@ -81,7 +81,7 @@ export function openLog(changed) {
 			const node = log.querySelector(`[data-id="${anchor.id}"]`);
 			if (node && Math.abs(node.offsetTop - scroller.scrollTop - anchor.offset) >= 1) scroller.scrollTop = node.offsetTop - anchor.offset;
 		}
-		if (state.greeted && !state.arriving && !state.begin) endSeeking(state);
+		if (isWhole(chat, state)) endSeeking(state);
 		lastTop = scroller.scrollTop;
 	}
 
@@ -95,7 +95,7 @@ export function openLog(changed) {
 		});
 		drawPending();
 		const empty = !state.entries.length;
-		$.oldest.hidden = empty ? !state.greeted : state.view.from > 0 || !state.oldestReached;
+		$.oldest.hidden = empty ? !isWhole(chat, state) : state.view.from > 0 || !state.oldestReached;
 		setText($.oldestText, say(empty ? 'empty' : 'beginning'));
 		$.inviteEmpty.hidden = !empty;
 		place(state);
@@ -142,7 +142,7 @@ function moveFocus(nodes, key) {
 
 function rowElement({ kind, entry, ...row }) {
 	if (kind === 'message') return messageElement(entry, row);
-	if (kind === 'gap') return element('p.gap', {}, say(entry.reason === 'expired' ? 'gapExpired' : 'gapUnknown'));
+	if (kind === 'gap') return element('p.gap', {}, say('gap'));
 	return element(`p.${kind}`, {}, element('span', {}, kind === 'new' ? say('newLine') : ''));
 }
 

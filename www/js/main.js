@@ -1,7 +1,7 @@
 // What people do and the stream tells. The views then follow.
 
 import {
-	adoptSnapshot, answer, applyEvent, applyOpened, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused, unreadOf,
+	answer, applyEvent, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isRoomName, mentions } from './text.js';
@@ -9,11 +9,10 @@ import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, say, setText, showSide,
 	translate, typesOnScreen,
 } from './views.js';
-import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, told, words } from './start.js';
+import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, tabs, told, words } from './start.js';
 import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
-const TABS_MILLIS = 150_000;
 const NOTIFIED_CHARACTERS = 200;
 const DRAW_MILLIS = 16; // A frame. A hidden page gets none.
 
@@ -48,7 +47,7 @@ function openRoom(room) {
 	const { code, name } = page.nameError;
 	if (code === 'name-taken') setName(name); // It may be free here.
 	else if (chat.refused.has(room)) feed.retry(room);
-	feed.moved();
+	tabs.touch();
 }
 
 const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
@@ -91,12 +90,12 @@ function askName(asking) {
 function setFollowed(room, entry) {
 	const { [room]: _, ...others } = follows();
 	local.set('followed', entry ? { ...others, [room]: entry } : others);
-	feed.moved();
+	feed.reopen();
 }
 
 /** Other tabs keep their name, and its rooms. */
 function moveFollowed(names, name) {
-	if (!feed.isAlone()) return;
+	if (!tabs.isAlone()) return;
 	const rooms = follows();
 	for (const each of Object.values(rooms)) if (names.includes(each.name)) each.name = name;
 	local.set('followed', rooms);
@@ -130,19 +129,18 @@ function openFirstRoom() {
 // ---- What the stream tells
 
 function take(what) {
-	const { event, data, snapshot, opened, nameless, refused, connection } = what;
+	const { event, data, nameless, refused, connection } = what;
 	const { phase } = chat.connection;
 	if (nameless) return goNameless(nameless);
-	if (event) noteMessages([data], applyEvent(chat, what));
-	else if (snapshot) noteMessages(snapshot.rooms.flatMap(({ entries }) => entries), adoptSnapshot(chat, snapshot));
-	else if (opened) applyOpened(chat, opened);
+	if (event) noteMessage(data, applyEvent(chat, what));
 	else if (refused) takeRefusal(refused);
 	else setConnection(chat, connection);
 	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
 		askModeration();
 	}
-	if (toFollow && current().greeted && !current().arriving) {
+	if (event === 'chat-room-connected') outbox.flush();
+	if (toFollow && current().settled) {
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
 		toFollow = '';
 	}
@@ -158,15 +156,15 @@ function takeRefusal({ room, problem }) {
 	else if (code === 'room-not-offered' && !location.hash) openFirstRoom();
 }
 
-function noteMessages(entries, fresh) {
-	for (const entry of entries) if (entry.text !== undefined) settlePending(chat, entry);
+function noteMessage(entry, fresh) {
+	if (entry.text !== undefined) settlePending(chat, entry);
 	const mode = local.get('notify');
 	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
 		const seen = message.room === chat.open && !document.hidden;
 		if (seen) log.speak(message);
 		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
-		if (wanted && !seen && feed.notifies(message.room)) notify(message);
+		if (wanted && !seen && tabs.notifies(message.room)) notify(message);
 	}
 }
 
@@ -209,6 +207,7 @@ function send() {
 	drawComposer();
 	if ($.send.disabled) return;
 	addPending(chat, $.text.value.trimEnd());
+	tabs.touch();
 	$.text.value = '';
 	saveDraft();
 	answer(current());
@@ -316,7 +315,7 @@ function listenToControls() {
 function listenToBrowser() {
 	const wake = ({ type }) => {
 		attend();
-		feed.moved();
+		tabs.touch();
 		changed();
 		if (document.hidden) return saveReads();
 		feed.wake(type === 'online');
@@ -324,29 +323,30 @@ function listenToBrowser() {
 		askRooms();
 	};
 	document.onvisibilitychange = window.ononline = wake;
+	window.onfocus = tabs.touch;
 	window.onoffline = () => {
 		// The stream may still live: its next event says so.
 		setConnection(chat, { phase: 'offline' });
 		changed();
 	};
-	window.onpageshow = ({ persisted }) => persisted && feed.moved();
+	window.onpageshow = ({ persisted }) => persisted && tabs.leave(false);
 	window.onbeforeunload = () => chat.pending.length > 0 || undefined; // Asks.
-	window.onpagehide = () => (saveReads(), feed.goodbye());
+	window.onpagehide = () => (saveReads(), tabs.leave(true));
 	window.onstorage = ({ key }) => {
 		if (!key?.endsWith(' followed')) return;
 		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
-		feed.moved();
+		feed.reopen();
 		changed();
 	};
 	window.onhashchange = openFragment;
 	window.onkeydown = ({ key }) => void (key === 'Escape' && closeSide());
 	setInterval(() => {
+		tabs.tick();
 		feed.tick();
 		saveReads();
 		if (chat.connection.phase !== 'connected' || chat.pending.length || current().seeking) changed();
 	}, 1000);
 	setInterval(askRooms, ROOMS_MILLIS);
-	setInterval(() => feed.greet(), TABS_MILLIS);
 }
 
 restorePending(chat, tab.get('pending') ?? []);

@@ -1,13 +1,17 @@
-// Requests, the event stream and the tabs that share it, and messages on their way.
+// Requests, the event stream and the tabs that have one, and messages on their way.
 
-import { applyOpened, isAfter, knownOf, LIMITS, snapshotOf } from './state.js';
+import { applyClosed, applyOpened, isAfter, LIMITS } from './state.js';
 
 export const PENDING_MOST = 50; // Messages waiting to be sent.
 const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
-const LEADER_MILLIS = 5000; // A leading tab that gives none is frozen.
 const HISTORY = { inAll: 200, least: 10 }; // Messages that a stream begins with.
 
-const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'heartbeat', 'server-closing'];
+const STREAMS = 4; // Over HTTP/1.1 a browser opens six connections, and some are for sending.
+const TURN_MILLIS = 5000; // Where more are in sight than that, they take turns.
+const TELL_MILLIS = 10_000;
+const ALIVE_MILLIS = 150_000; // A tab that was silent for longer has crashed: a hidden one may speak once a minute.
+
+const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'caught-up', 'heartbeat', 'server-closing'];
 const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
 
 /** Random, so that a server that comes back is not overrun. */
@@ -47,7 +51,7 @@ const askStatus = (url) => request(url, 'GET', undefined, { Accept: 'text/event-
 // ---- The stream
 
 export function streamUrl({ name, asked, position }) {
-	const history = Math.max(HISTORY.least, Math.min(LIMITS.backlog, Math.floor(HISTORY.inAll / asked.length)));
+	const history = Math.max(HISTORY.least, Math.min(LIMITS.history, Math.floor(HISTORY.inAll / asked.length)));
 	const query = [...asked.map((room) => ['room', room]), ['history', history]];
 	if (name) query.push(['name', name]);
 	if (position) query.push(['lastEventId', position]);
@@ -58,7 +62,7 @@ export function streamUrl({ name, asked, position }) {
 const silenceMillis = ({ heartbeatSeconds }) => (heartbeatSeconds ? heartbeatSeconds * 2500 + 2000 : Infinity);
 
 /** Reconnects by itself, as EventSource gives up on any status but 200. `refuse` is told what no other try would change. */
-function openStream(chat, quiet, share, refuse) {
+function openStream(chat, quiet, tell, refuse) {
 	let source;
 	let timer;
 	let attempt = 0;
@@ -69,8 +73,7 @@ function openStream(chat, quiet, share, refuse) {
 		close();
 		heardAt = Date.now();
 		patience = ANSWER_MILLIS;
-		if (!quiet || attempt) share({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
-		const resumes = Boolean(chat.position);
+		if (!quiet || attempt) tell({ connection: { phase: attempt ? 'waiting' : 'connecting' } });
 		const current = new EventSource(streamUrl(chat));
 		source = current;
 		for (const event of EVENTS) {
@@ -78,7 +81,7 @@ function openStream(chat, quiet, share, refuse) {
 				if (current !== source) return;
 				heardAt = Date.now();
 				attempt = 0;
-				share({ event, id, data: JSON.parse(data), resumes });
+				tell({ event, id, data: JSON.parse(data) });
 				patience = silenceMillis(chat);
 			});
 		}
@@ -88,13 +91,14 @@ function openStream(chat, quiet, share, refuse) {
 	async function lose(refused) {
 		const current = source;
 		current?.close();
+		applyClosed(chat);
 		const why = refused ? await askStatus(streamUrl(chat)) : judgeAnswer(0);
 		if (source !== current) return;
 		source = undefined;
 		if (why.kind === 'failed' || (why.code === 'too-many-rooms' && chat.asked.length > 1)) return refuse(why);
 		const millis = why.millis || backoffMillis(attempt);
 		attempt += 1;
-		share({ connection: { phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why } });
+		tell({ connection: { phase: navigator.onLine ? 'waiting' : 'offline', until: Date.now() + millis, problem: why.code && why } });
 		timer = setTimeout(connect, millis);
 	}
 
@@ -102,6 +106,7 @@ function openStream(chat, quiet, share, refuse) {
 		clearTimeout(timer);
 		source?.close();
 		source = undefined;
+		applyClosed(chat);
 	}
 
 	connect();
@@ -112,50 +117,36 @@ function openStream(chat, quiet, share, refuse) {
 	};
 }
 
-/** One stream for all tabs under one name. The tab that holds the lock leads: it has the stream, and relays what it tells. */
-export function openFeed(chat, key, wanted, apply) {
-	const self = randomKey();
-	const others = new Map(); // What other tabs show.
-	const channel = navigator.locks && new BroadcastChannel(key);
-	const end = new AbortController();
-	const { signal } = end;
-	const ended = new Promise((resolve) => (signal.onabort = resolve));
+/** A stream of the rooms that are wanted, while this tab `listens`. */
+export function openFeed(chat, listens, wanted, apply) {
 	let stream;
-	let leading = false;
-	let askedAt = 0; // Until the leader answers, what it relays does not continue what is here.
-	let heardAt = Date.now();
+	let ended = false;
 
-	const send = (kind, message) => signal.aborted || channel?.postMessage({ kind, from: self, ...message });
-	const tell = (kind) => send(kind, { room: chat.open, visible: !document.hidden });
-	const share = (what) => {
-		if (signal.aborted) return;
-		send('relay', { what });
-		apply(what);
-	};
-	const drop = () => {
+	const tell = (what) => ended || apply(what);
+	const close = () => {
 		stream?.close();
 		stream = undefined;
 	};
 
 	function reopen() {
-		if (!leading || signal.aborted) return;
-		const rooms = wanted([chat.open, ...[...others.values()].map(({ room }) => room)]).slice(0, LIMITS.rooms);
+		if (ended || !listens()) return close();
+		const rooms = wanted().slice(0, LIMITS.rooms);
 		if (stream && String(rooms.toSorted()) === String(chat.asked.toSorted())) return;
-		const quiet = chat.connection.phase === 'connected';
-		drop();
-		applyOpened(chat, rooms); // What follows asks for them.
-		share({ opened: rooms });
-		if (rooms.length) stream = openStream(chat, quiet, share, refuse);
+		close();
+		applyOpened(chat, rooms);
+		if (rooms.length) stream = openStream(chat, chat.connection.phase === 'connected', tell, refuse);
 	}
 
 	/** A room that is refused is left out, so that the others are heard. */
 	async function refuse(problem) {
-		stream = undefined;
+		const current = stream;
 		const { code } = problem;
-		if (['bad-name', 'banned'].includes(code)) return share({ nameless: problem });
+		if (['bad-name', 'banned'].includes(code)) return tell({ nameless: problem });
 		const room = ROOM_PROBLEMS.includes(code) && (problem.room ?? (chat.asked.length > 1 ? await findRefused() : chat.asked[0]));
-		if (!room) return share({ connection: { phase: 'refused', problem } });
-		share({ refused: { room, problem } });
+		if (!room) return tell({ connection: { phase: 'refused', problem } });
+		if (stream !== current) return;
+		close();
+		tell({ refused: { room, problem } });
 		reopen();
 	}
 
@@ -166,100 +157,78 @@ export function openFeed(chat, key, wanted, apply) {
 		}
 	}
 
-	function retry(room) {
-		if (chat.refused.has(room)) share({ refused: { room } });
-		else stream?.wake(true);
-		reopen();
-	}
-
-	function lead() {
-		if (signal.aborted) return;
-		leading = true;
-		askedAt = 0;
-		tell('leader');
-		reopen();
-		return ended;
-	}
-
-	function queue(options) {
-		navigator.locks.request(key, options, lead).catch(() => {
-			if (signal.aborted) return;
-			leading = false; // Another tab stole the lock.
-			drop();
-			queue({ signal });
-			ask();
-		});
-	}
-
-	function ask() {
-		askedAt ||= Date.now();
-		send('ask', { known: knownOf(chat) });
-	}
-
-	/** A tab that crashed does not answer. */
-	function greet() {
-		others.clear();
-		tell('hello');
-	}
-
-	function listen({ kind, from, to, what, known, snapshot, room, visible }) {
-		if (kind === 'bye') others.delete(from);
-		if (room !== undefined && kind !== 'retry') others.set(from, { room, visible });
-		if (kind === 'hello') tell('here');
-		if (leading) {
-			if (kind === 'ask') send('snapshot', { to: from, snapshot: snapshotOf(chat, known) });
-			else if (kind === 'retry') retry(room);
-			else reopen();
-			return;
-		}
-		if (['relay', 'snapshot', 'leader'].includes(kind)) heardAt = Date.now();
-		if (kind === 'leader') ask();
-		else if (kind === 'relay' && !askedAt) apply(what);
-		else if (to === self) {
-			askedAt = 0;
-			apply({ snapshot });
-		}
-	}
-
-	if (channel) {
-		channel.onmessage = ({ data }) => signal.aborted || listen(data);
-		greet();
-		queue({ signal });
-		ask();
-	} else {
-		queueMicrotask(lead);
-	}
+	queueMicrotask(reopen);
 	return {
-		greet,
-		moved() {
-			tell('here');
+		reopen,
+		retry(room) {
+			if (chat.refused.has(room)) tell({ refused: { room } });
+			else stream?.wake(true);
 			reopen();
 		},
-		retry: (room) => (leading ? retry(room) : send('retry', { room })),
-		isAlone: () => !others.size,
-		/** One tab notifies, if none has the room in sight. */
-		notifies: (room) => leading && ![...others.values()].some((other) => other.visible && other.room === room),
-		/** A tab may be frozen while it leads: a visible one steals the lock. */
-		tick() {
-			stream?.tick();
-			if (leading || document.hidden) return;
-			if (!askedAt && Date.now() - heardAt > silenceMillis(chat)) ask();
-			if (!askedAt || Date.now() - askedAt < LEADER_MILLIS) return;
-			askedAt = Date.now();
-			queue({ steal: true });
-		},
-		wake(anyway) {
-			stream?.wake(anyway);
-			if (!leading) ask();
-		},
-		goodbye: () => send('bye'),
+		tick: () => stream?.tick(),
+		wake: (anyway) => stream?.wake(anyway),
 		close() {
-			send('bye');
-			end.abort();
-			drop();
-			channel?.close();
+			ended = true;
+			close();
 		},
 	};
+}
+
+// ---- The tabs of this browser
+
+/** Those in sight listen, and of those that are hidden the one that was seen last, under each name. */
+export function openTabs(chat, changed) {
+	const channel = new BroadcastChannel(`chatroom ${location.pathname}`);
+	const id = Math.random();
+	const heard = new Map(); // What the others told.
+	let seen = Date.now();
+	let toldAt = 0;
+	let gone = false; // A tab that closes becomes hidden, too.
+
+	const own = () => ({ id, seen, name: chat.name, room: chat.open, hidden: document.hidden, gone });
+	const others = () => [...heard.values()].filter(({ at }) => Date.now() - at < ALIVE_MILLIS);
+	const isLater = (other) => other.seen > seen || (other.seen === seen && other.id > id);
+	const outranks = ({ hidden, ...other }) => (hidden === document.hidden ? isLater(other) : document.hidden);
+
+	function tell() {
+		toldAt = Date.now();
+		channel.postMessage(own());
+	}
+
+	function touch() {
+		seen = Date.now();
+		tell();
+		changed();
+	}
+
+	channel.onmessage = ({ data }) => {
+		if (!heard.has(data.id) && !data.gone) tell();
+		heard.set(data.id, { ...data, at: data.gone ? 0 : Date.now() });
+		changed();
+	};
+	tell();
+
+	const tabs = {
+		touch,
+		leave(leaving) {
+			gone = leaving;
+			touch();
+		},
+		isAlone: () => !others().length,
+		listens() {
+			const before = others().filter(outranks);
+			const watched = before.some(({ hidden, name }) => hidden && name === chat.name);
+			return chat.pending.length > 0 || (!watched && before.filter(({ hidden }) => !hidden).length < STREAMS);
+		},
+		/** One tab tells of a message, if none has the room in sight. */
+		notifies: (room) => !others().some((other) => !other.hidden && (other.room === room || (other.name === chat.name && outranks(other)))),
+		tick() {
+			if (!document.hidden && !tabs.listens() && Date.now() - seen > TURN_MILLIS) touch();
+			else if (Date.now() - toldAt > TELL_MILLIS) tell();
+			changed();
+		},
+	};
+	return tabs;
 }
 
 // ---- Messages on their way
@@ -300,6 +269,9 @@ export function settlePending(chat, { eventId, room, name, text }) {
 	if (twin) twin.seenAs = eventId;
 }
 
+// A message of somebody who is not yet in the room would count as a program's.
+const isJoining = ({ asked, joined, connection }, { room }) => asked.includes(room) && !joined.has(room) && !connection.problem;
+
 /** Sends one message after the other, in their order. */
 export function openOutbox(chat, changed) {
 	let busy = false;
@@ -308,7 +280,7 @@ export function openOutbox(chat, changed) {
 	async function flush() {
 		clearTimeout(timer);
 		const item = chat.pending.find(({ status }) => status === 'queued');
-		if (busy || !item) return;
+		if (busy || !item || isJoining(chat, item)) return;
 		const wait = item.retryAt - Date.now();
 		if (wait > 0) return void (timer = setTimeout(flush, wait));
 		busy = true;

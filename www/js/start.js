@@ -2,7 +2,7 @@
 
 import { getRoom, newChat, openIn, rename } from './state.js';
 import { isRoomName, roomOfFragment } from './text.js';
-import { openFeed } from './network.js';
+import { openFeed, openTabs } from './network.js';
 import { wordsFor } from './words.js';
 
 export const words = wordsFor(navigator.languages); // Others than English are fetched.
@@ -19,6 +19,7 @@ export const roomHere = () => roomOfFragment(location.hash) || 'lobby';
 
 /** @type {ReturnType<typeof openFeed>} */
 export let feed;
+export const tabs = openTabs(chat, () => feed?.reopen());
 
 /** What the stream tells waits until `main` takes it. @type {any} */
 export const told = { waiting: [], take: (what) => told.waiting.push(what) };
@@ -26,10 +27,11 @@ export const told = { waiting: [], take: (what) => told.waiting.push(what) };
 export function joinAs(name) {
 	rename(chat, name);
 	feed?.close();
-	feed = openFeed(chat, `chatroom ${location.pathname} ${name}`, wanted, (what) => told.take(what));
+	feed = openFeed(chat, tabs.listens, wanted, (what) => told.take(what));
+	tabs.touch();
 }
 
-const wanted = (shown) => [...new Set([...shown, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
+const wanted = () => [...new Set([chat.open, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
 /** Falls back to memory where the browser refuses storage. */
 function openStorage(area) {

@@ -3,21 +3,21 @@
 import { mentions, sameName } from './text.js';
 
 /** @type {Limits} */
-export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, backlog: 50 };
+export const LIMITS = { held: 5000, heldElsewhere: 500, rendered: 300, page: 100, rooms: 32, groupMillis: 300_000, history: 50 };
 
 /** @returns {Chat} */
 export const newChat = (name = '', readOf = (_) => '') => ({
 	name, readOf, open: '', position: '', heartbeatSeconds: 15, connection: { phase: 'connecting' },
-	asked: [], refused: new Map(), authors: new Set(), rooms: new Map(), pending: [],
+	asked: [], joined: new Set(), past: true, refused: new Map(), authors: new Set(), rooms: new Map(), pending: [],
 });
 
 /** @returns {RoomState} */
 export const newRoom = (room, read = '') => ({
-	room, greeted: false, arriving: false, begin: '',
+	room, settled: false, begin: '',
 	entries: [], ids: new Set(), removed: new Set(), authors: new Map(), oldestReached: false,
 	view: { from: 0, to: 0, following: true }, anchor: null,
 	members: new Map(), memberCount: 0, listenerCount: 0,
-	read, marker: read, attended: false, seeking: Boolean(read),
+	read, marker: read, attended: false, seeking: false,
 });
 
 /** @returns {RoomState} */
@@ -45,37 +45,59 @@ export const setRefused = ({ refused }, room, problem) => (problem ? refused.set
 
 // ---- Events
 
+/** What rooms that are added said before is not told by a stream with a position. */
 export function applyOpened(chat, asked) {
+	for (const room of asked) {
+		if (chat.asked.includes(room)) continue;
+		const { read, attended, entries } = getRoom(chat, room);
+		if (entries.length) chat.rooms.set(room, Object.assign(newRoom(room, read), { attended }));
+		getRoom(chat, room).begin = chat.position;
+	}
 	chat.asked = asked;
 	for (const room of chat.rooms.keys()) if (!asked.includes(room) && room !== chat.open) chat.rooms.delete(room);
 }
 
+/** What the next stream begins with is the past. */
+export function applyClosed(chat) {
+	chat.joined.clear();
+	chat.past = true;
+}
+
 /** Returns the new messages. */
-export function applyEvent(chat, { event, id, data, resumes }) {
+export function applyEvent(chat, { event, id, data }) {
 	chat.connection = { phase: event === 'server-closing' ? 'closing' : 'connected' };
 	if (id) chat.position = id;
-	if (event === 'heartbeat') for (const state of chat.rooms.values()) settle(state, id);
-	const { room, author, reason, removed } = data;
+	if (event === 'caught-up') settle(chat);
+	const { room, author, removed, eventId } = data;
 	if (!chat.asked.includes(room) && !chat.rooms.has(room)) return [];
 	const state = getRoom(chat, room);
-	if (event === 'new-message') return addMessages(chat, state, [data], state.arriving);
+	if (event === 'new-message') return addMessages(chat, state, [data]);
 	if (event === 'chat-room-connected') {
-		if (!state.greeted) Object.assign(state, { greeted: true, arriving: true, begin: resumes ? data.eventId : '' });
+		chat.joined.add(room);
 		chat.heartbeatSeconds = data.heartbeatSeconds;
+		// With a new secret the server gives new authors to all.
+		if (author && !chat.authors.has(author)) for (const { authors } of chat.rooms.values()) authors.clear();
 		if (author) chat.authors.add(author);
 	}
 	if (data.memberCount !== undefined) applyRoster(state, data);
 	if (removed) removeEntry(state, removed);
-	if (reason === 'unknown') state.authors.clear();
-	if (event === 'messages-missed') addEntries(state, [{ eventId: `gap ${data.oldest} ${id}`, gap: true, reason }]);
+	if (event === 'messages-missed' && state.settled) addEntries(state, [{ eventId: `gap ${eventId}`, gap: true }]);
 	return [];
 }
 
-/** A heartbeat says that all is here up to now. What a new room had counts as read. */
-function settle(state, position) {
-	if (state.arriving && !state.read) readUpTo(state, position);
-	state.arriving = false;
+/** What a room said before it was first opened counts as read. */
+function settle(chat) {
+	chat.past = false;
+	for (const room of chat.joined) {
+		const state = getRoom(chat, room);
+		state.settled = true;
+		if (!state.read) readUpTo(state, chat.position);
+		if (state.attended && !isAfter(lastOf(state).eventId, state.marker)) state.marker = '';
+	}
 }
+
+/** Whether all is here that came before now. */
+export const isWhole = (chat, { settled, begin }) => settled && !begin && !chat.past;
 
 // In this order a repeated event changes nothing.
 export function applyRoster(state, { members, left = [], joined = [], memberCount, listenerCount }) {
@@ -85,19 +107,18 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 	Object.assign(state, { memberCount, listenerCount });
 }
 
-function addMessages(chat, state, messages, backlog) {
+function addMessages(chat, state, messages) {
 	const { eventId: last } = lastOf(state);
-	let allRead = !unreadOf(chat, state).length;
+	let allRead = state.read && !unreadOf(chat, state).length;
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
 	for (const entry of fresh) {
 		const reading = isReading(state);
-		if (!backlog && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-		const news = !isOwn(chat, entry) && isAfter(entry.eventId, state.read);
-		if (news && !reading) allRead = false;
+		if (!chat.past && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
+		if (!reading && !isOwn(chat, entry) && isAfter(entry.eventId, state.read)) allRead = false;
 		if (allRead || reading) readUpTo(state, entry.eventId);
 	}
-	return backlog ? [] : fresh;
+	return chat.past ? [] : fresh;
 }
 
 // ---- Entries
@@ -185,6 +206,7 @@ export const readUpTo = (state, position) => {
 };
 
 export function unreadOf(chat, { entries, read }) {
+	if (!read) return []; // It was never opened.
 	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
 	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
 }
@@ -200,11 +222,11 @@ export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
 	const [first] = unreadOf(chat, state);
+	if (first || chat.past) state.seeking = state.view.following;
 	if (first) {
-		state.seeking = state.view.following;
 		const rows = state.entries.indexOf(first) - state.view.from;
 		if (state.seeking && rows < 0) moveView(state, rows - LIMITS.page);
-	} else if (state.greeted) state.marker = '';
+	} else if (!chat.past) state.marker = '';
 }
 
 export function leave(state) {
@@ -215,34 +237,6 @@ export function openIn(chat, room) {
 	if (chat.open) leave(getRoom(chat, chat.open));
 	chat.open = room;
 	return getRoom(chat, room);
-}
-
-// ---- Snapshots
-
-const greeted = (chat) => [...chat.rooms.values()].filter((state) => state.greeted);
-
-export const knownOf = (chat) => Object.fromEntries(greeted(chat).map((state) => [state.room, lastOf(state).eventId]));
-
-export function snapshotOf(chat, known) {
-	const { name, readOf, open, rooms: _, pending, ...shared } = chat;
-	const rooms = greeted(chat).map(({ room, begin, entries, removed, members, memberCount, listenerCount }) => {
-		const lacking = entries.slice(entries.findIndex((entry) => entry.eventId === known[room]) + 1);
-		return { room, begin, entries: lacking, removed, members, memberCount, listenerCount };
-	});
-	return { shared, rooms };
-}
-
-export function adoptSnapshot(chat, { shared, rooms }) {
-	Object.assign(chat, shared, { position: shared.position || chat.position });
-	applyOpened(chat, shared.asked);
-	return rooms.flatMap(({ room, begin: position, entries, removed, ...roster }) => {
-		const state = getRoom(chat, room);
-		const backlog = !state.greeted;
-		for (const id of removed) removeEntry(state, id);
-		Object.assign(state, roster);
-		if (backlog) Object.assign(state, { greeted: true, begin: position, read: state.read || shared.position });
-		return addMessages(chat, state, entries, backlog);
-	});
 }
 
 // ---- Rows

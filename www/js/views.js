@@ -98,11 +98,11 @@ export function closeSide() {
 }
 
 export function drawConnection() {
-	const { greeted, memberCount } = current();
+	const { settled, memberCount } = current();
 	const { connection, open, refused } = chat;
 	const bad = !isRoomName(open);
 	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem;
-	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !greeted ? 'connecting' : connection.phase;
+	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !settled ? 'connecting' : connection.phase;
 	const wait = Math.ceil(((connection.until ?? 0) - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));

@@ -20,7 +20,7 @@ export const WORDS = {
 		beginning: 'Nothing older is kept.', empty: 'No messages yet.',
 		invite: 'Invite people', copied: 'Copied', differentPerson: 'not the same person as before',
 		removed: { one: 'A message was removed.', other: '{n} messages were removed.' },
-		gapExpired: 'Messages are missing here: they are no longer kept.', gapUnknown: 'Messages may be missing here: the server was restarted.',
+		gap: 'Messages may be missing here: the server no longer has them.',
 		connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
 		closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', queued: 'Waiting for the connection',
 		inLine: 'Waiting for the message before it', rateLimited: 'Too many messages at once. Sent in {n} s.',

@@ -15,7 +15,7 @@ export default {
 	beginning: '没有更早的消息了。', empty: '这里还没有人说话。',
 	invite: '邀请他人', copied: '已复制', differentPerson: '与之前不是同一人',
 	removed: '{n} 条消息已被移除。',
-	gapExpired: '此处缺少一些消息：服务器已不再保留。', gapUnknown: '此处可能缺少消息：服务器已重新启动。',
+	gap: '此处可能缺少一些消息：服务器已不再保留。',
 	connecting: '正在连接…', connected: '已连接', waiting: '正在重新连接', inSeconds: '{n} 秒后', offline: '离线',
 	closing: '服务器正在关闭', refused: '未连接', sending: '正在发送…', queued: '等待连接',
 	inLine: '等待前一条消息', rateLimited: '发送太快，{n} 秒后发出。',
