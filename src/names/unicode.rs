@@ -23,3 +23,23 @@ pub(super) fn is_deceptive(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
             | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{1d159}')
 }
+
+/// Whether a character is there for the sake of older standards alone and looks like another, into
+/// which Unicode's normalization turns it: the blocks of compatibility ideographs, but for the twelve in
+/// them that are ideographs of their own.
+pub(super) fn is_compatibility_ideograph(c: char) -> bool {
+    matches!(c, '\u{f900}'..='\u{faff}' | '\u{2f800}'..='\u{2fa1f}')
+        && !matches!(
+            c,
+            '\u{fa0e}'
+                | '\u{fa0f}'
+                | '\u{fa11}'
+                | '\u{fa13}'
+                | '\u{fa14}'
+                | '\u{fa1f}'
+                | '\u{fa21}'
+                | '\u{fa23}'
+                | '\u{fa24}'
+                | '\u{fa27}'..='\u{fa29}'
+        )
+}
