@@ -5,62 +5,7 @@
 //! [`hyper::service::Service`] to mount in a server of its own, which can also post and listen
 //! without a request.
 //!
-//! # How a message travels
-//!
-//! 1. `server` accepts a connection and gives it to hyper, in a task of its own. The socket is
-//!    wrapped, so that a client that takes nothing is noticed and cut.
-//! 2. `http` finds the route, because the guard needs it, then asks the guard whether the request may
-//!    come in (host, origin, password). It checks bans, spends one of the sender's messages, and
-//!    parses what was sent into checked types. Behind that edge a name with a line break in it cannot
-//!    exist.
-//! 3. `store` gives the draft its id and commits it: in memory at once, in the journal when it is
-//!    written (and synced, where that is asked for). With its id, a draft becomes an entry, which is
-//!    encoded once as the SSE frame that everyone gets.
-//! 4. `rooms` publishes the entries by rising id: it retains each of them, and puts a pointer to its
-//!    frame into the queue of every client of the room.
-//! 5. Each client's body, which hyper polls in the client's own connection task, yields the bytes,
-//!    and hyper writes everything that waits in one system call.
-//!
-//! Only then is the post answered: it has its id, and every queue has it.
-//!
-//! # Who owns what
-//!
-//! ```text
-//! Chat                      the service; two tasks for what is done in time
-//! └─ Site                   guard, limits, sessions, standing (bans, moderators), counters
-//!    ├─ Store               gives ids and commits: memory, or the journal's task and file
-//!    └─ Hub                 one lock for all that follows; publishes by rising id
-//!       ├─ Room             history (entries), members (names)
-//!       │  └─ Queue…        a reference to the queue of each of its clients
-//!       └─ Client           one for each stream: its memberships, what it has yet to catch up on
-//!          └─ Queue         frames for one client, bounded in number and bytes
-//!
-//! Connection (server) ── hyper ── Body ── Stream ── Queue      the client's end
-//! ```
-//!
-//! Two words are used strictly. A message is *stored* when the store has committed it: under the
-//! conditions of the chosen store it survives a restart. It is *retained* as long as its room has it
-//! in memory, where streams resume from and histories are read. A room *evicts* its oldest entries.
-//!
-//! # Invariants
-//!
-//! - Nobody sees a message that was then refused. Ids rise across all rooms, and every client sees
-//!   the events of its rooms by rising id: one id is a position in everything.
-//! - Joining takes backlog, rosters and registrations in one step: no gap, no duplicate.
-//! - A room never waits for a client and never skips a message for it. A client whose queue is full
-//!   is behind: its body gives what is queued, then catches up from the histories by itself. Where
-//!   they no longer reach that far back, the client is told so in the stream.
-//! - A lock is held for a few lines and never across an `.await`.
-//! - Every queue, table, buffer and wait has a bound with a name, and so has the sum of what one
-//!   address can hold.
-//! - What a visitor sends never panics, and a panic ends one connection, not the server.
-//!
-//! # What is left out on purpose
-//!
-//! TLS and HTTP/2 to browsers (a proxy does that better), WebSockets, accounts, editing, a database,
-//! global state, `unsafe`.
-//!
-//! # Embedding
+//! # How to use it
 //!
 //! A chat mounted in a bare hyper server, beside the program's own routes:
 //!
@@ -211,6 +156,67 @@
 //! guests.close().await;
 //! # Ok(()) }
 //! ```
+//!
+//! # How it is built
+//!
+//! [`guide`] has the tour of the code, file by file.
+//!
+//! ## How a message travels
+//!
+//! 1. `server` accepts a connection and gives it to hyper, in a task of its own. The socket is
+//!    wrapped, so that a client that takes nothing is noticed and cut.
+//! 2. `http` finds the route, because the guard needs it, then asks the guard whether the request may
+//!    come in (host, origin, password). It checks bans, spends one of the sender's messages, and
+//!    parses what was sent into checked types. Behind that edge a name with a line break in it cannot
+//!    exist.
+//! 3. `store` gives the draft its id and commits it: in memory at once, in the journal when it is
+//!    written (and synced, where that is asked for). With its id, a draft becomes an entry, which is
+//!    encoded once as the SSE frame that everyone gets.
+//! 4. `rooms` publishes the entries by rising id: it retains each of them, and puts a pointer to its
+//!    frame into the queue of every client of the room.
+//! 5. Each client's body, which hyper polls in the client's own connection task, yields the bytes,
+//!    and hyper writes everything that waits in one system call.
+//!
+//! Only then is the post answered: it has its id, and every queue has it.
+//!
+//! ## Who owns what
+//!
+//! ```text
+//! Chat                      the service; two tasks for what is done in time
+//! └─ Site                   guard, limits, sessions, standing (bans, moderators), counters
+//!    ├─ Store               gives ids and commits: memory, or the journal's task and file
+//!    └─ Hub                 one lock for all that follows; publishes by rising id
+//!       ├─ Room             history (entries), members (names)
+//!       │  └─ Queue…        a reference to the queue of each of its clients
+//!       └─ Client           one for each stream: its memberships, and who it is to others
+//!          └─ Queue         frames for one client, bounded in number and bytes
+//!
+//! Connection (server) ── hyper ── Body ── Stream ── Queue      the client's end
+//! ```
+//!
+//! Two words are used strictly. A message is *stored* when the store has committed it: under the
+//! conditions of the chosen store it survives a restart. It is *retained* as long as its room has it
+//! in memory, where streams resume from and histories are read. A room *evicts* its oldest entries.
+//!
+//! ## Invariants
+//!
+//! - Nobody sees a message that was then refused. Ids rise across all rooms, and every client sees
+//!   the events of its rooms by rising id: one id is a position in everything.
+//! - What follows a position is the lowest id above it, over all rooms of the stream: an entry that is
+//!   retained, or a room's low-water mark, at which the client is told that entries may be gone. So no
+//!   gap is silent, and nothing comes twice.
+//! - Joining takes the past, rosters and registrations in one step: no gap, no duplicate.
+//! - A room never waits for a client and never skips a message for it. A client whose queue is full
+//!   is behind: its body gives what is queued, then what follows its position, by itself.
+//! - A lock is held for a few lines and never across an `.await`.
+//! - Every queue, table, buffer and wait has a bound with a name, and so has the sum of what one
+//!   address can hold.
+//! - What a visitor sends never panics, and a panic ends one connection, not the server.
+//!
+//! ## What is left out on purpose
+//!
+//! TLS and HTTP/2 to browsers (a proxy does that better), WebSockets, accounts, editing, a database,
+//! global state, `unsafe`.
 
 #![forbid(unsafe_code)]
 
