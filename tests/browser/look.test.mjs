@@ -1,7 +1,7 @@
 // What is seen, read out and copied, on every kind of screen.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, goTo, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
+import { clean, connected, goTo, openBrowser, person, post, settings, shows, startServer, until, write } from './support.mjs';
 
 let browser;
 let server;
@@ -39,7 +39,7 @@ test('a long room name is cut off, so that the side panel keeps its width', asyn
   await post(server.url, 'W'.repeat(64), 'bot', 'hello');
   const ada = await person(browser, server.url, 'ada', { room: 'wide' });
   await ada.locator('#other-rooms a', { hasText: 'WWW' }).waitFor();
-  assert.ok(await ada.locator('.lists').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  assert.ok(await ada.locator('#side .lists').evaluate((node) => node.scrollWidth <= node.clientWidth));
   await clean(ada);
 });
 
@@ -50,7 +50,8 @@ test('with 60 people one\'s own name and buttons stay in sight', async () => {
   await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body: `event: chat-room-connected\ndata: ${JSON.stringify(greeting)}\n\n` }));
   await ada.reload();
   await ada.locator('.person', { hasText: 'person 59' }).waitFor({ state: 'attached' });
-  for (const id of ['own-name', 'rename', 'notify']) {
+  await settings(ada);
+  for (const id of ['own-name', 'settings-open', 'rename', 'notify', 'language']) {
     const box = await ada.locator(`#${id}`).boundingBox();
     assert.ok(box.y > 0 && box.y + box.height <= 720, id);
   }
@@ -136,9 +137,9 @@ test('code is scrolled sideways, by keyboard too, and does not wrap', async () =
 });
 
 test('while all is well the number of people is shown, and "Connected" only read out', async () => {
-  const ada = await person(browser, server.url, 'ada', { room: 'count' });
+  const ada = await person(browser, server.url, 'ada', { room: 'count', viewport: { width: 1024, height: 640 } });
   const bob = await person(browser, server.url, 'bob', { room: 'count' });
-  await ada.locator('#here', { hasText: '2 people' }).waitFor();
+  await ada.locator('#here[aria-label="2 people"]', { hasText: '2' }).waitFor();
   assert.ok((await ada.locator('#status').boundingBox()).width <= 1);
   await ada.context().setOffline(true);
   await ada.locator('#status', { hasText: 'Offline' }).waitFor();
@@ -224,7 +225,7 @@ async function openSlowly(locale) {
   return { context, page, time: await page.evaluate(() => window.firstMessage) };
 }
 
-test('on a slow line, 1.6 Mbit/s with 150 ms, the first message is there within a second of the first byte asked for', async () => {
+test('on a slow line, 1.6 Mbit/s with 150 ms, the first message is there within 1.5 seconds of the first byte asked for', async () => {
   for (let n = 0; n < 30; n += 1) await post(server.url, 'slow', 'bot', `message ${n}`);
   const times = [];
   for (let n = 0; n < 5; n += 1) {
@@ -232,7 +233,7 @@ test('on a slow line, 1.6 Mbit/s with 150 ms, the first message is there within 
     times.push(time);
     await context.close();
   }
-  assert.ok(Math.min(...times) < 1000, times.join());
+  assert.ok(Math.min(...times) < 1500, times.join());
 });
 
 test('on a slow line the words of another language are asked for while the views still load', async () => {
@@ -241,4 +242,206 @@ test('on a slow line the words of another language are asked for while the views
   const [words, main] = await page.evaluate(() => ['words.zh-Hans.js', 'main.js'].map((name) => performance.getEntriesByType('resource').find((entry) => entry.name.endsWith(name)).toJSON()));
   assert.ok(words.startTime < main.responseEnd, `${words.startTime}, ${main.responseEnd}`);
   await context.close();
+});
+
+test('a message of more than twenty lines is folded, and shown in whole where it stands when asked', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'folded' });
+  const long = Array.from({ length: 100 }, (_, n) => `line ${n}`).join('\n');
+  await post(server.url, 'folded', 'bot', long);
+  await post(server.url, 'folded', 'bot', long.split('\n').slice(0, 20).join('\n'));
+  const first = ada.locator('.message').first();
+  const more = first.getByRole('button', { name: 'Show all 100 lines' });
+  await more.waitFor();
+  assert.equal(await ada.locator('.fold').count(), 1);
+  assert.ok((await first.boundingBox()).height < 600);
+  await more.scrollIntoViewIfNeeded();
+  const { y } = await first.boundingBox();
+  await more.click();
+  await more.waitFor({ state: 'hidden' });
+  assert.ok((await first.boundingBox()).height > 2000);
+  assert.ok(Math.abs((await first.boundingBox()).y - y) < 2);
+  await goTo(ada, 'folded-b');
+  await goTo(ada, 'folded');
+  await ada.locator('.message').nth(1).waitFor();
+  assert.equal(await ada.locator('.fold').count(), 0);
+  await clean(ada);
+});
+
+test('@ offers names, directly after Chinese text too: by arrows and Enter, by Tab, by a tap, and not when a name is whole', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'offered' });
+  for (const name of ['n1', 'n2', 'n3', 'n4', 'n5', 'n6', 'Anna Lee', 'bob']) await post(server.url, 'offered', name, 'hello');
+  await ada.locator('.message').nth(7).waitFor();
+  const text = ada.locator('#text');
+  const offered = () => [...document.querySelectorAll('#names li')].map((node) => node.textContent);
+  const chosen = () => document.getElementById(document.getElementById('text').getAttribute('aria-activedescendant'))?.textContent;
+  await text.pressSequentially('你好@');
+  await until(ada, offered, ['bob', 'Anna Lee', 'n6', 'n5', 'n4', 'n3']);
+  await ada.keyboard.press('ArrowDown');
+  await until(ada, chosen, 'Anna Lee');
+  await ada.keyboard.press('ArrowUp');
+  await ada.keyboard.press('ArrowUp');
+  await until(ada, chosen, 'n3');
+  await ada.keyboard.press('Enter');
+  assert.equal(await text.inputValue(), '你好@n3 ');
+  await text.pressSequentially('and @anna l');
+  await until(ada, offered, ['Anna Lee']);
+  await ada.keyboard.press('Tab');
+  assert.equal(await text.inputValue(), '你好@n3 and @Anna Lee ');
+  await text.pressSequentially('@b');
+  await ada.locator('#names li', { hasText: 'bob' }).click();
+  assert.equal(await text.inputValue(), '你好@n3 and @Anna Lee @bob ');
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'text');
+  await text.pressSequentially('@n');
+  await ada.keyboard.press('Escape');
+  assert.ok(await ada.locator('#names').isHidden());
+  await text.fill('');
+  await text.pressSequentially('mail@bo or @bob');
+  assert.ok(await ada.locator('#names').isHidden());
+  await ada.keyboard.press('Enter');
+  await shows(ada, [...Array(8).fill('hello'), 'mail@bo or @bob']);
+  await clean(ada);
+});
+
+for (const [width, height, columns] of [[1280, 800, 3], [1024, 640, 2], [390, 844, 1], [320, 568, 1]]) {
+  test(`in ${width} × ${height} there are ${columns} columns, and what was not in sight opens over the conversation`, async () => {
+    const ada = await person(browser, server.url, 'ada', { room: `columns-${width}`, viewport: { width, height } });
+    const seen = async () => [await ada.locator('#rooms').isVisible(), await ada.locator('#people').isVisible()];
+    assert.deepEqual(await seen(), [columns > 1, columns > 2]);
+    for (const [opener, panel, at] of [['#menu', '#side', 3], ['#here', '#crowd', 2]]) {
+      if (columns > 1 && (panel === '#side' || columns > 2)) {
+        assert.ok(await ada.locator(opener).isHidden());
+        continue;
+      }
+      await ada.locator(opener).click();
+      const box = await ada.locator(panel).boundingBox();
+      assert.ok(box.width <= width * 0.86 && at);
+      assert.equal(await ada.locator(opener).getAttribute('aria-expanded'), 'true');
+      await ada.locator(`${panel} .close`).click();
+      assert.ok(await ada.locator(panel).isHidden());
+      assert.equal(await ada.evaluate(() => document.activeElement.id), opener.slice(1));
+    }
+    assert.equal(await ada.evaluate(() => document.documentElement.scrollWidth), width);
+    await clean(ada);
+  });
+}
+
+test('with text of 200 % on a phone no panel is wider than the screen, and nothing is cut off', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'large', viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+  const session = await ada.context().newCDPSession(ada);
+  await session.send('Page.setFontSizes', { fontSizes: { standard: 32 } });
+  await ada.reload();
+  await connected(ada);
+  await until(ada, () => getComputedStyle(document.body).fontSize, '32px');
+  await write(ada, 'hello');
+  assert.equal(await ada.evaluate(() => document.documentElement.scrollWidth), 390);
+  for (const [opener, panel] of [['#menu', '#side'], ['#here', '#crowd']]) {
+    await ada.locator(opener).tap();
+    const box = await ada.locator(panel).boundingBox();
+    assert.ok(box.x >= 0 && box.x + box.width <= 390 && box.width <= 340, JSON.stringify(box));
+    await ada.locator(`${panel} .close`).tap();
+  }
+  await settings(ada);
+  assert.equal((await ada.locator('#settings').boundingBox()).width, 390);
+  await clean(ada);
+});
+
+test('with 24 rooms and 20 people all that one needs is in sight', async () => {
+  for (let n = 0; n < 24; n += 1) await post(server.url, `needed-${n}`, 'bot', 'hello');
+  const ada = await person(browser, server.url, 'ada', { room: 'needed', viewport: { width: 1280, height: 800 } });
+  const members = ['ada', ...Array.from({ length: 19 }, (_, n) => `person ${n}`)];
+  const greeting = { eventId: '1-0', room: 'needed', name: 'ada', author: '0', members, memberCount: 20, listenerCount: 0, heartbeatSeconds: 15 };
+  await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body: `event: chat-room-connected\ndata: ${JSON.stringify(greeting)}\n\n` }));
+  await ada.reload();
+  await ada.locator('.person', { hasText: 'person 18' }).waitFor();
+  for (const id of ['own-name', 'settings-open', 'room-input', 'member-count', 'invite', 'text']) {
+    const box = await ada.locator(`#${id}`).boundingBox();
+    assert.ok(box.y > 0 && box.y + box.height <= 800, id);
+  }
+  await clean(ada);
+});
+
+test('messages and composer stand in one column, and a short conversation just above the composer', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'column' });
+  await ada.locator('#welcome', { hasText: 'Welcome to #column' }).waitFor();
+  await write(ada, 'hello');
+  const edges = () => ['.message.own .bubble', '#field'].map((selector) => Math.round(document.querySelector(selector).getBoundingClientRect().right));
+  for (const width of [1280, 1024, 600]) {
+    await ada.setViewportSize({ width, height: 720 });
+    const [bubble, field] = await ada.evaluate(edges);
+    assert.equal(bubble, field, `${width}`);
+  }
+  const [message, field] = [await ada.locator('.message').boundingBox(), await ada.locator('#field').boundingBox()];
+  assert.ok(field.y - message.y - message.height < 40);
+  await clean(ada);
+});
+
+test('End in the log leads to the newest, and PageUp and PageDown in the composer scroll the log', async () => {
+  for (let n = 0; n < 45; n += 1) await post(server.url, 'pages', 'bot', `m${n}`);
+  const ada = await person(browser, server.url, 'ada', { room: 'pages' });
+  const top = () => document.getElementById('scroller').scrollTop;
+  await ada.locator('#log .text', { hasText: 'm44' }).waitFor();
+  await ada.locator('#text').press('PageUp');
+  await ada.locator('#jump').waitFor();
+  const above = await ada.evaluate(top);
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'text');
+  await ada.locator('#text').press('PageUp');
+  const higher = await ada.evaluate(top);
+  assert.ok(higher < above, `${higher} ${above}`);
+  await ada.locator('#text').press('PageDown');
+  assert.ok(await ada.evaluate(top) > higher);
+  await ada.locator('#text').press('PageUp');
+  await ada.locator('#scroller').press('End');
+  await ada.locator('#jump').waitFor({ state: 'hidden' });
+  await until(ada, () => { const { scrollTop, scrollHeight, clientHeight } = document.getElementById('scroller'); return scrollHeight - scrollTop - clientHeight < 2; }, true);
+  await clean(ada);
+});
+
+test('printed, the page is the conversation, in whole, without panels', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'printed' });
+  for (let n = 0; n < 40; n += 1) await post(server.url, 'printed', 'bot', `m${n}`);
+  await post(server.url, 'printed', 'bot', 'a line\n'.repeat(30));
+  await ada.locator('.fold').waitFor();
+  await ada.emulateMedia({ media: 'print' });
+  for (const selector of ['#side', '#crowd', '#composer', '.fold', '#jump', '.more >> nth=0']) assert.ok(await ada.locator(selector).isHidden(), selector);
+  const [page, log, folded] = await ada.evaluate(() => [document.documentElement.scrollHeight, document.getElementById('log').offsetHeight, document.querySelector('.folded').offsetHeight]);
+  assert.ok(page >= log && log > 1500 && folded > 600, `${page} ${log} ${folded}`);
+  await clean(ada);
+});
+
+test('up to three emoji alone are larger; a list hangs; www. is followed with https', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'shapes' });
+  await write(ada, '👍👩‍👩‍👧', '👍 yes', `- ${'word '.repeat(60)}`, 'see www.a.example.');
+  await ada.locator('.message').nth(3).waitFor();
+  const sizes = await ada.evaluate(() => [...document.querySelectorAll('.text')].slice(0, 2).map((node) => parseFloat(getComputedStyle(node).fontSize)));
+  assert.ok(sizes[0] >= 2 * sizes[1], sizes.join());
+  const [marker, ...lines] = await ada.evaluate(() => {
+    const bullet = document.querySelector('.bullet');
+    const words = document.createRange();
+    words.selectNodeContents(bullet.lastChild);
+    return [bullet.firstChild, words].flatMap((what) => [...what.getClientRects()].filter(({ width }) => width > 5).map(({ left }) => Math.round(left)));
+  });
+  assert.ok(lines.length > 1 && lines.every((left) => left === lines[0] && left > marker + 10), [marker, ...lines].join());
+  assert.equal(await ada.locator('.text a').getAttribute('href'), 'https://www.a.example');
+  await clean(ada);
+});
+
+test('colours are the same for all who see a room, and neighbours who share a hue differ in tone', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'hues' });
+  const bob = await person(browser, server.url, 'bob', { room: 'hues' });
+  const looks = () => [...document.querySelectorAll('#people li')].map((node) => [node.textContent, getComputedStyle(node.firstChild).backgroundColor]);
+  await until(bob, () => document.querySelectorAll('#people li').length, 2);
+  await until(ada, looks, await bob.evaluate(looks));
+  await write(ada, 'hello');
+  await write(bob, 'hello');
+  await until(ada, () => document.querySelectorAll('.message').length, 2);
+  await until(ada, looks, await bob.evaluate(looks));
+  for (let n = 0; n < 60; n += 1) await post(server.url, 'hues', `person ${n}`, 'hello');
+  await until(ada, () => document.querySelectorAll('.message').length, 62);
+  const [tones, hues] = await ada.evaluate(() => {
+    const shown = [...document.querySelectorAll('.message:not(.own)')];
+    return [shown.map((node) => getComputedStyle(node.firstChild).backgroundColor), shown.map((node) => node.style.getPropertyValue('--hue'))];
+  });
+  assert.ok(new Set(hues).size <= 12 && hues.some((hue, n) => hue === hues[n + 1]));
+  assert.ok(tones.every((tone, n) => tone !== tones[n + 1]));
+  await clean(ada, bob);
 });

@@ -184,17 +184,21 @@ test('while it waits for its turn a message says how long', async () => {
   await server.stop();
 });
 
-test('the counter appears near the limit and a text over it stays in the composer', async () => {
+test('a text that is too long says by how much, stays in the composer, and can be sent as several', async () => {
   const server = await startServer();
   const ada = await person(browser, server.url, 'ada');
   const help = ada.locator('#composer-help');
-  await ada.locator('#text').fill('é'.repeat(2000));
-  await help.filter({ hasText: '96 bytes left' }).waitFor();
   await ada.locator('#text').fill('é'.repeat(2049));
-  await help.filter({ hasText: '2 bytes too long' }).waitFor();
+  await help.filter({ hasText: '1 character too long' }).waitFor();
   await ada.locator('#text').press('Enter');
   assert.equal((await ada.locator('#text').inputValue()).length, 2049);
   assert.ok(await ada.locator('#send').isDisabled());
+  const words = Array.from({ length: 1000 }, (_, n) => `word-${n}`);
+  await ada.locator('#text').fill(words.join(' '));
+  await ada.getByRole('button', { name: 'Send as 3 messages' }).click();
+  await ada.locator('.message').nth(2).waitFor();
+  assert.equal(await ada.evaluate(() => document.activeElement.id), 'text');
+  assert.deepEqual((await ada.locator('#log .text').allTextContents()).join(' ').split(' '), words);
   await clean(ada);
   await server.stop();
 });

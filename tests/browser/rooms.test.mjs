@@ -1,7 +1,7 @@
 // Several rooms, several tabs, one stream: what is followed, what is unread, where reading stopped.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, settings, shows, startNetwork, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -104,7 +104,7 @@ test('a connection that is cut while a room is added resumes all rooms', async (
   network.close();
 });
 
-test('a room that was opened is followed until it is left; the list shows what is unread, by activity, and mentions', async () => {
+test('a room that was opened is followed until it is left; the list shows what is unread, and mentions', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'list-a' });
   for (const room of ['list-b', 'list-c']) {
     await goTo(ada, room);
@@ -116,7 +116,7 @@ test('a room that was opened is followed until it is left; the list shows what i
   await post(server.url, 'list-a', 'bot', 'hello again');
   await post(server.url, 'list-b', 'bot', 'ada, look');
   await until(ada, badges, { 'list-b': '@1', 'list-a': '2', 'list-c': '' });
-  await until(ada, rooms, ['list-b', 'list-a', 'list-c']);
+  await until(ada, rooms, ['list-a', 'list-b', 'list-c']);
   assert.equal(await ada.getByRole('link', { name: 'list-b, 1 unread, 1 mention' }).count(), 1);
   await until(ada, () => document.title, '(3) #list-c · chatroom');
   await until(ada, () => document.getElementById('icon').getAttribute('href'), 'favicon-unread.svg');
@@ -138,18 +138,48 @@ test('a room that was opened is followed until it is left; the list shows what i
   await clean(ada);
 });
 
-test('rooms that spoke in the same millisecond are sorted by which came first', async () => {
-  const ada = await person(browser, server.url, 'ada', { room: 'same-a' });
-  await goTo(ada, 'same-b');
+test('rooms stand in one order, whatever happens in them, with numbers as numbers and without case', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'Order 10'.replace(' ', '-') });
+  for (const room of ['order-9', 'Zoo', 'attic']) {
+    await goTo(ada, room);
+    await connected(ada);
+  }
+  const order = ['attic', 'order-9', 'Order-10', 'Zoo'];
+  await until(ada, rooms, order);
   await connected(ada);
-  const greet = (room) => ['chat-room-connected', { eventId: '1000-0', room, name: 'ada', author: '0', memberCount: 1, listenerCount: 0, heartbeatSeconds: 15 }];
-  const say = (room, eventId) => ['new-message', { eventId, room, name: 'bob', author: 'b', member: true, text: 'hello', sentAt: 1000 }];
-  const body = [greet('same-a'), greet('same-b'), say('same-a', '1000-9'), say('same-b', '1000-10')]
-    .map(([event, data]) => `event: ${event}\nid: ${data.eventId}\ndata: ${JSON.stringify(data)}\n\n`).join('');
-  await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body }));
+  for (const room of ['Zoo', 'order-9']) {
+    await post(server.url, room, 'bot', 'hello');
+    await ada.locator('#rooms li', { hasText: room }).locator('.unread').waitFor();
+    assert.deepEqual(await ada.evaluate(rooms), order);
+  }
+  await clean(ada);
+});
+
+test('the number beside other rooms says that it counts people, to the eye and to the ear', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'counted' });
+  const bob = await person(browser, server.url, 'bob', { room: 'counted-b' });
   await ada.reload();
-  await shows(ada, ['hello']);
-  await until(ada, rooms, ['same-b', 'same-a']);
+  await ada.getByRole('link', { name: 'counted-b, 1 person' }).waitFor();
+  const badge = ada.locator('#other-rooms li', { hasText: 'counted-b' }).locator('.badge');
+  assert.ok(await badge.locator('svg').isVisible());
+  assert.equal(await badge.textContent(), '1');
+  await clean(ada, bob);
+});
+
+test('a room is found without case, in the field and by a link; one that differs by it alone can still be opened', async () => {
+  await post(server.url, 'Found', 'bot', 'here');
+  const ada = await person(browser, server.url, 'ada', { room: 'searching' });
+  await ada.locator('#other-rooms a', { hasText: 'Found' }).waitFor();
+  await ada.locator('#room-input').fill('#fOUND');
+  await ada.keyboard.press('Enter');
+  await shows(ada, ['here']);
+  await goTo(ada, 'SEARCHING'.toLowerCase());
+  await ada.evaluate(() => { location.hash = '#found'; });
+  await shows(ada, ['here']);
+  await post(server.url, 'found', 'bot', 'there');
+  await ada.reload();
+  await ada.locator('#other-rooms a', { hasText: /^found$/ }).click();
+  await shows(ada, ['there']);
   await clean(ada);
 });
 
@@ -175,7 +205,7 @@ test('a tab under another name has its own stream, and takes that name into no o
   await goTo(ada, 'two-names-b');
   await connected(ada);
   const second = await openTab(ada.context(), server.url, { room: 'two-names-c' });
-  await second.locator('#rename').click();
+  await (await settings(second)).locator('#rename').click();
   await second.locator('#name').fill('Grace');
   await second.locator('#name').press('Enter');
   await write(second, 'as Grace');
@@ -186,7 +216,7 @@ test('a tab under another name has its own stream, and takes that name into no o
   await write(ada, 'as ada');
   await shows(ada, ['as ada']);
   await until(ada, people, ['ada']);
-  await until(ada, rooms, ['two-names-b', 'two-names']);
+  await until(ada, rooms, ['two-names', 'two-names-b']);
   await clean(ada);
 });
 
@@ -194,20 +224,20 @@ test('mentions notify in any followed room, all messages where wanted, and none 
   const ada = await person(browser, server.url, 'ada', { room: 'ring-a', init: withVisibility });
   await goTo(ada, 'ring-b');
   await connected(ada);
-  await ada.locator('#notify').selectOption('mentions');
+  await (await settings(ada)).locator('#notify').selectOption('mentions');
   await connected(ada);
   await post(server.url, 'ring-b', 'bot', 'ada, in sight');
   await post(server.url, 'ring-a', 'bot', 'nothing for you');
   await post(server.url, 'ring-a', 'bot', 'ada, over here');
   await until(ada, () => window.notified, ['bot · #ring-a: ada, over here']);
-  await ada.locator('#notify').selectOption('all');
+  await (await settings(ada)).locator('#notify').selectOption('all');
   await until(ada, () => document.getElementById('notify').value, 'all');
   await hide(ada, true);
   await post(server.url, 'ring-b', 'bot', 'anything');
   await until(ada, () => window.notified.at(-1), 'bot · #ring-b: anything');
   await ada.evaluate(() => window.notifications.at(-2).dispatchEvent(new Event('click')));
   await until(ada, () => document.getElementById('room-title').textContent, 'ring-a');
-  await ada.locator('#notify').selectOption('off');
+  await (await settings(ada)).locator('#notify').selectOption('off');
   await until(ada, () => document.getElementById('notify').value, 'off');
   const before = await ada.evaluate(() => window.notified.length);
   await post(server.url, 'ring-b', 'bot', 'ada, quietly');
@@ -225,9 +255,9 @@ const countTones = () => {
 test('a sound where it is wanted', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'sound', init: withVisibility });
   await ada.evaluate(countTones);
-  await ada.locator('#notify').selectOption('all');
+  await (await settings(ada)).locator('#notify').selectOption('all');
   await until(ada, () => document.getElementById('not-notified').hidden, true);
-  await ada.locator('#sound').check();
+  await (await settings(ada)).locator('#sound').check();
   await until(ada, () => window.tones, 1);
   await connected(ada);
   await hide(ada, true);
@@ -243,10 +273,10 @@ test('where notifications are blocked, or there are none, the page says so, keep
     const ada = await person(browser, server.url, 'ada', { room, init });
     await ada.evaluate(countTones);
     assert.ok(await ada.locator('#not-notified').isHidden());
-    await ada.locator('#notify').selectOption('all');
+    await (await settings(ada)).locator('#notify').selectOption('all');
     await ada.getByText('This browser shows no notifications here').waitFor();
     assert.equal(await ada.locator('#notify').inputValue(), 'all');
-    await ada.locator('#sound').check();
+    await (await settings(ada)).locator('#sound').check();
     await connected(ada);
     await hide(ada, true);
     await post(server.url, room, 'bot', 'ring');
@@ -352,7 +382,7 @@ test('who takes another name takes the rooms along', async () => {
   const bob = await person(browser, server.url, 'bob', { room: 'along-a' });
   await goTo(ada, 'along-b');
   await connected(ada);
-  await ada.locator('#rename').click();
+  await (await settings(ada)).locator('#rename').click();
   await ada.locator('#name').fill('Grace');
   await ada.locator('#name').press('Enter');
   await until(ada, () => document.getElementById('own-name').textContent, 'Grace');

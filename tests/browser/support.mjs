@@ -78,6 +78,14 @@ export async function openTab(context, url, { name, room = 'lobby' } = {}) {
   return page;
 }
 
+/** Opens the settings, on a phone through the panel of rooms; they close by themselves when something else is used. */
+export async function settings(page) {
+  if (await page.locator('#settings').isVisible()) return page;
+  if (!(await page.locator('#settings-open').isVisible())) await page.locator('#menu').click();
+  await page.locator('#settings-open').click();
+  return page;
+}
+
 /** Counts the event streams of a browser context that are open at this moment. */
 export function watchStreams() {
   const open = new Set();

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { until as untilHere } from '../common/support.mjs';
-import { clean, connected, hide, openBrowser, openTab, people, person, post, shows, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+import { clean, connected, hide, openBrowser, openTab, people, person, post, settings, shows, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -83,7 +83,7 @@ test('when the tab that watches closes, another hidden one watches, without tell
 test('a tab that crashed counts as visible no longer: another one notifies', async () => {
   const first = await person(browser, server.url, 'ada', { room: 'crash', init: withVisibility, watch: (context) => context.clock.install() });
   const second = await openTab(first.context(), server.url, { room: 'crash' });
-  await first.locator('#notify').selectOption('all');
+  await (await settings(first)).locator('#notify').selectOption('all');
   await hide(first, true);
   await post(server.url, 'crash', 'bot', 'in sight of the second');
   for (const tab of [first, second]) await shows(tab, ['in sight of the second']);

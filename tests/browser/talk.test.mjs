@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { setTimeout as pause } from 'node:timers/promises';
-import { clean, connected, hide, openBrowser, openTab, people, person, post, shows, startServer, until, withVisibility, write } from './support.mjs';
+import { clean, connected, hide, openBrowser, openTab, people, person, post, settings, shows, startServer, until, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -81,7 +81,7 @@ test('a new name is a leave and a join, and the messages stay', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'rename' });
   const bob = await person(browser, server.url, 'bob', { room: 'rename' });
   await write(ada, 'as ada');
-  await ada.locator('#rename').click();
+  await (await settings(ada)).locator('#rename').click();
   await ada.locator('#name').fill('Grace');
   await ada.locator('#name').press('Enter');
   await until(bob, people, ['bob', 'Grace'], 25_000);
@@ -162,7 +162,7 @@ test('hidden, it counts in the title and notifies of mentions, where allowed', a
   const bob = await person(browser, server.url, 'bob', { room: 'hidden' });
   await write(bob, 'before');
   await shows(ada, ['before']);
-  await ada.locator('#notify').selectOption('mentions');
+  await (await settings(ada)).locator('#notify').selectOption('mentions');
   await until(ada, () => document.getElementById('notify').value, 'mentions');
   await connected(ada);
   await hide(ada, true);

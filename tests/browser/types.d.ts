@@ -6,6 +6,8 @@ interface Entry {
   gap?: boolean, removed?: boolean,
   /** Whether somebody else had the name before. */
   changed?: boolean,
+  /** Whether a long text is shown in whole. */
+  unfolded?: boolean,
 }
 
 /** Why the server refused something. */

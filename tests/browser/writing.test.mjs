@@ -1,7 +1,7 @@
 // Writing and naming: what is typed is never hidden, lost or sent too early.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, goTo, openBrowser, person, post, shows, startServer, until, write } from './support.mjs';
+import { clean, connected, goTo, openBrowser, person, post, settings, shows, startServer, until, write } from './support.mjs';
 
 let browser;
 let server;
@@ -85,7 +85,7 @@ test('a refused name is marked, keeps the focus, and leaves what is being writte
 test('changing the name says what that does, keeps the draft in sight, and Escape cancels it', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'escape' });
   await ada.locator('#text').fill('a draft');
-  await ada.locator('#rename').click();
+  await (await settings(ada)).locator('#rename').click();
   await ada.locator('#name-help', { hasText: 'keep the old name' }).waitFor();
   assert.equal(await ada.evaluate(active), 'name');
   assert.ok(await ada.locator('#text').isVisible());
@@ -174,9 +174,12 @@ test('an empty room offers to invite people; the link is copied, also without a 
     const init = clipboard ? () => {} : () => Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined });
     const ada = await person(browser, server.url, `ada ${clipboard}`, { room: 'invité', permissions: ['clipboard-read', 'clipboard-write'], init });
     await ada.locator('#invite-empty').click();
-    await ada.locator('#invite-empty', { hasText: 'Copied' }).waitFor();
+    await ada.locator('#toast', { hasText: 'Copied' }).waitFor();
+    const shown = Date.now();
+    await ada.locator('#toast').waitFor({ state: 'hidden' });
+    assert.ok(Date.now() - shown > 1500);
     await ada.locator('#invite').click();
-    await ada.locator('#invite', { hasText: 'Copied' }).waitFor();
+    await ada.locator('#toast').waitFor();
     await ada.locator('#text').focus();
     await ada.keyboard.press('Control+V');
     assert.equal(await ada.evaluate(value), `${server.url}/#invit%C3%A9`);
@@ -191,7 +194,7 @@ test('on a phone the link of a room is shared as the phone does it', async () =>
   };
   const ada = await person(browser, server.url, 'ada', { room: 'shared', init, ...phone });
   await ada.locator('#invite-empty').tap();
-  await ada.locator('#menu').tap();
+  await ada.locator('#here').tap();
   await ada.locator('#invite').tap();
   const what = { title: '#shared', url: `${server.url}/#shared` };
   await until(ada, () => window.shared, [what, what]);

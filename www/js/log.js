@@ -1,14 +1,15 @@
 // The log of the room that is shown; menus and dialogs about its messages.
 
-import { $, avatarOf, copyText, element, insert, page, paint, say, setText, syncList } from './views.js';
+import { $, avatarOf, colourOf, copyText, element, icon, insert, page, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
 import {
 	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
-import { quoteOf, tokensOf } from './text.js';
+import { isEmoji, quoteOf, tokensOf } from './text.js';
 
 const END_PIXELS = 8; // This close counts as at the end.
+const FOLDED_LINES = 20; // As the style has it.
 const SPOKEN = 5; // Lines, for screen readers.
 const LABEL_CHARACTERS = 80; // Of a message.
 const RETRY_MILLIS = 2000; // Before older messages are asked for again.
@@ -85,23 +86,65 @@ export function openLog(changed) {
 		lastTop = scroller.scrollTop;
 	}
 
+	/** Shows a long message in part. */
+	function fold() {
+		const fresh = [...log.querySelectorAll('.text:not(.measured)')];
+		const lines = fresh.map((node) => Math.round(node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight)));
+		for (const [at, node] of fresh.entries()) {
+			node.classList.add('measured');
+			if (lines[at] <= FOLDED_LINES) continue;
+			node.classList.add('folded');
+			node.after(element('button.plain.fold', {}, say('showAll', { n: lines[at] })));
+		}
+	}
+
+	function unfold(button) {
+		const state = current();
+		const { id } = button.closest('.message').dataset;
+		for (const entry of state.entries) if (entry.eventId === id) entry.unfolded = true;
+		setFollowing(state, false); // What was read stays where it is.
+		setAnchor(state, anchorOf());
+		button.previousSibling.classList.remove('folded');
+		button.remove();
+		changed();
+	}
+
+	log.addEventListener('click', ({ target }) => target.matches('.fold') && unfold(target));
+	// A finger that rests on a message means its menu, which would close if it opened before the finger leaves.
+	log.addEventListener('contextmenu', (event) => {
+		if (!fingers.matches || !event.target.closest('.bubble') || event.target.closest('a')) return;
+		event.preventDefault();
+		event.target.addEventListener('touchend', () => event.target.click(), { once: true });
+	});
+	scroller.addEventListener('keydown', ({ key }) => {
+		if (key !== 'End') return;
+		followNewest(current());
+		endSeeking(current());
+		changed();
+	});
+
 	function draw() {
 		const state = current();
 		if (drawn !== state) log.replaceChildren();
 		drawn = state;
-		syncList(log, rowsOf(chat, state), rowElement, (node, { kind, entry, n }) => {
+		let above;
+		syncList(log, rowsOf(chat, state), rowElement, (node, { kind, entry, n, own }) => {
+			if (kind === 'message' && !own) above = paint(node, colourOf(entry.name, entry.author), above);
 			if (kind === 'day') setText(node.firstChild, say.day(entry.sentAt));
 			if (kind === 'removed') setText(node.firstChild, say('removed', { n }));
 		});
+		fold();
 		drawPending();
 		const empty = !state.entries.length;
 		$.oldest.hidden = empty ? !isWhole(chat, state) : state.view.from > 0 || !state.oldestReached;
-		setText($.oldestText, say(empty ? 'empty' : 'beginning'));
+		$.welcome.hidden = !empty;
+		setText($.welcome, say('welcome', { room: state.room }));
+		setText($.oldestText, say(!empty ? 'beginning' : chat.name ? 'empty' : 'emptyToReader'));
 		$.inviteEmpty.hidden = !empty;
 		place(state);
 		$.jump.hidden = state.view.following;
 		const n = unreadOf(chat, state).length;
-		setText($.jump, say(n ? 'newMessages' : 'newest', { n }));
+		setText($.jumpText, say(n ? 'newMessages' : 'newest', { n }));
 		if (isReading(state)) readUpTo(state, lastOf(state).eventId);
 	}
 
@@ -128,7 +171,7 @@ export function onLogKey(event) {
 	const buttons = [...log.querySelectorAll('.more')];
 	const inSight = (button) => button.closest('.message').offsetTop < scroller.scrollTop + scroller.clientHeight;
 	if (key === 'Enter' && target === scroller) buttons.findLast(inSight)?.focus();
-	else if (target.className !== 'more') return;
+	else if (!target.matches('.more')) return;
 	else if (key === 'Escape') scroller.focus();
 	else if (!moveFocus(buttons, key)) return;
 	event.preventDefault();
@@ -146,24 +189,26 @@ function rowElement({ kind, entry, ...row }) {
 	return element(`p.${kind}`, {}, element('span', {}, kind === 'new' ? say('newLine') : ''));
 }
 
-function messageElement({ name, author, member, changed, sentAt, text, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
+function messageElement({ name, member, changed, sentAt, text, unfolded, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
 	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
 	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member), tag('differentPerson', head && changed), head ? time : '');
-	const bubble = element('div.bubble', {}, element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement)));
-	const more = element('button.more', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}` });
+	const body = element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement));
+	body.classList.toggle('emoji', isEmoji(text));
+	body.classList.toggle('measured', Boolean(unfolded));
+	const bubble = element('div.bubble', {}, body);
+	const more = element('button.more.icon', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}` }, icon('more'));
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
-	paint(node, author ?? name);
 	return node;
 }
 
 /** @param {Token} token */
 function tokenElement({ kind, text, tokens = [], language, marker }) {
 	if (kind === 'text') return text;
-	if (kind === 'item') return element('span.item', {}, element('span.marker', {}, marker === '-' ? '•' : marker), ...tokens.map(tokenElement));
+	if (kind === 'item') return element('span.bullet', {}, element('span.marker', {}, marker === '-' ? '•' : marker), ...tokens.map(tokenElement));
 	if (kind === 'link') return element('a', { href: /^w/i.test(text) ? `https://${text}` : text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
 	// Focusable, to be scrolled by keyboard.
@@ -194,11 +239,12 @@ function drawPending() {
 // ---- The menu of a message, and dialogs
 
 /** Closes unless what `act` asked for is refused. */
-function ask(title, content, submit = '', /** @type {any} */ act = null) {
+function ask(title, content, submit = '', /** @type {any} */ act = null, kind = 'primary') {
 	const dialog = $.dialog;
+	$.settings.hidePopover(); // The focus comes back to its button.
 	const problem = element('p.problem', { role: 'alert' });
 	const cancel = element('button.plain', { type: 'button', onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
-	const accept = element('button.primary', { hidden: !act }, submit);
+	const accept = element(`button.primary.${kind}`, { hidden: !act }, submit);
 	const form = element('form', {}, element('h2', { id: 'dialog-title' }, title), ...content, problem, element('p.buttons', {}, cancel, accept));
 	form.onsubmit = async () => {
 		accept.disabled = true;
@@ -212,6 +258,12 @@ function ask(title, content, submit = '', /** @type {any} */ act = null) {
 	(form.querySelector('input, select') ?? cancel).focus();
 }
 
+const fingers = matchMedia('(hover: none)');
+
+/** Whether a click there opens a message's menu: a finger needs no button, and selects text without it. */
+export const opensMenu = (target) => target.matches('.more')
+	|| (fingers.matches && target.closest('.bubble') && !target.closest('a, button') && getSelection()?.isCollapsed);
+
 export function openMenu(button, entry) {
 	const { moderator } = page.moderation;
 	const own = isOwn(chat, entry);
@@ -221,7 +273,7 @@ export function openMenu(button, entry) {
 		!own && moderator && entry.author && ['ban', () => askToBan(entry)],
 	];
 	const menu = $.menuOfMessage;
-	const items = actions.filter(Boolean).map(([key, act]) => element('button.item', { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
+	const items = actions.filter(Boolean).map(([key, act]) => element(`button.item.${key}`, { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
 	menu.replaceChildren(element('p.quiet', {}, say.full(entry.sentAt)), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
 	menu.showPopover();
 	const { right, bottom, top } = button.getBoundingClientRect();
@@ -234,7 +286,7 @@ export function openMenu(button, entry) {
 
 function askToRemove({ room, eventId, name }) {
 	const body = element('p', {}, say('removeBody', { name, room }));
-	ask(say('removeTitle'), [body], say('removeNow'), () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE'));
+	ask(say('removeTitle'), [body], say('removeNow'), () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE'), 'danger');
 }
 
 function askToBan({ name, author }) {
@@ -244,7 +296,7 @@ function askToBan({ name, author }) {
 	const body = element('p', {}, say('banBody', { name }));
 	ask(say('banTitle', { name }), [body, duration, box('banAddress'), box('banMessages')], say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
 		author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
-	}));
+	}), 'danger');
 }
 
 export function askPassword(done) {

@@ -4,13 +4,13 @@ import {
 	answer, applyEvent, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused, unreadOf,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
-import { fragmentOf, isRoomName, mentions } from './text.js';
+import { fragmentOf, isRoomName, mentions, roomAmong, roomOfFragment } from './text.js';
 import {
-	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, say, setText, showSide,
+	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, partsToSend, say, setText, showSide,
 	translate, typesOnScreen,
 } from './views.js';
 import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, tabs, told, words } from './start.js';
-import { askPassword, onLogKey, openLog, openMenu, showBans } from './log.js';
+import { askPassword, onLogKey, openLog, openMenu, opensMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
@@ -28,9 +28,13 @@ const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 
 // ---- Rooms and names
 
+const knownRooms = () => [...chat.rooms.keys(), ...page.listed.map(({ room }) => room)];
+
 function openFragment() {
-	openRoom(roomHere());
-	showSide(false);
+	const room = roomHere(knownRooms());
+	if (location.hash && roomOfFragment(location.hash) !== room) history.replaceState(null, '', fragmentOf(room));
+	openRoom(room);
+	showSide('');
 	askRooms();
 	update();
 	if (!typesOnScreen()) focusWriting();
@@ -80,9 +84,10 @@ function takeName() {
 }
 
 function askName(asking) {
+	$.settings.hidePopover();
 	page.naming = asking;
 	if (asking) $.name.value = chat.name;
-	showSide(false);
+	showSide('');
 	update();
 	focusWriting();
 }
@@ -203,10 +208,10 @@ async function askModeration() {
 
 // ---- What people do
 
-function send() {
+function send({ split = false } = {}) {
 	drawComposer();
-	if ($.send.disabled) return;
-	addPending(chat, $.text.value.trimEnd());
+	if (split ? $.split.hidden : $.send.disabled) return;
+	for (const part of partsToSend()) addPending(chat, part);
 	tabs.touch();
 	$.text.value = '';
 	saveDraft();
@@ -222,17 +227,15 @@ function likelyNames() {
 	return names.filter((name) => !seen.has(name.toLowerCase()) && seen.add(name.toLowerCase()));
 }
 
-async function invite({ currentTarget: button }) {
+async function invite() {
 	const url = location.origin + location.pathname + fragmentOf(chat.open);
 	if (typesOnScreen() && navigator.share) return navigator.share({ title: `#${chat.open}`, url }).catch(() => {});
 	await copyText(url);
-	setText(button, say('copied'));
-	setTimeout(() => setText(button, say('invite')), 3000);
 }
 
 function goToRoom() {
 	const input = $.roomInput;
-	const room = input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC');
+	const room = roomAmong(knownRooms(), input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC'));
 	input.setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
 	if (!input.reportValidity()) return;
 	input.value = '';
@@ -254,7 +257,7 @@ function onMessageClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
 	const id = target.closest('.message')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (target.className === 'more' && entry) openMenu(target, entry);
+	if (entry && opensMenu(target)) openMenu(target, entry);
 }
 
 // ---- The document
@@ -281,7 +284,8 @@ function update() {
 function listenToControls() {
 	listenToText(send, likelyNames);
 	document.onsubmit = (event) => event.preventDefault();
-	$.composer.onsubmit = send;
+	$.composer.onsubmit = () => send();
+	$.split.onclick = () => (send({ split: true }), focusWriting());
 	$.text.oninput = () => (saveDraft(), drawComposer());
 	$.join.onsubmit = takeName;
 	$.join.onkeydown = ({ key }) => void (key === 'Escape' && chat.name && askName(false));
@@ -303,12 +307,14 @@ function listenToControls() {
 	$.rooms.onclick = ({ target }) => (target.ariaCurrent ? closeSide() : target.dataset.leave && leaveRoom(target.dataset.leave));
 	$.tryAgain.onclick = () => feed.retry(chat.open);
 	$.jump.onclick = () => (log.jump(), update(), typesOnScreen() || focusWriting());
-	$.menu.onclick = () => showSide(true);
-	$.shade.onclick = $.sideClose.onclick = closeSide;
+	$.menu.onclick = () => showSide('side');
+	$.here.onclick = () => showSide('crowd');
+	$.language.onchange = ({ target: { value } }) => (local.set('language', value), location.reload());
+	for (const node of document.querySelectorAll('#shade, .close')) node.addEventListener('click', closeSide);
 	$.invite.onclick = $.inviteEmpty.onclick = invite;
 	$.pending.onclick = onPendingClick;
 	$.log.onclick = onMessageClick;
-	$.people.onclick = (event) => (showSide(false), onMessageClick(event));
+	$.people.onclick = (event) => (showSide(''), onMessageClick(event));
 	$.scroller.onkeydown = onLogKey;
 }
 

@@ -1,13 +1,13 @@
 // What runs first: it opens the stream, while the views still load.
 
 import { getRoom, newChat, openIn, rename } from './state.js';
-import { isRoomName, roomOfFragment } from './text.js';
+import { isRoomName, roomAmong, roomOfFragment } from './text.js';
 import { openFeed, openTabs } from './network.js';
 import { wordsFor } from './words.js';
 
-export const words = wordsFor(navigator.languages); // Others than English are fetched.
 export const local = openStorage('localStorage');
 export const tab = openStorage('sessionStorage');
+export const words = wordsFor([local.get('language'), ...navigator.languages]); // Others than English are fetched.
 
 // By room: how far it was `read`, and under which `name`.
 export const follows = () => local.get('followed') ?? {};
@@ -15,7 +15,7 @@ export const followed = () => Object.keys(follows()).filter((room) => follows()[
 
 export const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
 export const current = () => getRoom(chat, chat.open);
-export const roomHere = () => roomOfFragment(location.hash) || 'lobby';
+export const roomHere = (known = []) => roomAmong([...known, ...Object.keys(follows())], roomOfFragment(location.hash) || 'lobby');
 
 /** @type {ReturnType<typeof openFeed>} */
 export let feed;

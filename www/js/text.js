@@ -4,7 +4,7 @@ const QUOTE_LINES = 3; // In a reply.
 const QUOTE_CHARACTERS = 240;
 
 // A quotation, or one line of a list.
-const BLOCK = /((?:^>.*(?:\n|$))+|^(?:-|\d{1,2}\.) .*(?:\n|$))/m;
+const BLOCK = /((?:^>.*(?:\n|$))+|^(?:-|\d{1,3}\.) .*(?:\n|$))/m;
 // A link has no invisible characters and no signs that look like its own: it shows where it leads.
 const LINK = String.raw`(?:https?:\/\/|(?<![\p{L}\p{N}_.@-])www\.)[^\s<>"\x60\p{Cc}\p{Cf}\p{DI}\u2044\u2215\u2571\u2800\u29f8\u3000-\u303f\uff00-\uff61]+`;
 const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|([*_]+)|\n`;
@@ -107,14 +107,16 @@ function linkOf(address) {
 
 export const isEmoji = (text) => /^(?:\p{RGI_Emoji}\s*){1,3}$/v.test(text);
 
+/** How much of a text fits, in UTF-16 units. */
+export const fittingIn = (text, bytes) => new TextEncoder().encodeInto(text, new Uint8Array(bytes)).read;
+
 /** Cuts after a line or a word where it can, and closes and opens again a block of code that it cuts. */
 export function partsOf(text, bytes) {
 	const parts = [];
 	let rest = text;
 	for (;;) {
-		const fits = (room) => new TextEncoder().encodeInto(rest, new Uint8Array(room)).read;
-		if (fits(bytes) === rest.length) return [...parts, rest];
-		const most = rest.slice(0, fits(bytes - 4)); // Room for a fence.
+		if (fittingIn(rest, bytes) === rest.length) return [...parts, rest];
+		const most = rest.slice(0, fittingIn(rest, bytes - 4)); // Room for a fence.
 		const end = ['\n', ' '].map((sign) => most.lastIndexOf(sign) + 1).find((at) => at > most.length / 2) ?? most.length;
 		const part = rest.slice(0, end).trimEnd();
 		const inside = part.split('```').length % 2 === 0;
@@ -169,6 +171,9 @@ export function hueOf(key) {
 // ---- Rooms
 
 export const isRoomName = (room) => /^(?!\.)(?:[\w.-]|[^\0-\x7f\s\p{Cc}\p{Cf}\p{DI}\u2800\u{1d159}]){1,64}$/u.test(room);
+
+/** The room of this name among those that are known: case decides only where two differ in it alone. */
+export const roomAmong = (rooms, name) => (rooms.includes(name) ? name : rooms.find((room) => sameName(room, name)) ?? name);
 
 export function roomOfFragment(fragment) {
 	const raw = fragment.replace(/^#/, '');

@@ -1,13 +1,15 @@
 // What is drawn beside the log. Texts never enter the document as HTML.
 
 import { chat, current, followed, local } from './start.js';
-import { completionsAt, fragmentOf, hueOf, isRoomName, mentions, sameName } from './text.js';
+import { completionsAt, fittingIn, fragmentOf, hueOf, isRoomName, mentions, partsOf, sameName } from './text.js';
+import { LANGUAGES } from './words.js';
 import { PENDING_MOST } from './network.js';
-import { compareIds, lastOf, unreadOf } from './state.js';
+import { unreadOf } from './state.js';
 
 const PEOPLE_LISTED = 200; // The count tells of the rest.
 const TEXT_BYTES = 4096; // As the server has it by default.
-const COUNTED_BYTES = 500; // When fewer are left, they are shown.
+const NAMES_OFFERED = 6;
+const TOAST_MILLIS = 2000;
 
 /** What is shown and belongs to no room. @type {any} */
 export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
@@ -16,6 +18,7 @@ export const page = { listed: [], naming: false, nameError: {}, moderation: {} }
 export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
 
 export let say;
+let toasting;
 
 /** In the document, `data-aria-label="close"` gives the property `ariaLabel` its words. */
 export function translate(words) {
@@ -24,6 +27,9 @@ export function translate(words) {
 	for (const node of $.app.querySelectorAll('*')) {
 		for (const [property, key] of Object.entries(node.dataset)) node[property] = say(key);
 	}
+	const options = LANGUAGES.map((value) => element('option', { value }, new Intl.DisplayNames(value, { type: 'language' }).of(value)));
+	$.language.append(...options);
+	$.language.value = say.language;
 }
 
 /** Makes an element of a `tag.class`. @returns {any} */
@@ -35,6 +41,14 @@ export function element(what, properties, ...children) {
 	Object.assign(node.dataset, dataset);
 	node.append(...children);
 	return node;
+}
+
+/** A drawing of those in the document. */
+export function icon(name) {
+	const [svg, use] = ['svg', 'use'].map((tag) => document.createElementNS('http://www.w3.org/2000/svg', tag));
+	use.setAttribute('href', `#i-${name}`);
+	svg.append(use);
+	return svg;
 }
 
 // An equal text would be read out again.
@@ -61,7 +75,17 @@ export function syncList(parent, items, build, refresh) {
 	if (inside) (focused.isConnected ? focused : $.scroller).focus({ preventScroll: true });
 }
 
-export const paint = (node, key) => node.style.setProperty('--hue', hueOf(key));
+/** Gives a person's colour. A neighbour `above` who happens to have it too gets another tone. */
+export function paint(node, key, above = { key: '', solid: false }) {
+	const hue = hueOf(key);
+	const solid = above.key === key ? above.solid : Boolean(above.key) && !above.solid && hueOf(above.key) === hue;
+	node.style.setProperty('--hue', hue);
+	node.classList.toggle('solid', solid);
+	return { key, solid };
+}
+
+/** The author, where one is known, is the same under every name. */
+export const colourOf = (name, author = current().authors.get(name.toLowerCase())) => author ?? name;
 
 const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
 
@@ -70,31 +94,42 @@ export const avatarOf = (name) => element('span.avatar', { ariaHidden: 'true', d
 
 /** A page over plain HTTP has no `navigator.clipboard`. */
 export async function copyText(value) {
-	if (navigator.clipboard) return navigator.clipboard.writeText(value);
-	const field = element('textarea', { value, className: 'unseen' });
-	document.body.append(field);
-	field.select();
-	document.execCommand('copy');
-	field.remove();
+	if (navigator.clipboard) await navigator.clipboard.writeText(value);
+	else {
+		const field = element('textarea', { value, className: 'unseen' });
+		document.body.append(field);
+		field.select();
+		document.execCommand('copy');
+		field.remove();
+	}
+	$.toast.showPopover();
+	setText($.toast, say('copied'));
+	clearTimeout(toasting);
+	toasting = setTimeout(() => $.toast.hidePopover(), TOAST_MILLIS);
 }
 
 // ---- The side panel and the bar
 
-const narrow = matchMedia('(max-width: 48rem), (max-height: 30rem)');
-narrow.addEventListener('change', () => showSide(false));
+for (const limit of ['70rem', '48rem']) matchMedia(`(width < ${limit}), (height < 30rem)`).onchange = () => showSide('');
 
-export function showSide(open) {
-	const over = open && narrow.matches;
-	document.body.classList.toggle('side-open', over);
-	$.bar.inert = $.main.inert = over;
-	$.menu.ariaExpanded = String(over);
-	if (over) $.sideClose.focus();
+/** Opens `side` or `crowd` over the conversation, unless it stands beside it. */
+export function showSide(id) {
+	const open = ['side', 'crowd'].filter((panel) => panel === id && !$[panel].offsetWidth);
+	for (const panel of ['side', 'crowd']) {
+		document.body.classList.toggle(`${panel}-open`, open.includes(panel));
+		openerOf(panel).ariaExpanded = String(open.includes(panel));
+	}
+	$.bar.inert = $.main.inert = open.length > 0;
+	if (open.length) $[id].querySelector('.close').focus();
 }
+
+const openerOf = (panel) => (panel === 'side' ? $.menu : $.here);
 
 export function closeSide() {
 	if (!$.main.inert) return;
-	showSide(false);
-	$.menu.focus();
+	const opener = openerOf(document.querySelector('.side-open') ? 'side' : 'crowd');
+	showSide('');
+	opener.focus();
 }
 
 export function drawConnection() {
@@ -107,8 +142,9 @@ export function drawConnection() {
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));
 	$.status.classList.toggle('unseen', phase === 'connected'); // Only read out.
-	$.here.hidden = phase !== 'connected';
-	setText($.here, say('here', { n: memberCount }));
+	$.here.hidden = phase !== 'connected' || !memberCount;
+	$.here.ariaLabel = say('here', { n: memberCount });
+	setText($.hereCount, memberCount);
 	// A live region would read out each second.
 	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
 	$.notice.hidden = !problem || page.naming;
@@ -119,26 +155,28 @@ export function drawConnection() {
 export function drawRooms() {
 	const { listed } = page;
 	const rowOf = (room) => {
-		const { memberCount, lastMessageAt } = listed.find((other) => other.room === room) ?? {};
+		const { memberCount = 0 } = listed.find((other) => other.room === room) ?? {};
 		const state = chat.rooms.get(room);
 		const unread = state ? unreadOf(chat, state) : [];
 		const mentioned = unread.filter(({ text }) => mentions(text, chat.name)).length;
-		return { key: room, memberCount, unread: unread.length, mentioned, at: (state && lastOf(state).eventId) || `${lastMessageAt ?? 0}-0` };
+		return { key: room, memberCount, unread: unread.length, mentioned };
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
-	const byActivity = (a, b) => compareIds(b.at, a.at) || a.key.localeCompare(b.key);
-	const show = (list, rooms, followed) => syncList(list, rooms.map(rowOf).sort(byActivity), ({ key: room }) => {
-		const link = element('a', { dir: 'auto', href: fragmentOf(room) }, room);
-		const button = element('button.leave', { ariaLabel: say('leave', { room }), dataset: { leave: room } });
-		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }), button);
+	// Always in one order: they do not move under the pointer.
+	const { compare } = new Intl.Collator(say.locale, { numeric: true });
+	const show = (list, rooms, followed) => syncList(list, rooms.sort(compare).map(rowOf), ({ key: room }) => {
+		const link = element('a', { href: fragmentOf(room) }, element('bdi', {}, room));
+		const button = element('button.leave.icon', { ariaLabel: say('leave', { room }), dataset: { leave: room } }, icon('close'));
+		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }, icon('people'), element('span')), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
-		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })];
+		const here = !followed && memberCount;
+		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned }), here && say('here', { n: here })].filter(Boolean);
 		link.ariaCurrent = room === chat.open ? 'page' : null;
-		link.ariaLabel = unread ? words.filter(Boolean).join(', ') : null;
+		link.ariaLabel = words.length > 1 ? words.join(', ') : null;
 		link.classList.toggle('unread', unread > 0);
 		badge.classList.toggle('mentioned', mentioned > 0);
-		setText(badge, mentioned ? `@${mentioned}` : unread || (!followed && memberCount) || '');
+		setText(badge.lastChild, mentioned ? `@${mentioned}` : unread || here || '');
 		button.hidden = !followed || own.length < 2;
 	});
 	show($.rooms, own, true);
@@ -146,18 +184,16 @@ export function drawRooms() {
 	$.others.hidden = !others.length;
 }
 
-const ownHue = () => [...chat.authors].at(-1) ?? chat.name;
-
 export function drawPeople() {
-	const { members, authors, memberCount, listenerCount } = current();
+	const { members, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
+	let above;
 	syncList($.people, names, (name) => {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 		return element('li', {}, avatarOf(name), person);
 	}, (item, name) => {
-		const self = sameName(name, chat.name);
-		item.classList.toggle('self', self);
-		paint(item, self ? ownHue() : authors.get(name.toLowerCase()) ?? name);
+		item.classList.toggle('self', sameName(name, chat.name));
+		above = paint(item, colourOf(name), above);
 	});
 	setText($.memberCount, memberCount || '');
 	const rest = Object.entries({ andMore: memberCount - names.length, listening: listenerCount });
@@ -166,10 +202,10 @@ export function drawPeople() {
 
 export function drawYou() {
 	const { available, moderator } = page.moderation;
-	$.own.hidden = !chat.name;
+	$.ownAvatar.hidden = $.rename.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
-	paint($.own, ownHue());
+	paint($.own, colourOf(chat.name));
 	$.notify.value = local.get('notify') ?? 'off';
 	$.notNotified.hidden = $.notify.value === 'off' || window.Notification?.permission === 'granted';
 	$.sound.checked = Boolean(local.get('sound'));
@@ -193,6 +229,7 @@ export function drawComposer() {
 	$.join.hidden = !usable || !(naming || !chat.name);
 	$.composer.hidden = !usable || !(chat.name || text.value || document.activeElement === text);
 	$.joinCancel.hidden = !chat.name;
+	setText($.joinNow, say(chat.name ? 'save' : 'join'));
 	const { code } = nameError;
 	setText($.nameHelp, code ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
 	$.nameHelp.classList.toggle('problem', Boolean(code));
@@ -200,12 +237,18 @@ export function drawComposer() {
 	text.placeholder = say('messageTo', { room: chat.open });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
 	$.grow.dataset.text = `${text.value}\u200b`; // Gives the field its height.
-	const left = TEXT_BYTES - new TextEncoder().encode(text.value.trimEnd()).length;
-	$.send.disabled = left < 0 || !text.value.trim() || !chat.name || chat.pending.length >= PENDING_MOST;
-	const counter = say(left < 0 ? 'over' : 'left', { n: Math.abs(left) });
-	setText($.composerHelp, left < COUNTED_BYTES ? counter : typesOnScreen() ? '' : say('composerHelp'));
-	$.composerHelp.classList.toggle('problem', left < 0);
+	const written = text.value.trimEnd();
+	const over = [...written.slice(fittingIn(written, TEXT_BYTES))].length;
+	const full = !chat.name || chat.pending.length >= PENDING_MOST;
+	$.send.disabled = full || over > 0 || !written.trim();
+	setText($.composerHelp, over ? say('over', { n: over }) : typesOnScreen() ? '' : say('composerHelp'));
+	$.composerHelp.classList.toggle('problem', over > 0);
+	$.split.hidden = full || !over;
+	if (over) setText($.split, say('split', { n: partsToSend().length }));
 }
+
+/** More than one where the text is too long. */
+export const partsToSend = () => partsOf($.text.value.trimEnd(), TEXT_BYTES);
 
 /** Replaces what is between `from` and the caret. `after` matches what has to stand before. */
 export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {
@@ -220,6 +263,8 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 export function listenToText(send, names) {
 	const field = $.text;
 	let last; // Another Tab replaces it.
+	let offered = { names: [], from: 0 };
+	let chosen = 0;
 
 	function complete() {
 		const again = last?.value === field.value && last.end === field.selectionStart;
@@ -227,17 +272,60 @@ export function listenToText(send, names) {
 		if (found.names.length <= Number(again)) return false;
 		const at = (found.at + 1) % found.names.length;
 		insert(`${found.names[at]} `, found);
+		offer();
 		last = { ...found, at, end: field.selectionStart, value: field.value };
 		return true;
 	}
+
+	/** Shows the names that may be meant, with the one that Enter takes. */
+	function offer(found = { names: [], from: 0 }, at = 0) {
+		offered = found;
+		chosen = at;
+		$.names.hidden = !found.names.length;
+		field.setAttribute('aria-activedescendant', $.names.hidden ? '' : `name-${at}`);
+		$.names.replaceChildren(...found.names.map((name, n) => {
+			const item = element('li', { id: `name-${n}`, role: 'option', ariaSelected: String(n === at) }, avatarOf(name), element('span.person', { dir: 'auto' }, name));
+			paint(item, colourOf(name));
+			return item;
+		}));
+	}
+
+	function take(at) {
+		insert(`${offered.names[at]} `, offered);
+		offer();
+	}
+
+	/** Whether the key was meant for the names. */
+	function choose(key) {
+		const { length } = offered.names;
+		const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+		if (!length || !(step || ['Enter', 'Tab', 'Escape'].includes(key))) return false;
+		if (step) offer(offered, (chosen + step + length) % length);
+		else if (key === 'Escape') offer();
+		else take(chosen);
+		return true;
+	}
+
+	field.addEventListener('input', () => {
+		const { selectionStart: caret, value } = field;
+		const { at, from, names: found } = completionsAt(value, caret, names());
+		const whole = found.some((name) => sameName(name, value.slice(from, caret)));
+		offer(at && !whole ? { names: found.slice(0, NAMES_OFFERED), from } : undefined);
+	});
+	field.addEventListener('blur', () => offer());
+	$.names.onpointerdown = (event) => event.preventDefault(); // The field keeps the focus.
+	$.names.onclick = ({ target }) => take([...$.names.children].indexOf(target.closest('li')));
 
 	field.addEventListener('keydown', (event) => {
 		const { key, shiftKey, ctrlKey, metaKey, altKey, isComposing, keyCode } = event;
 		// An input method's Enter: in Safari it is 229, and no longer composing.
 		if (isComposing || keyCode === 229 || shiftKey || altKey) return;
 		const modified = ctrlKey || metaKey;
+		if (!modified && choose(key)) return event.preventDefault();
 		const sends = key === 'Enter' && (modified || !typesOnScreen());
-		if (sends || (key === 'Tab' && !modified && complete())) event.preventDefault();
+		const page = { PageUp: -1, PageDown: 1 }[key];
+		if (page) $.scroller.scrollBy(0, page * 0.9 * $.scroller.clientHeight);
+		if (sends || page || (key === 'Tab' && !modified && complete())) event.preventDefault();
 		if (sends) send();
 	});
 }

@@ -1,24 +1,27 @@
 // Words and dates in the reader's language.
 
 // To add one, name it here and add a file. What it lacks is shown in English.
-const LANGUAGES = ['en', 'zh-Hans'];
+export const LANGUAGES = ['en', 'zh-Hans'];
 
 /** @type {Record<string, any>} */
 export const WORDS = {
 	en: {
-		sidePanel: 'Rooms and people', rooms: 'Your rooms', otherRooms: 'Other rooms', people: 'People', you: 'You', messages: 'Messages',
-		close: 'Close', pending: 'Not sent yet', otherRoom: 'Go to a room', rename: 'Change name', yourName: 'Your name', join: 'Join', cancel: 'Cancel',
+		rooms: 'Your rooms', otherRooms: 'Other rooms', people: 'People', you: 'You', messages: 'Messages',
+		close: 'Close', pending: 'Not sent yet', otherRoom: 'Go to a room', rename: 'Change name', yourName: 'Your name', join: 'Join', save: 'Save', cancel: 'Cancel',
+		settings: 'Settings', language: 'Language',
 		notifyOf: 'Notify me of', notifyOff: 'nothing', notifyMentions: 'mentions', notifyAll: 'all messages', sound: 'Play a sound',
 		notNotified: 'This browser shows no notifications here. A sound still works.',
 		message: 'Message', messageTo: 'Message #{room}', send: 'Send', retry: 'Retry', discard: 'Discard', viaApi: 'via API',
 		joinHelp: 'You are only reading. Choose a name to join the conversation.', renameHelp: 'Your earlier messages keep the old name.',
-		composerHelp: 'Enter sends, Shift+Enter starts a new line.', left: '{n} bytes left', over: '{n} bytes too long',
+		composerHelp: 'Enter sends, Shift+Enter starts a new line.',
+		over: { one: '{n} character too long', other: '{n} characters too long' }, split: 'Send as {n} messages', showAll: 'Show all {n} lines',
 		badRoom: 'A room name has at most 64 characters without spaces and signs other than “-”, “_” and “.” (not first).',
 		newest: 'Newest messages', newMessages: { one: '{n} new message', other: '{n} new messages' }, newLine: 'New since you left',
 		unread: '{n} unread', mentioned: { one: '{n} mention', other: '{n} mentions' }, here: { one: '{n} person', other: '{n} people' },
 		andMore: 'and {n} more', listening: '{n} reading', leave: 'Leave #{room}',
-		beginning: 'Nothing older is kept.', empty: 'No messages yet.',
-		invite: 'Invite people', copied: 'Copied', differentPerson: 'not the same person as before',
+		beginning: 'Nothing older is kept.', welcome: 'Welcome to #{room}',
+		empty: 'Nobody has written here yet. Say hello, or invite people.', emptyToReader: 'Nobody has written here yet. Choose a name below to begin.',
+		invite: 'Invite people', copied: 'Copied', differentPerson: 'new device or another person',
 		removed: { one: 'A message was removed.', other: '{n} messages were removed.' },
 		gap: 'Messages may be missing here: the server no longer has them.',
 		connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
