@@ -116,7 +116,7 @@ test('a long room name leaves the composer one line high', async () => {
 test('a room name that cannot be is said in words, without a Retry or a composer', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'fine' });
   await ada.evaluate(() => { location.hash = '#a%2Fb!'; });
-  await ada.locator('#notice-text', { hasText: 'at most 64 letters' }).waitFor();
+  await ada.locator('#notice-text', { hasText: 'at most 64' }).waitFor();
   for (const id of ['composer', 'join', 'try-again']) assert.ok(await ada.locator(`#${id}`).isHidden(), id);
   await ada.locator('#rooms a', { hasText: 'fine' }).click();
   await connected(ada);
