@@ -67,8 +67,9 @@ pub enum Refusal {
     Removed,
     /// `too-large`: the text or the request is too long.
     TooLarge,
-    /// `unsupported-media-type`: the body is neither JSON nor plain text.
-    UnsupportedMediaType,
+    /// `unsupported-media-type`: the body is of a type that is not taken there; the text names those
+    /// that are.
+    UnsupportedMediaType(&'static str),
     /// `too-many-messages`: the sender is faster than the message rate.
     TooManyMessages {
         /// How long until the next message is allowed.
@@ -137,7 +138,7 @@ impl Refusal {
             R::TooManyBans => (409, "too-many-bans", "There are as many bans as the server keeps: lift one first."),
             R::Removed => (410, "removed", "That message was sent before, and has been removed."),
             R::TooLarge => (413, "too-large", "That is too long: send less at once."),
-            R::UnsupportedMediaType => (415, "unsupported-media-type", "Send application/json or text/plain, in UTF-8."),
+            R::UnsupportedMediaType(advice) => (415, "unsupported-media-type", advice),
             R::TooManyMessages { .. } => (429, "too-many-messages", "Too many messages: wait as long as Retry-After says."),
             R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many streams or answers open, or opens them too fast: close some, or wait."),
             R::TooManyAttempts { .. } => (429, "too-many-attempts", "Too many wrong passwords: wait as long as Retry-After says."),

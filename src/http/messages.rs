@@ -30,6 +30,8 @@ const MAX_LIMIT: u64 = 500;
 const MAX_WAIT_SECONDS: u64 = 60;
 /// Bytes of JSON that one byte of text may take: a control character becomes `\u0000`.
 const JSON_BYTES_PER_BYTE: usize = 6;
+/// What to send, where the body is of another type.
+const TYPES: &str = "Send application/json or text/plain, in UTF-8.";
 /// Bytes beside the text: a name, the keys, white space at the end.
 const BODY_OVERHEAD: usize = 1_024;
 
@@ -48,7 +50,7 @@ pub(crate) async fn post<B: HttpBody>(
     visitor: Visitor,
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
-    let (media_type, body) = receive(site, head, body, visitor, room, 0).await?;
+    let (media_type, body) = receive(site, head, body, visitor, room, 0, TYPES).await?;
     let key = idempotency_key(&head.headers)?;
     let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
     let (text, name) = match media_type {
@@ -60,7 +62,7 @@ pub(crate) async fn post<B: HttpBody>(
             let text = String::from_utf8(body).map_err(|_| Refusal::NotUtf8)?;
             (text, in_query)
         }
-        MediaType::Form => return Err(Refusal::UnsupportedMediaType),
+        MediaType::Form => return Err(Refusal::UnsupportedMediaType(TYPES)),
     };
     let text = message_text(site, &text)?;
     let name = name
@@ -73,7 +75,8 @@ pub(crate) async fn post<B: HttpBody>(
 }
 
 /// Spends one of the visitor's messages, unless the visitor may not send at all, and reads the body.
-/// It may have `min_limit` bytes, or as many as the longest text may need if that is more.
+/// It may have `min_limit` bytes, or as many as the longest text may need if that is more. If it is
+/// of a type that nobody takes, the refusal names `types`.
 pub(super) async fn receive<B: HttpBody>(
     site: &Site,
     head: &Parts,
@@ -81,13 +84,14 @@ pub(super) async fn receive<B: HttpBody>(
     visitor: Visitor,
     room: &RoomName,
     min_limit: usize,
+    types: &'static str,
 ) -> Result<(MediaType, Vec<u8>), Refusal> {
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
     site.check_ban(head, visitor)?;
     site.spend_message(visitor, room)?;
-    let media_type = media_type(&head.headers)?;
+    let media_type = media_type(&head.headers).ok_or(Refusal::UnsupportedMediaType(types))?;
     let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
     let expects_continue = head.headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
@@ -129,7 +133,7 @@ pub(crate) async fn send(
     let draft = Draft::Message {
         name,
         author,
-        member,
+        member: Some(member),
         text,
         key,
     };
@@ -147,7 +151,7 @@ pub(crate) async fn say(
     let draft = Draft::Message {
         name,
         author: None,
-        member,
+        member: Some(member),
         text: message_text(site, text)?,
         key: None,
     };
@@ -157,11 +161,8 @@ pub(crate) async fn say(
 }
 
 /// How the body of a request is to be read.
-fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .ok_or(Refusal::UnsupportedMediaType)?;
+fn media_type(headers: &HeaderMap) -> Option<MediaType> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let mut parts = content_type
         .split(';')
         .map(|part| part.trim().to_ascii_lowercase());
@@ -169,18 +170,14 @@ fn media_type(headers: &HeaderMap) -> Result<MediaType, Refusal> {
         Some("application/json") => MediaType::Json,
         Some("text/plain") => MediaType::Plain,
         Some("application/x-www-form-urlencoded") => MediaType::Form,
-        _ => return Err(Refusal::UnsupportedMediaType),
+        _ => return None,
     };
     let foreign = |part: &String| {
         part.strip_prefix("charset=").is_some_and(|charset| {
             !matches!(charset.trim_matches('"'), "utf-8" | "utf8" | "us-ascii")
         })
     };
-    if parts.any(|part| foreign(&part)) {
-        Err(Refusal::UnsupportedMediaType)
-    } else {
-        Ok(media_type)
-    }
+    (!parts.any(|part| foreign(&part))).then_some(media_type)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {

@@ -54,7 +54,8 @@ pub(crate) enum Draft {
     Message {
         name: MemberName,
         author: Option<Author>,
-        member: bool,
+        /// Whether it is a member's; `None` for a hook, which posts under a name whoever has it.
+        member: Option<bool>,
         text: MessageText,
         key: Option<IdempotencyKey>,
     },
@@ -78,7 +79,7 @@ impl Draft {
                     room: room.clone(),
                     name,
                     author,
-                    member,
+                    member: member == Some(true),
                     text,
                     sent_at,
                 };
@@ -195,7 +196,7 @@ mod tests {
         let draft = Draft::Message {
             name: MemberName::parse("alice").expect("a name"),
             author: "00000000000000ff".parse().ok(),
-            member: false,
+            member: Some(false),
             text: MessageText::parse("hi\n\nid: 9\nevent: x\r\u{2028}\u{0}🦀", 100)
                 .expect("a text"),
             key: None,

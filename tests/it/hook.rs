@@ -1,5 +1,7 @@
 //! Messages in the format of Slack's incoming webhooks.
 
+mod services;
+
 use crate::common::Change as _;
 use chatroom::ManualClock;
 use serde_json::{Value, json};
@@ -48,9 +50,11 @@ async fn a_hook_is_a_message_without_a_session() {
         ]
     );
     // The session of the request does not make the hook a member.
-    let forged = hook("/chat/dev/hook", &json!({"text": "x", "username": "Ann"}));
-    let forged = ask(address, forged.session(&stream.session())).await;
-    forged.expect(409, "name-taken");
+    let forged = hook("/chat/dev/hook", &json!({"text": "x", "username": "ann"}));
+    assert_ok(&ask(address, forged.session(&stream.session())).await);
+    let message = stream.message().await.json();
+    assert_eq!(message["author"], json!(null));
+    assert_eq!(message["member"], json!(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,40 +125,43 @@ async fn texts_of_attachments_follow_one_per_line_and_the_whole_is_cut() {
     assert_eq!(texts(&all), ["a\nb\nc\nd\ne", &cut, &"x".repeat(40)]);
 }
 
-/// The body that Grafana's alerting sends to a contact point of the type Slack.
 #[tokio::test(flavor = "multi_thread")]
-async fn grafana_s_notifier_works_unchanged() {
+async fn nobody_silences_a_hook_by_taking_its_name() {
     let server = Server::start().await;
-    let payload = json!({
-        "channel": "#alerts",
-        "username": "Grafana",
-        "icon_emoji": ":chart:",
-        "attachments": [{
-            "title": "[FIRING:1] HighLoad (web)",
-            "title_link": "http://grafana.example/alerting/list",
-            "text": "**Firing**\n\nValue: B=22, C=1\nLabels:\n - alertname = HighLoad\n",
-            "fallback": "[FIRING:1] HighLoad (web)",
-            "fields": [],
-            "footer": "Grafana v11.2.0",
-            "footer_icon": "https://grafana.com/static/assets/img/fav32.png",
-            "color": "#D63232",
-            "ts": 1_700_000_000
-        }],
-        "blocks": []
-    });
-    let request = Request::new("POST", "/chat/ops/hook")
-        .header("Content-Type", "application/json")
-        .header("User-Agent", "Grafana")
-        .body(payload.to_string());
-    assert_ok(&ask(server.address(), request).await);
-    let all = retained(server.address(), "ops").await;
-    assert_eq!(all[0]["name"], "Grafana");
-    assert_eq!(
-        texts(&all),
-        [
-            "[FIRING:1] HighLoad (web)\n**Firing**\n\nValue: B=22, C=1\nLabels:\n - alertname = HighLoad"
-        ]
-    );
+    let address = server.address();
+    let mut alerts = EventStream::open(address, "/chat/ops?name=Alerts").await;
+    let taken = Request::post_text("/chat/ops?name=alerts", "x");
+    ask(address, taken).await.expect(409, "name-taken");
+    for payload in [
+        json!({"text": "disk full", "username": "alerts"}),
+        json!({"text": "disk full"}),
+    ] {
+        let request = hook("/chat/ops/hook?name=alerts", &payload);
+        assert_ok(&ask(address, request).await);
+        let message = alerts.message().await.json();
+        assert_eq!(
+            [&message["name"], &message["text"], &message["member"]],
+            [&json!("alerts"), &json!("disk full"), &json!(false)]
+        );
+        assert_eq!(message["author"], json!(null));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_nested_too_deep_is_refused() {
+    let server = Server::start().await;
+    let address = server.address();
+    let nested = |depth: usize| {
+        let (open, close) = (r#"{"elements":["#.repeat(depth), "]}".repeat(depth));
+        let body = format!(r#"{{"text":"a","blocks":[{open}{{"text":"b"}}{close}]}}"#);
+        Request::new("POST", "/chat/lobby/hook")
+            .header("Content-Type", "application/json")
+            .body(body)
+    };
+    assert_ok(&ask(address, nested(60)).await);
+    let too_deep = ask(address, nested(4_000)).await;
+    too_deep.expect(400, "bad-request");
+    assert_eq!(texts(&retained(address, "lobby").await), ["a\nb"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +220,9 @@ async fn a_hook_meets_the_same_guard_and_limits_as_every_message() {
     ] {
         ask(address, request).await.expect(status, code);
     }
+    let plain = ask(address, Request::post_text(target, "hi")).await.json();
+    let advice = plain["message"].as_str().expect("a text");
+    assert!(advice.contains("application/json") && !advice.contains("text/plain"));
     let wrong = get(address, target).await;
     let wrong = wrong.expect(405, "method-not-allowed");
     assert_eq!(wrong.header("allow"), Some("POST"));
@@ -227,8 +237,8 @@ async fn a_hook_meets_the_same_guard_and_limits_as_every_message() {
     assert_eq!(refused.header("retry-after"), Some("1"));
     let metrics = get(address, "/metrics").await;
     for line in [
-        "chatroom_http_requests_total{route=\"hook\",status=\"415\"} 1\n",
-        "chatroom_messages_refused_total{code=\"unsupported-media-type\"} 1\n",
+        "chatroom_http_requests_total{route=\"hook\",status=\"415\"} 2\n",
+        "chatroom_messages_refused_total{code=\"unsupported-media-type\"} 2\n",
     ] {
         assert!(metrics.text().contains(line), "{line}{}", metrics.text());
     }

@@ -30,7 +30,7 @@ receivers:
   assert.equal((await alert({})).status, 200);
   const firing = (await stream.next('new-message')).data;
   assert.deepEqual([firing.name, firing.author, firing.member], ['Alertmanager', null, false]);
-  assert.match(firing.text, /^\[FIRING:1\] DiskFull .*\nOnly 1 % is free$/);
+  assert.match(firing.text, /^\[FIRING:1\] DiskFull .* <http:\/\/[^ >]+\/#\/alerts\?receiver=chat>\nOnly 1 % is free$/);
   assert.equal((await alert({ endsAt: new Date().toISOString() })).status, 200);
   assert.match((await stream.next('new-message')).data.text, /^\[RESOLVED\] DiskFull .*\nOnly 1 % is free$/);
   // It logs every answer that does not please it.

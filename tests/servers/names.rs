@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::common::redis::Redis;
-use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get};
+use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get, retained};
 use crate::ordeal::{OPTIONS, server};
 use crate::relay::{Line, Relay};
 
@@ -27,6 +27,12 @@ async fn a_name_is_taken_everywhere_at_once_and_its_owners_everywhere() {
     ask(b.address(), post.clone())
         .await
         .expect(409, "name-taken");
+    let hook = Request::post_json(
+        "/chat/lobby/hook",
+        &json!({"text": "hi", "username": "Ann"}),
+    );
+    ask(b.address(), hook).await.expect(200, "");
+    assert_eq!(retained(b.address(), "lobby").await[0]["member"], false);
     let own = ask(b.address(), post.session(&ann.session()))
         .await
         .expect(201, "");

@@ -28,7 +28,7 @@ fn message(n: u64, key: Option<IdempotencyKey>) -> Entry {
     let draft = Draft::Message {
         name: MemberName::parse("n").expect("a name"),
         author: None,
-        member: true,
+        member: Some(true),
         text: MessageText::parse("t", 1).expect("a text"),
         key,
     };

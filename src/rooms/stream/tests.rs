@@ -54,7 +54,7 @@ fn draft() -> Draft {
     Draft::Message {
         name: MemberName::parse("n").expect("a name"),
         author: None,
-        member: false,
+        member: Some(false),
         text: MessageText::parse("t", 1).expect("a text"),
         key: None,
     }

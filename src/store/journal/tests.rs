@@ -40,7 +40,7 @@ fn draft(key: Option<&str>, text: &str) -> Draft {
     Draft::Message {
         name: MemberName::parse("a").expect("a name"),
         author: None,
-        member: false,
+        member: Some(false),
         text: MessageText::parse(text, 100).expect("a text"),
         key: key.map(|key| IdempotencyKey::parse(key).expect("a key")),
     }

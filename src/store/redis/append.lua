@@ -4,7 +4,8 @@
 -- feed is the order of the ids.
 --
 -- KEYS  feed, stream of the room, rooms by the time of their newest entry, idempotency keys of the
---       room, epoch, token of this attempt, and of a message: servers
+--       room, epoch, token of this attempt, and of a message for which the name has
+--       to be free: servers
 -- ARGV  epoch, room, entries retained (0: all), milliseconds that an idle room is kept (0: for
 --       good), id before which entries are too old (or ""), entries of the feed, kind, and
 --         message: name, author or "", member (0 or 1), text, idempotency key or "", what the names of
@@ -85,7 +86,7 @@ if kind == 'message' then
     local first = key ~= '' and redis.call('HGET', keys, key)
     local entry = first and redis.call('XRANGE', room, first, first)[1]
     if entry then return {'old', first, entry[2]} end
-    for _, server in ipairs(member == '0' and redis.call('SMEMBERS', servers) or {}) do
+    for _, server in ipairs(servers and member == '0' and redis.call('SMEMBERS', servers) or {}) do
         local holder = redis.call('HGET', prefix .. server, name_field)
         if holder then
             if string.match(holder, '^%S+') ~= author then return {'taken', '', {}} end

@@ -45,7 +45,7 @@ impl Redis {
                         self.published(id).await;
                         if let Draft::Message { member, .. } = &mut draft {
                             // Its sender may be a member at another server.
-                            *member = fields.get("member").is_some_and(|member| member == "1");
+                            *member = fields.get("member").map(|member| member == "1");
                         }
                         let entry = draft.into_entry(room, id, id.milliseconds);
                         return Ok(Committed::New(entry.frame));
@@ -101,10 +101,12 @@ impl Redis {
                 text,
                 key,
             } => {
-                call.key(super::key("servers"));
+                if member.is_some() {
+                    call.key(super::key("servers"));
+                }
                 call.arg("message").arg(name.as_str());
                 call.arg(author.map_or(String::new(), |author| author.to_string()));
-                call.arg(u8::from(*member)).arg(text.as_str());
+                call.arg(u8::from(*member == Some(true))).arg(text.as_str());
                 call.arg(key.as_ref().map_or("", |key| key.as_str()));
                 call.arg(super::key("roster:")).arg(field_of(room, name));
             }

@@ -30,7 +30,7 @@ pub(super) fn decode(id: EventId, fields: &Fields) -> Option<(RoomName, Entry)> 
         "message" => Draft::Message {
             name: MemberName::stored(text("name")?).ok()?,
             author: text("author").and_then(|author| author.parse().ok()),
-            member: text("member") == Some("1"),
+            member: Some(text("member") == Some("1")),
             text: MessageText::parse(text("text")?, usize::MAX).ok()?,
             key: None,
         },
