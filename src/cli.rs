@@ -116,6 +116,11 @@ pub fn warn(line: &str) {
     report::warn(line);
 }
 
+/// Waits until stderr has taken all warnings and log lines, for a second at most.
+pub fn flush() {
+    report::flush();
+}
+
 /// Reads the command line (without the program's name) and the environment; the command line wins,
 /// and an empty variable counts as not set.
 ///

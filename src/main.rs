@@ -12,12 +12,14 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::panic;
 use std::process::{self, ExitCode};
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use chatroom::Chat;
 use chatroom::cli::{self, Command, Program};
 use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// How long `--check` waits for each step.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Ok(Command::Check(address)) => check(address),
         Ok(Command::Serve(program)) => run(*program),
     };
+    cli::flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,17 +52,11 @@ fn run(program: Program) -> io::Result<()> {
             io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
         })?;
         let chat = Chat::open(program.chat)?;
-        let mut signals = vec![
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::terminate())?,
-        ];
-        if !ignores_hangup() {
-            signals.push(signal(SignalKind::hangup())?);
-        }
+        let stopped = first_signal()?;
         let address = listener.local_addr()?;
         writeln!(io::stdout(), "chatroom listening on http://{address}")?;
         // This thread accepts while the workers serve, so a crowd that reconnects is let in at once.
-        chatroom::serve(listener, chat, first(signals)).await;
+        chatroom::serve(listener, chat, async { drop(stopped.await) }).await;
         Ok(())
     })
 }
@@ -78,13 +75,29 @@ fn runtime() -> io::Result<Runtime> {
     runtime
 }
 
-/// Waits for the first signal; the second ends the program at once.
-async fn first(mut signals: Vec<Signal>) {
-    next(&mut signals).await;
-    tokio::spawn(async move {
-        next(&mut signals).await;
+/// Resolves at the first signal to stop; the second ends the program at once. They have a thread of
+/// their own, so that nothing which serves can hold them up.
+fn first_signal() -> io::Result<oneshot::Receiver<()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let mut signals = {
+        let _context = runtime.enter();
+        let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
+        // Where nobody can tell, the signal is left as it is: one that nohup has switched off stays so.
+        if hangup_is_ignored() == Some(false) {
+            kinds.push(SignalKind::hangup());
+        }
+        let signals = kinds.into_iter().map(signal);
+        signals.collect::<io::Result<Vec<Signal>>>()?
+    };
+    let (stop, stopped) = oneshot::channel();
+    thread::Builder::new().spawn(move || {
+        runtime.block_on(next(&mut signals));
+        // It fails if the server has ended by itself.
+        let _ = stop.send(());
+        runtime.block_on(next(&mut signals));
         process::exit(1);
-    });
+    })?;
+    Ok(stopped)
 }
 
 async fn next(signals: &mut [Signal]) {
@@ -98,14 +111,14 @@ async fn next(signals: &mut [Signal]) {
 }
 
 /// Whether the program was started to outlive its terminal, as nohup does it.
-fn ignores_hangup() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status
+fn hangup_is_ignored() -> Option<bool> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status
         .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        .find_map(|line| line.strip_prefix("SigIgn:"))?;
+    let ignored = u64::from_str_radix(mask.trim(), 16).ok()?;
     let hangup = 1 << (SignalKind::hangup().as_raw_value() - 1);
-    ignored.is_some_and(|mask| mask & hangup != 0)
+    Some(ignored & hangup != 0)
 }
 
 /// Asks the server for its health, for containers that hold no other program.

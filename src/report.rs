@@ -7,8 +7,11 @@ use std::fs::File;
 use std::io::{self, Write, stderr};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, LazyLock};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Which events are logged.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -102,13 +105,80 @@ pub(crate) fn warn(line: &str) {
 }
 
 fn write_line(journald: bool, label: &dyn fmt::Display, line: &str) {
+    WRITER.write(stamped(journald, label, line));
+}
+
+fn stamped(journald: bool, label: &dyn fmt::Display, line: &str) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let line = match now {
+    match now {
         Ok(now) if !journald => format!("{} chatroom {label}: {line}\n", timestamp(now)),
         _ => format!("chatroom {label}: {line}\n"),
-    };
+    }
+}
+
+/// Waits until stderr has taken the lines so far, at most [`FLUSH_TIMEOUT`].
+pub(crate) fn flush() {
+    let deadline = Instant::now() + FLUSH_TIMEOUT;
+    while WRITER.waiting.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Lines that wait for stderr, at most. Whoever logs never waits for it: a pipe that nobody reads would
+/// otherwise stop one thread after the other.
+const WAITING_LINES: usize = 1_024;
+/// How long the end of the program may wait for stderr.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The one writer to this process's stderr. Its thread begins with the first line.
+static WRITER: LazyLock<Writer> = LazyLock::new(|| {
+    let (lines, waiting) = mpsc::sync_channel(WAITING_LINES);
+    let started = thread::Builder::new().name("stderr".into());
+    // Without the thread, the lines are lost and counted.
+    let _ = started.spawn(move || write_all(&waiting));
+    Writer {
+        lines,
+        waiting: AtomicUsize::new(0),
+        lost: AtomicUsize::new(0),
+    }
+});
+
+struct Writer {
+    lines: SyncSender<String>,
+    /// Lines that are not written yet.
+    waiting: AtomicUsize,
+    /// Lines that were dropped because too many waited, until this is told.
+    lost: AtomicUsize,
+}
+
+impl Writer {
+    fn write(&self, line: String) {
+        self.waiting.fetch_add(1, Ordering::Release);
+        if self.lines.try_send(line).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Release);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn write_all(lines: &Receiver<String>) {
     // If stderr is closed, there is nobody left to tell.
-    let _ = stderr().lock().write_all(line.as_bytes());
+    let write = |line: &str| drop(stderr().write_all(line.as_bytes()));
+    let next = || {
+        lines.try_recv().or_else(|_| {
+            // All that was kept is written, and what was lost came after it.
+            let lost = WRITER.lost.swap(0, Ordering::Relaxed);
+            if lost > 0 {
+                let line = format!("{lost} log lines were lost: nobody read them in time");
+                write(&stamped(stderr_is_journald(), &LogLevel::Error, &line));
+            }
+            lines.recv()
+        })
+    };
+    while let Ok(line) = next() {
+        write(&line);
+        WRITER.waiting.fetch_sub(1, Ordering::Release);
+    }
 }
 
 /// Whether stderr leads to journald, which stamps every line itself (systemd.exec(5),

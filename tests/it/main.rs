@@ -28,6 +28,7 @@ mod history;
 mod hook;
 mod hosts;
 mod limits;
+mod logging;
 mod members;
 mod names;
 mod origins;
