@@ -1,6 +1,6 @@
 //! The client behind a request, seen through trusted proxies: what limits by address count.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::header::HeaderMap;
 
@@ -8,6 +8,8 @@ use crate::author::Author;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
+/// The network 64:ff9b::/96.
+const TRANSLATED: u128 = 0x0064_ff9b << 96;
 
 /// One household or machine as limits count it: an IPv4 address, or an IPv6 network of 64 bits, which
 /// a provider hands out whole.
@@ -35,6 +37,10 @@ impl From<IpAddr> for ClientAddress {
     fn from(address: IpAddr) -> ClientAddress {
         ClientAddress(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
+            // IPv4 addresses as a translator shows them to this server (RFC 6052): all in one network.
+            IpAddr::V6(address) if address.to_bits() >> 32 == TRANSLATED >> 32 => {
+                IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() as u32))
+            }
             IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
                 address.to_bits() & !u128::from(u64::MAX),
             )),
@@ -155,6 +161,13 @@ mod tests {
             seen("10.0.0.1", &["[2001:db8:1:2::9]:80"]),
             "2001:db8:1:2::/64"
         );
+    }
+
+    #[test]
+    fn a_translated_ipv4_address_counts_as_itself() {
+        assert_eq!(seen("64:ff9b::203.0.113.9", &[]), "203.0.113.9");
+        assert_eq!(seen("64:ff9b::1:203.0.113.9", &[]), "64:ff9b::/64");
+        assert_eq!(seen("10.0.0.1", &["64:ff9b::cb00:7109"]), "203.0.113.9");
     }
 
     #[test]
