@@ -19,6 +19,7 @@ use crate::clock::milliseconds;
 use crate::counters::{Counters, count};
 use crate::http::body::Body;
 use crate::http::guard;
+use crate::http::limits::Limits;
 use crate::http::messages;
 use crate::http::routes;
 use crate::http::session::Sessions;
@@ -307,6 +308,10 @@ impl Chat {
 
     pub(crate) fn options(&self) -> &Options {
         &self.site.options
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.site.limits
     }
 
     pub(crate) fn report(&self) -> &Reporter {

@@ -80,6 +80,11 @@ pub enum Refusal {
         /// How long to wait before trying again.
         retry_after: Duration,
     },
+    /// `too-many-requests`: the address reads faster than it may.
+    TooManyRequests {
+        /// How long until it may read on.
+        retry_after: Duration,
+    },
     /// `too-many-attempts`: the address has sent too many wrong passwords.
     TooManyAttempts {
         /// How long until the next attempt is allowed.
@@ -140,7 +145,8 @@ impl Refusal {
             R::TooLarge => (413, "too-large", "That is too long: send less at once."),
             R::UnsupportedMediaType(advice) => (415, "unsupported-media-type", advice),
             R::TooManyMessages { .. } => (429, "too-many-messages", "Too many messages: wait as long as Retry-After says."),
-            R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many streams or answers open, or opens them too fast: close some, or wait."),
+            R::TooManyStreamsOfAddress { .. } => (429, "too-many-streams", "Your address has too many requests, streams or answers open, or opens streams too fast: close some, or wait."),
+            R::TooManyRequests { .. } => (429, "too-many-requests", "Your address reads too much: wait as long as Retry-After says."),
             R::TooManyAttempts { .. } => (429, "too-many-attempts", "Too many wrong passwords: wait as long as Retry-After says."),
             R::TooManyStreams => (503, "too-many-streams", "The server is full: try again soon."),
             R::TooManyRooms => (503, "too-many-rooms", "The server has as many rooms as it may: use an existing one."),
@@ -157,6 +163,7 @@ impl Refusal {
         match self {
             R::TooManyMessages { retry_after }
             | R::TooManyStreamsOfAddress { retry_after }
+            | R::TooManyRequests { retry_after }
             | R::TooManyAttempts { retry_after }
             | R::Banned { retry_after } => Some(*retry_after),
             R::TooManyStreams

@@ -25,7 +25,7 @@ const PIECES: usize = 4;
 /// 16 KiB wait to be written, so a client that does not read pins little.
 pub struct Body {
     content: Content,
-    /// What the visitor holds open with it.
+    /// What the visitor holds until it has been sent.
     permit: Option<Permit>,
 }
 
@@ -70,10 +70,10 @@ impl Body {
         }
     }
 
-    pub(crate) fn stream(stream: Stream, permit: Permit) -> Body {
+    pub(crate) fn stream(stream: Stream) -> Body {
         Body {
             content: Content::Stream(stream),
-            permit: Some(permit),
+            permit: None,
         }
     }
 

@@ -27,9 +27,17 @@ const OPENINGS_PER_SECOND: f64 = 0.1;
 const PASSWORD_ATTEMPTS: f64 = 10.0;
 /// A stream of more rooms than this counts as several.
 const ROOMS_PER_STREAM: usize = 8;
+/// Connections, and requests under way, that one address may have beyond its streams: page loads and
+/// posts.
+const SPARE: u32 = 32;
 /// Bytes of whole answers that one address may leave unread: eight full histories. Frames in them
 /// are shared, but outlive their eviction.
 const ANSWER_BYTES: u32 = 2 * 1024 * 1024;
+/// Bytes that an address may read per second for each of its connections, other than what is new in its
+/// streams: by default, all of them together may load the page every eight seconds.
+const READ_BYTES: f64 = 12.0 * 1024.0;
+/// What it may read at once, in seconds of that rate.
+const READ_BURST: f64 = 10.0;
 
 /// What refills: so much per second, up to what may be spent at once.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -43,15 +51,25 @@ pub(crate) enum Allowance {
     /// Streams under a name. Each keeps the name in all of its rooms for a while after its end.
     Openings(ClientAddress),
     WrongPasswords(ClientAddress),
+    /// Bytes of answers, of requests that only read.
+    Reading(ClientAddress),
 }
 
-/// What one address holds open. A share of 0 is always possible.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Share {
-    streams: u32,
+/// What one address may have so much of at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holding {
+    /// Connections to the accept loop. Those of a trusted proxy do not count.
+    Connections,
+    /// Requests from anywhere, until their answers are sent.
+    Requests,
+    /// Streams, and requests that wait for news.
+    Streams,
     /// Bytes of whole answers that the client has not taken yet.
-    answer_bytes: u32,
+    AnswerBytes,
 }
+
+/// How much of each [`Holding`], in their order.
+pub(crate) type Share = [u32; 4];
 
 /// What is allowed, and what is left of it.
 #[derive(Debug)]
@@ -70,12 +88,13 @@ struct Open {
     by_address: HashMap<ClientAddress, Share>,
 }
 
-/// The right to hold something open, which ends when this is dropped.
+/// A request under way with what it holds, all of which is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     limits: Arc<Limits>,
     address: ClientAddress,
-    share: Share,
+    streams: u32,
+    answer_bytes: u32,
 }
 
 /// As how many streams one of this many rooms counts for its address.
@@ -87,17 +106,16 @@ impl Limits {
     pub(crate) fn new(options: &Options) -> Limits {
         let count = |streams: usize| u32::try_from(streams).unwrap_or(u32::MAX);
         let streams = count(options.max_streams_per_ip);
+        let under_way = streams.saturating_add(SPARE);
+        let answer_bytes = if streams < u32::MAX {
+            ANSWER_BYTES
+        } else {
+            u32::MAX
+        };
         Limits {
             message_rate: options.message_rate,
             max_streams: count(options.max_streams),
-            max_of_address: Share {
-                streams,
-                answer_bytes: if streams < u32::MAX {
-                    ANSWER_BYTES
-                } else {
-                    u32::MAX
-                },
-            },
+            max_of_address: [under_way, under_way, streams, answer_bytes],
             left: Mutex::default(),
             open: Mutex::default(),
         }
@@ -113,6 +131,32 @@ impl Limits {
         count: u32,
         now: Moment,
     ) -> Result<(), Duration> {
+        let needed = f64::from(count.max(1));
+        self.change(allowance, now, |left, (per_second, _)| {
+            if *left < needed {
+                let wait = Duration::try_from_secs_f64((needed - *left) / per_second);
+                return Err(wait.unwrap_or(Duration::MAX));
+            }
+            *left -= f64::from(count);
+            Ok(())
+        })
+    }
+
+    /// Spends what was used already. There may be less: then the rest has to come back first, but never
+    /// more than what may be spent at once.
+    pub(crate) fn charge(&self, allowance: Allowance, count: u32, now: Moment) {
+        let _ = self.change(allowance, now, |left, (_, burst)| {
+            *left = (*left - f64::from(count)).max(-burst);
+            Ok(())
+        });
+    }
+
+    fn change(
+        &self,
+        allowance: Allowance,
+        now: Moment,
+        change: impl FnOnce(&mut f64, (f64, f64)) -> Result<(), Duration>,
+    ) -> Result<(), Duration> {
         let (per_second, burst) = self.rate_of(allowance);
         if burst.is_infinite() {
             return Ok(());
@@ -121,16 +165,10 @@ impl Limits {
         if table.len() >= TABLE_ENTRIES {
             table.clear();
         }
-        let entry = table.entry(allowance).or_insert((burst, now));
-        let left = (entry.0 + refilled(entry.1, now, per_second)).min(burst);
-        let needed = f64::from(count.max(1));
-        let spent = if left < needed { 0 } else { count };
-        *entry = (left - f64::from(spent), now);
-        if left < needed {
-            let wait = Duration::try_from_secs_f64((needed - left) / per_second);
-            return Err(wait.unwrap_or(Duration::MAX));
-        }
-        Ok(())
+        let (left, since) = table.entry(allowance).or_insert((burst, now));
+        *left = (*left + refilled(*since, now, per_second)).min(burst);
+        *since = now;
+        change(left, (per_second, burst))
     }
 
     /// How much of an allowance comes back per second, and how much there is at once: at least one, or
@@ -148,8 +186,15 @@ impl Limits {
             Allowance::Member(_) | Allowance::Others(_) => messages(self.message_rate),
             Allowance::Address(_) => messages(self.message_rate * SENDERS_OF_ADDRESS),
             Allowance::Openings(_) => {
-                let streams = limit(self.max_of_address.streams);
+                let streams = limit(self.max_of_address[Holding::Streams as usize]);
                 (streams * OPENINGS_PER_SECOND, streams)
+            }
+            Allowance::Reading(_) => {
+                let connections = limit(self.max_of_address[Holding::Connections as usize]);
+                (
+                    connections * READ_BYTES,
+                    connections * READ_BYTES * READ_BURST,
+                )
             }
             Allowance::WrongPasswords(_) => (PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
         };
@@ -168,64 +213,59 @@ impl Limits {
         }
     }
 
-    /// Opens a stream or a request that waits.
-    pub(crate) fn open_stream(
-        self: &Arc<Limits>,
-        address: ClientAddress,
-        streams: u32,
-    ) -> Result<Permit, Refusal> {
-        let answer_bytes = 0;
-        self.open(
+    /// Begins a request.
+    pub(crate) fn begin(self: &Arc<Limits>, address: ClientAddress) -> Result<Permit, Refusal> {
+        self.take(address, Holding::Requests, 1)?;
+        Ok(Permit {
+            limits: self.clone(),
             address,
-            Share {
-                streams,
-                answer_bytes,
-            },
-        )
+            streams: 0,
+            answer_bytes: 0,
+        })
     }
 
-    /// Opens a whole answer of this many bytes.
-    pub(crate) fn open_answer(
-        self: &Arc<Limits>,
+    /// Takes so much of something for an address. 0 can always be had.
+    pub(crate) fn take(
+        &self,
         address: ClientAddress,
-        bytes: u64,
-    ) -> Result<Permit, Refusal> {
-        let answer_bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.open(
-            address,
-            Share {
-                streams: 0,
-                answer_bytes,
-            },
-        )
-    }
-
-    fn open(self: &Arc<Limits>, address: ClientAddress, share: Share) -> Result<Permit, Refusal> {
+        what: Holding,
+        count: u32,
+    ) -> Result<(), Refusal> {
+        if count == 0 {
+            return Ok(());
+        }
         let open = &mut *lock(&self.open);
-        if share.streams > 0 && open.streams >= self.max_streams {
+        let is_stream = matches!(what, Holding::Streams);
+        if is_stream && open.streams >= self.max_streams {
             return Err(Refusal::TooManyStreams);
         }
-        let held = open.by_address.get(&address).copied().unwrap_or_default();
-        let sum = Share {
-            streams: held.streams.saturating_add(share.streams),
-            answer_bytes: held.answer_bytes.saturating_add(share.answer_bytes),
-        };
-        let max = self.max_of_address;
-        if (share.streams > 0 && sum.streams > max.streams)
-            // One answer is always possible, however large.
-            || (held.answer_bytes > 0 && share.answer_bytes > 0 && sum.answer_bytes > max.answer_bytes)
-        {
+        let kind = what as usize;
+        let held = open.by_address.get(&address).map_or(0, |share| share[kind]);
+        let sum = held.saturating_add(count);
+        // One answer is always possible, however large.
+        let may_exceed = matches!(what, Holding::AnswerBytes) && held == 0;
+        if sum > self.max_of_address[kind] && !may_exceed {
             return Err(Refusal::TooManyStreamsOfAddress {
                 retry_after: RETRY_SOON,
             });
         }
-        open.streams += share.streams.min(1);
-        open.by_address.insert(address, sum);
-        Ok(Permit {
-            limits: self.clone(),
-            address,
-            share,
-        })
+        open.streams += u32::from(is_stream);
+        open.by_address.entry(address).or_default()[kind] = sum;
+        Ok(())
+    }
+
+    /// Gives back what was taken.
+    pub(crate) fn give_back(&self, address: ClientAddress, share: Share) {
+        let open = &mut *lock(&self.open);
+        open.streams -= share[Holding::Streams as usize].min(1);
+        if let Some(held) = open.by_address.get_mut(&address) {
+            for (held, given) in held.iter_mut().zip(share) {
+                *held = held.saturating_sub(given);
+            }
+            if *held == Share::default() {
+                open.by_address.remove(&address);
+            }
+        }
     }
 
     /// Streams and waiting requests that are open.
@@ -239,120 +279,29 @@ fn refilled(since: Moment, now: Moment, per_second: f64) -> f64 {
     now.saturating_sub(since).as_secs_f64() * per_second
 }
 
+impl Permit {
+    /// Makes the request one that stays open, and counts as so many streams.
+    pub(crate) fn stay_open(&mut self, streams: u32) -> Result<(), Refusal> {
+        self.limits.take(self.address, Holding::Streams, streams)?;
+        self.streams += streams;
+        Ok(())
+    }
+
+    /// Counts a whole answer.
+    pub(crate) fn answer(&mut self, bytes: u32) -> Result<(), Refusal> {
+        self.limits
+            .take(self.address, Holding::AnswerBytes, bytes)?;
+        self.answer_bytes += bytes;
+        Ok(())
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
-        let open = &mut *lock(&self.limits.open);
-        open.streams -= self.share.streams.min(1);
-        if let Some(held) = open.by_address.get_mut(&self.address) {
-            held.streams = held.streams.saturating_sub(self.share.streams);
-            held.answer_bytes = held.answer_bytes.saturating_sub(self.share.answer_bytes);
-            if *held == Share::default() {
-                open.by_address.remove(&self.address);
-            }
-        }
+        let share = [0, 1, self.streams, self.answer_bytes];
+        self.limits.give_back(self.address, share);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const START: Moment = Duration::from_secs(50);
-
-    fn limits(max_streams: usize, max_streams_per_ip: usize) -> Arc<Limits> {
-        Arc::new(Limits::new(&Options {
-            max_streams,
-            max_streams_per_ip,
-            ..Options::default()
-        }))
-    }
-
-    fn address(last: u8) -> ClientAddress {
-        ClientAddress::from(std::net::IpAddr::from([10, 0, 0, last]))
-    }
-
-    #[test]
-    fn a_burst_then_the_rate() {
-        let limits = limits(9, 9);
-        let spend = |author, now| limits.spend(Allowance::Member(Author(author)), 1, now);
-        for _ in 0..20 {
-            assert_eq!(spend(1, START), Ok(()));
-        }
-        assert_eq!(spend(1, START), Err(Duration::from_millis(500)));
-        assert_eq!(spend(2, START), Ok(()), "another visitor");
-        let of_address = Allowance::Others(address(1));
-        assert_eq!(
-            limits.spend(of_address, 1, START),
-            Ok(()),
-            "another allowance"
-        );
-        let check = |now| limits.spend(Allowance::Member(Author(1)), 0, now);
-        assert!(check(START + Duration::from_millis(499)).is_err());
-        assert!(check(START + Duration::from_millis(500)).is_ok());
-        assert_eq!(spend(1, START + Duration::from_millis(500)), Ok(()));
-        assert!(spend(1, START + Duration::from_millis(500)).is_err());
-    }
-
-    #[test]
-    fn the_table_is_bounded_and_forgets() {
-        let limits = limits(9, 9);
-        for author in 0..TABLE_ENTRIES as u64 * 3 / 2 {
-            let spent = limits.spend(Allowance::Member(Author(author)), 1, START);
-            assert_eq!(spent, Ok(()));
-            assert!(lock(&limits.left).len() <= TABLE_ENTRIES);
-        }
-        assert_eq!(lock(&limits.left).len(), TABLE_ENTRIES / 2);
-        limits.forget_idle(START + Duration::from_secs(1));
-        assert_eq!(lock(&limits.left).len(), 0);
-    }
-
-    #[test]
-    fn shares_are_counted_and_given_back() {
-        let limits = limits(3, 2);
-        let open = |last, rooms| limits.open_stream(address(last), streams_of(rooms));
-        let refused = Some(Refusal::TooManyStreamsOfAddress {
-            retry_after: RETRY_SOON,
-        });
-        let first = open(1, 16).expect("free");
-        assert_eq!(open(1, 1).err(), refused, "one of many rooms");
-        drop(first);
-        let first = open(1, 1).expect("free");
-        let _second = open(1, 8).expect("free");
-        assert_eq!(open(1, 1).err(), refused, "streams");
-        let _third = open(2, 9).expect("free");
-        assert_eq!(open(3, 1).err(), Some(Refusal::TooManyStreams));
-        drop(first);
-        assert_eq!(limits.streams(), 2);
-        assert!(open(1, 1).is_ok());
-    }
-
-    #[test]
-    fn unread_answers_are_bounded_but_one_is_always_possible() {
-        let limits = limits(9, 9);
-        let answer = |bytes: u32| limits.open_answer(address(1), u64::from(bytes));
-        let large = answer(ANSWER_BYTES * 2).expect("the only one");
-        assert!(answer(1).is_err());
-        drop(large);
-        let _half = answer(ANSWER_BYTES / 2).expect("room for it");
-        let _other = answer(ANSWER_BYTES / 2).expect("room for it");
-        assert!(answer(1).is_err());
-    }
-
-    #[test]
-    fn streams_under_names_are_opened_at_a_bounded_rate() {
-        let opening = Allowance::Openings(address(1));
-        for per_ip in [100, 1_000] {
-            let limits = limits(usize::MAX, per_ip);
-            let spend = |now| limits.spend(opening, 1, now).is_ok();
-            let opened = |now| (0..10_000).take_while(|_| spend(now)).count();
-            assert_eq!(opened(START), per_ip);
-            assert_eq!(opened(START + Duration::from_secs(2)), per_ip / 5);
-        }
-        let unlimited = limits(usize::MAX, usize::MAX);
-        let spend = |rooms| unlimited.spend(opening, streams_of(rooms), START).is_ok();
-        assert!((0..10_000).all(|_| spend(32)));
-        let limits = limits(usize::MAX, 2);
-        let spend = |rooms| limits.spend(opening, streams_of(rooms), START).is_ok();
-        assert!(!spend(17) && spend(16) && !spend(1), "two tokens");
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::answer;
 use super::body::Body;
 use super::guard::Visitor;
+use super::limits::Permit;
 use super::request::{Query, read_body};
 use super::site::Site;
 use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
@@ -212,8 +213,8 @@ fn parse_json(body: &[u8]) -> Result<(String, Option<String>), Refusal> {
 pub(crate) async fn history(
     site: &Arc<Site>,
     head: &Parts,
-    visitor: Visitor,
     room: &RoomName,
+    permit: &mut Permit,
 ) -> Result<Response<Body>, Refusal> {
     let query = Query::of(&head.uri);
     let limit_advice = "limit is how many messages to answer with: 1 to 500.";
@@ -244,7 +245,7 @@ pub(crate) async fn history(
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     let may_wait = wait > 0 && !matches!(at, PageAt::Before(_));
     if may_wait && is_empty && !site.is_draining() {
-        let _permit = site.limits.open_stream(visitor.address, 1)?;
+        permit.stay_open(1)?;
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

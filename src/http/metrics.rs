@@ -6,6 +6,7 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hyper::{Response, StatusCode};
+use tokio::sync::Mutex;
 
 use super::answer;
 use super::body::Body;
@@ -15,10 +16,18 @@ use crate::lock::lock;
 /// Clock ticks per second in `/proc`, which Linux fixes for all programs.
 const TICKS_PER_SECOND: f64 = 100.0;
 
+/// Held by the one request whose figures are being made: each takes a thread, and threads are kept.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// Answers with all figures.
 pub(crate) async fn serve(site: &Site) -> Response<Body> {
+    let turn = TURN.lock().await;
     // Listing thousands of descriptors takes a while, and must not hold up a worker.
-    let process = tokio::task::spawn_blocking(process);
+    let process = tokio::task::spawn_blocking(move || {
+        // The thread goes on if its client leaves.
+        let _turn = turn;
+        process()
+    });
     let process = process.await.unwrap_or_default();
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     answer::text(StatusCode::OK, content_type, figures(site) + &process)

@@ -18,7 +18,7 @@ pub(crate) mod site;
 
 pub(crate) mod address;
 pub(crate) mod guard;
-mod limits;
+pub(crate) mod limits;
 pub(crate) mod password;
 pub(crate) mod session;
 

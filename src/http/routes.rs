@@ -2,15 +2,18 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Body as HttpBody;
 use hyper::header::{ACCEPT, HeaderValue, LOCATION};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
+use tokio::time::sleep;
 
 use super::body::Body;
 use super::guard::Visitor;
+use super::limits::{Allowance, Permit};
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
@@ -20,6 +23,12 @@ use crate::lock::lock;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::frame::json_names;
+
+/// What a request costs of what its address may read, beside the bytes of its answer.
+const REQUEST_BYTES: u32 = 512;
+/// How long a request of an address that reads too much waits until it is refused: so all that the
+/// address can ask at a time costs little, however fast it asks.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// The address that a request's connection comes from. An embedding server puts it into the
 /// request's extensions; without it, all its clients count as one for the limits by address.
@@ -140,7 +149,8 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
     response
 }
 
-#[rustfmt::skip]
+/// Lets a request in, and has it answered. All that an address has under way is counted here, be it a
+/// stream, a body on its way or an answer that nobody takes, and what it reads.
 async fn dispatch<B: HttpBody>(
     site: &Arc<Site>,
     route: Result<Route, Refusal>,
@@ -148,16 +158,51 @@ async fn dispatch<B: HttpBody>(
     body: B,
 ) -> Result<Response<Body>, Refusal> {
     let visitor = admit(site, &route, head)?;
+    let mut permit = site.limits.begin(visitor.address)?;
+    let is_static = matches!(route, Ok(Route::Part(_)));
+    let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && !matches!(route, Ok(Route::Health));
+    let reading = Allowance::Reading(visitor.address);
+    if reads
+        && let Err(retry_after) = site
+            .limits
+            .spend(reading, REQUEST_BYTES, site.hub.clock().now())
+    {
+        sleep(REFUSAL_DELAY).await;
+        return Err(Refusal::TooManyRequests { retry_after });
+    }
+    let mut response = respond(site, route?, head, body, visitor, &mut permit).await?;
+    if reads {
+        let bytes = response.body().size_hint().lower();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        site.limits.charge(reading, bytes, site.hub.clock().now());
+        if !is_static {
+            permit.answer(bytes)?;
+        }
+    }
+    response.body_mut().hold(permit);
+    Ok(response)
+}
+
+#[rustfmt::skip]
+async fn respond<B: HttpBody>(
+    site: &Arc<Site>,
+    route: Route,
+    head: &Parts,
+    body: B,
+    visitor: Visitor,
+    permit: &mut Permit,
+) -> Result<Response<Body>, Refusal> {
     let get = Method::GET;
     let method = if head.method == Method::HEAD { &get } else { &head.method };
-    match (method, route?) {
-        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room).await,
+    match (method, route) {
+        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room, permit).await,
         (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
-        (&Method::GET, Route::Messages(room)) => charged(site, visitor, messages::history(site, head, visitor, &room).await?),
+        (&Method::GET, Route::Messages(room)) => messages::history(site, head, &room, permit).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
-        (&Method::GET, Route::Members(room)) => charged(site, visitor, members(site, &room)),
-        (&Method::GET, Route::Rooms) => charged(site, visitor, rooms(site)),
+        (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
+        (&Method::GET, Route::Rooms) => Ok(rooms(site)),
         (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
@@ -209,18 +254,6 @@ fn navigates(head: &Parts, refusal: &Refusal) -> bool {
 fn count(counters: &Counters, label: &'static str, status: StatusCode) {
     let requests = &mut *lock(&counters.requests);
     *requests.entry((label, status.as_u16())).or_default() += 1;
-}
-
-/// Counts an answer that may be long towards what its visitor leaves unread.
-fn charged(
-    site: &Site,
-    visitor: Visitor,
-    mut response: Response<Body>,
-) -> Result<Response<Body>, Refusal> {
-    let bytes = response.body().size_hint().lower();
-    let permit = site.limits.open_answer(visitor.address, bytes)?;
-    response.body_mut().hold(permit);
-    Ok(response)
 }
 
 fn members(site: &Site, room: &RoomName) -> Response<Body> {

@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 
 use super::body::Body;
 use super::guard::Visitor;
-use super::limits::{Allowance, streams_of};
+use super::limits::{Allowance, Permit, streams_of};
 use super::request::Query;
 use super::site::Site;
 use crate::names::{MemberName, RoomName};
@@ -36,6 +36,7 @@ pub(crate) async fn open(
     head: &Parts,
     visitor: Visitor,
     room: Option<RoomName>,
+    permit: &mut Permit,
 ) -> Result<Response<Body>, Refusal> {
     if site.is_draining() {
         return Err(Refusal::Draining);
@@ -54,12 +55,18 @@ pub(crate) async fn open(
         site.check_ban(head, visitor)?;
     }
     let streams = streams_of(rooms.len());
-    let permit = site.limits.open_stream(visitor.address, streams)?;
-    if name.is_some() {
-        let (opening, now) = (Allowance::Openings(visitor.address), site.hub.clock().now());
+    permit.stay_open(streams)?;
+    let now = site.hub.clock().now();
+    if let Some(name) = &name
+        && !site.hub.owns(&rooms, name, visitor.author)
+    {
+        let opening = Allowance::Openings(visitor.address);
         let spent = site.limits.spend(opening, streams, now);
         spent.map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
     }
+    let past = site.hub.past_bytes(&rooms, start);
+    let reading = Allowance::Reading(visitor.address);
+    site.limits.charge(reading, past, now);
     let (author, cookie) = site.identify(visitor);
     let claim = name.clone().map(|name| Claim {
         name,
@@ -86,7 +93,7 @@ pub(crate) async fn open(
         allowed.inspect_err(|_| site.expel_banned())?;
     }
 
-    let mut response = event_stream(Body::stream(stream, permit));
+    let mut response = event_stream(Body::stream(stream));
     let headers = response.headers_mut();
     cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
     Ok(response)

@@ -37,6 +37,24 @@ impl Hub {
         }
     }
 
+    /// Whether a name is an author's in all these rooms.
+    pub(crate) fn owns(
+        &self,
+        rooms: &[RoomName],
+        name: &MemberName,
+        author: Option<Author>,
+    ) -> bool {
+        let now = self.clock().now();
+        let state = &mut *self.lock();
+        rooms.iter().all(|room| {
+            state.rooms.get_mut(room).is_some_and(|room| {
+                room.members.expire(now);
+                let owner = room.members.owner(name, author);
+                owner.is_some_and(|(_, own)| own)
+            })
+        })
+    }
+
     /// Whether an author has a name in a room.
     pub(crate) fn includes(&self, room: &RoomName, author: Author) -> bool {
         let state = self.lock();

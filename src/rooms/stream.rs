@@ -13,13 +13,19 @@ use super::client::{Arrival, Client, Membership};
 use super::frame::{Frame, Greeting};
 use super::hub::{Hub, Rooms, State};
 use super::id::EventId;
+use super::limits::ROSTER_NAMES;
 use super::members::Claim;
 use super::past::past;
 use super::queue::{Next, Queue};
+use super::room::Room;
 use crate::author::Author;
 use crate::counters::count;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
+
+/// About how many bytes a greeting takes, and a name in a roster.
+const GREETING_BYTES: usize = 300;
+const NAME_BYTES: usize = 16;
 
 /// Where a stream asks to begin.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +93,27 @@ impl Hub {
         };
         self.catch_up(state, stream.client);
         Ok(stream)
+    }
+
+    /// About how many bytes of entries and names a stream of these rooms begins with.
+    pub(crate) fn past_bytes(&self, rooms: &[RoomName], start: Start) -> u32 {
+        let state = self.lock();
+        let (position, begins) = state.beginning_of(rooms, start);
+        let begins = begins.into_iter().chain(iter::repeat(position));
+        let bytes = rooms.iter().zip(begins).map(|(name, begin)| {
+            let Some(Room {
+                history, members, ..
+            }) = state.rooms.get(name)
+            else {
+                return GREETING_BYTES;
+            };
+            let (entries, following) = (history.after(EventId::ZERO), history.after(begin));
+            let names = members.census().members.min(ROSTER_NAMES);
+            GREETING_BYTES
+                + history.bytes() * following.len() / entries.len().max(1)
+                + names * NAME_BYTES
+        });
+        u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// Opens the rooms, if all of them take a stream under this claim.

@@ -160,6 +160,8 @@ impl Write for Socket {
         } else if let Some(limit) = self.registration.connections.chat.options().write_timeout {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
+            // Or the kernel would go on for minutes with what the client does not take.
+            let _ = self.io.inner().set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         written

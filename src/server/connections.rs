@@ -1,6 +1,6 @@
 //! The open connections: bounded in number, in all and by address, and told when to end.
 
-use std::collections::HashMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,14 @@ use hyper::server::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::chat::Chat;
-use crate::http::address::ClientAddress;
+use crate::http::limits::Holding;
 use crate::lock::lock;
 use crate::slab::Slab;
 
 /// Connections beyond those that streams may take: requests come and go on them.
 const SPARE: usize = 1_024;
-/// Connections of one address beyond those that its streams may take: page loads and posts.
-const SPARE_OF_ADDRESS: usize = 32;
+/// File descriptors that connections leave to the store, the listener and the runtime.
+const OTHER_FILES: usize = 64;
 /// Connections at most where the owner sets no limit: more than any machine has files for.
 const UNLIMITED: usize = 1 << 28;
 
@@ -29,14 +29,8 @@ pub(super) struct Connections {
     places: Arc<Semaphore>,
     most: u32,
     is_ending: AtomicBool,
-    table: Mutex<Table>,
-}
-
-#[derive(Default)]
-struct Table {
     /// The waker of each connection, once it is known.
-    wakers: Slab<Option<Waker>>,
-    by_address: HashMap<ClientAddress, usize>,
+    wakers: Mutex<Slab<Option<Waker>>>,
 }
 
 /// A connection's place in the table, given up on drop. Its task, its socket and its service share it.
@@ -52,14 +46,24 @@ pub(super) struct Registration {
 impl Connections {
     pub(super) fn new(chat: Chat, http: http1::Builder) -> Connections {
         let streams = chat.options().max_streams;
-        let most = streams.saturating_add(SPARE).min(UNLIMITED);
+        let wanted = streams.saturating_add(SPARE).min(UNLIMITED);
+        let most = match open_files_limit() {
+            // Of a very low limit, connections get half.
+            Some(files) => wanted.min(files.saturating_sub(OTHER_FILES).max(files / 2)),
+            None => wanted,
+        };
+        if most < wanted {
+            chat.report().info(format_args!(
+                "at most {most} connections instead of {wanted}: raise the limit of open files"
+            ));
+        }
         Connections {
             chat,
             http,
             places: Arc::new(Semaphore::new(most)),
             most: most as u32,
             is_ending: AtomicBool::new(false),
-            table: Mutex::default(),
+            wakers: Mutex::default(),
         }
     }
 
@@ -76,38 +80,43 @@ impl Connections {
         peer: SocketAddr,
         place: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
-        let streams = self.chat.options().max_streams_per_ip;
-        let counted = streams < usize::MAX && !self.chat.is_trusted_proxy(peer.ip());
-        let table = &mut *lock(&self.table);
+        let counted = !self.chat.is_trusted_proxy(peer.ip());
         if counted {
-            let address = ClientAddress::from(peer.ip());
-            let count = table.by_address.entry(address).or_default();
-            if *count >= streams + SPARE_OF_ADDRESS {
-                return None;
-            }
-            *count += 1;
+            let limits = self.chat.limits();
+            limits
+                .take(peer.ip().into(), Holding::Connections, 1)
+                .ok()?;
         }
         Some(Arc::new(Registration {
             connections: self.clone(),
             peer,
             counted,
-            place: table.wakers.insert(None),
+            place: lock(&self.wakers).insert(None),
             _place: place,
         }))
     }
 
     pub(super) fn count(&self) -> usize {
-        lock(&self.table).wakers.len()
+        lock(&self.wakers).len()
     }
 
     /// Ends each connection after its current answer, and waits until there are none.
     pub(super) async fn end(&self) {
         self.is_ending.store(true, Ordering::Release);
-        let wakers: Vec<Waker> = lock(&self.table).wakers.iter().flatten().cloned().collect();
+        let wakers: Vec<Waker> = lock(&self.wakers).iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
         // It only fails if the places were closed.
         let _ = self.places.acquire_many(self.most).await;
     }
+}
+
+/// How many files this process may have open, where the system tells.
+fn open_files_limit() -> Option<usize> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    files.split_whitespace().next()?.parse().ok()
 }
 
 impl Registration {
@@ -119,7 +128,7 @@ impl Registration {
     /// Has a task woken when the connection is to end. A task has one waker for life, so it is stored
     /// once and costs nothing per message.
     pub(super) fn wake_at_the_end(&self, cx: &Context<'_>) {
-        if let Some(waker) = lock(&self.connections.table).wakers.get_mut(self.place) {
+        if let Some(waker) = lock(&self.connections.wakers).get_mut(self.place) {
             *waker = Some(cx.waker().clone());
         }
     }
@@ -127,16 +136,10 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let table = &mut *lock(&self.connections.table);
-        table.wakers.remove(self.place);
-        let address = ClientAddress::from(self.peer.ip());
-        if self.counted
-            && let Some(count) = table.by_address.get_mut(&address)
-        {
-            *count -= 1;
-            if *count == 0 {
-                table.by_address.remove(&address);
-            }
+        lock(&self.connections.wakers).remove(self.place);
+        if self.counted {
+            let limits = self.connections.chat.limits();
+            limits.give_back(self.peer.ip().into(), [1, 0, 0, 0]);
         }
     }
 }

@@ -24,6 +24,9 @@ const BACKLOG: u32 = 4_096;
 /// What the kernel is asked to hold for a client that does not read, in bytes; Linux doubles it.
 /// Many messages long, but small, so that a stalled client pins little and soon counts as stalled.
 const SEND_BUFFER_BYTES: u32 = 16 * 1024;
+/// What the kernel is asked to hold of what a client sends and nobody reads yet, in bytes; Linux
+/// doubles it. The usual buffer grows to 6 MiB behind a stream, where nothing is ever read.
+const RECEIVE_BUFFER_BYTES: u32 = 16 * 1024;
 /// Accepting fails when file descriptors run out, and is tried again after these waits.
 const FIRST_BACKOFF: Duration = Duration::from_millis(10);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
@@ -48,7 +51,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     }?;
     // Lets a restarted server listen while the connections of its previous run are still closing.
     socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit both.
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

@@ -1,6 +1,7 @@
 //! What Linux says about a process, read from `/proc`.
 
 use std::fs;
+use std::process::Command;
 use std::str::FromStr;
 
 /// Resident memory in bytes.
@@ -13,6 +14,30 @@ pub(crate) fn resident_bytes(pid: u32) -> u64 {
 pub(crate) fn peak_bytes(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     field::<u64>(&status, "VmHWM:") * 1024
+}
+
+/// How many threads there are.
+pub(crate) fn threads(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    field(&status, "Threads:")
+}
+
+/// What the kernel holds for the connections of a server on this port, in bytes: sent and not taken,
+/// received and not read, and what it keeps at hand for more of both.
+pub(crate) fn socket_bytes(port: u16) -> u64 {
+    let filter = format!("sport = :{port}");
+    let told = Command::new("ss").args(["-Hatnm", &filter]).output();
+    let told = told.expect("ss is needed, of the package iproute2").stdout;
+    let told = String::from_utf8(told).expect("ss writes ASCII");
+    let counts = told.split("skmem:(").skip(1);
+    let fields = counts.flat_map(|counts| counts.split(')').next().unwrap_or_default().split(','));
+    // proto(7) of ss(8): r is received, f at hand, w queued to be sent, bl in the backlog.
+    let bytes = fields.filter_map(|field| {
+        let name = field.trim_end_matches(|c: char| c.is_ascii_digit());
+        let bytes = field[name.len()..].parse::<u64>().ok()?;
+        matches!(name, "r" | "f" | "w" | "bl").then_some(bytes)
+    });
+    bytes.sum()
 }
 
 /// How many file descriptors are open.

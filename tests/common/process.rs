@@ -179,6 +179,16 @@ impl Process {
         proc::peak_bytes(self.pid())
     }
 
+    /// What the kernel holds for the server's connections, in bytes.
+    pub(crate) fn socket_bytes(&self) -> u64 {
+        proc::socket_bytes(self.address.port())
+    }
+
+    /// How many threads the server has.
+    pub(crate) fn threads(&self) -> usize {
+        proc::threads(self.pid())
+    }
+
     /// How many file descriptors are open.
     pub(crate) fn open_files(&self) -> usize {
         proc::open_files(self.pid())

@@ -88,6 +88,51 @@ async fn trusted_proxies_and_servers_without_the_limit_count_no_connections() {
     }
 }
 
+/// A request whose body does not come.
+fn slow_body(target: &str, forwarded_for: &str) -> Vec<u8> {
+    let request = Request::new("POST", target)
+        .header("Content-Type", "application/json")
+        .header("X-Forwarded-For", forwarded_for)
+        .header("Content-Length", "30");
+    request.to_bytes()
+}
+
+/// Behind a proxy, whose connections are not counted, nobody could get in otherwise.
+#[tokio::test]
+async fn an_address_behind_a_proxy_has_no_more_under_way_than_it_could_have_connections() {
+    let server = bounded(|chat| {
+        let chat = chat.trusted_proxy(Ipv4Addr::LOCALHOST.into());
+        let chat = chat.moderator_password("between us").expect("a password");
+        chat.message_rate(1_000.0)
+    })
+    .await;
+    let address = server.address();
+    let ask_for = async |forwarded_for: &str| {
+        let request = Request::get("/chat/lobby/messages");
+        ask(address, request.header("X-Forwarded-For", forwarded_for)).await
+    };
+    for target in ["/moderator", "/chat?name=a", "/chat/lobby/hook"] {
+        let mut held = idle(&server, CONNECTIONS).await;
+        for client in &mut held {
+            client.send(&slow_body(target, "192.0.2.1")).await;
+        }
+        // The others have what they always have, when the last head was read too.
+        eventually("all are under way", async || {
+            ask_for("192.0.2.2").await.expect(200, "");
+            ask_for("192.0.2.1").await.status == 429
+        })
+        .await;
+        let refused = ask_for("192.0.2.1").await;
+        assert!(refused.header("retry-after").is_some());
+        refused.expect(429, "too-many-streams");
+        drop(held);
+        eventually("their end", async || {
+            ask_for("192.0.2.1").await.status == 200
+        })
+        .await;
+    }
+}
+
 /// The heartbeat of this server is too far away for a failing write to show who left.
 #[tokio::test]
 async fn who_leaves_a_stream_or_a_wait_gives_its_place_up_at_once() {

@@ -1,13 +1,15 @@
 //! The limits: messages, streams and rooms, who pays for what, and that all of it comes back.
 
 use crate::common::Change as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use chatroom::{ManualClock, RoomName};
 use serde_json::{Value, json};
 
 use crate::common::{
-    EventStream, Request, Response, Server, ask, eventually, get, say, unlimited, until_streams,
+    Client, EventStream, Request, Response, Server, ask, eventually, get, say, unlimited,
+    until_streams,
 };
 
 async fn limited_server(clock: &ManualClock, per_second: f64) -> Server {
@@ -209,6 +211,108 @@ async fn names_are_taken_at_a_bounded_rate() {
     assert_eq!(retry_after(&refused), 5);
     clock.advance(Duration::from_secs(5));
     EventStream::open(address, "/chat?name=n3").await;
+}
+
+/// Somebody else at the address may take every opening there is.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_name_comes_back_to_it_whatever_the_address_opens() {
+    let clock = ManualClock::default();
+    let server = Server::with(|chat| chat.clock(clock).max_streams_per_ip(20)).await;
+    let address = server.address();
+    let rooms = "/chat?name=ann&room=a&room=b";
+    let ann = EventStream::open(address, rooms).await;
+    let session = ann.session();
+    for n in 1..20 {
+        drop(EventStream::open(address, &format!("/chat?name=eve{n}")).await);
+    }
+    until_streams(address, 1).await;
+    let new = async |target: &str| {
+        let new = Request::get(target).session(&session);
+        ask(address, new).await.expect(429, "too-many-streams");
+    };
+    new("/chat?name=eve").await;
+    let again = || EventStream::request(address, Request::get(rooms).session(&session));
+    let _tabs = (again().await, again().await);
+    // A name in its grace is hers as well, but in another room or under another name she is new.
+    drop((ann, _tabs));
+    until_streams(address, 0).await;
+    let _back = again().await;
+    new("/chat?name=ann&room=a&room=c").await;
+    new("/chat?name=anna&room=a").await;
+}
+
+/// Asks until it is too much, and gives the refusal.
+async fn read_too_much(address: SocketAddr, request: &Request) -> Response {
+    let mut client = Client::connect(address).await;
+    for _ in 0..40_000 {
+        let answer = client.ask(request).await;
+        if answer.status != 200 {
+            return answer.expect(429, "too-many-requests");
+        }
+    }
+    panic!("there is no limit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_reads_no_more_than_its_share_and_nobody_else_notices() {
+    let clock = ManualClock::at(1_700_000_000_000);
+    let server = Server::with(|chat| {
+        let chat = chat.max_streams_per_ip(4).clock(clock.clone());
+        chat.trusted_proxy(Ipv4Addr::LOCALHOST.into())
+    })
+    .await;
+    let address = server.address();
+    for _ in 0..100 {
+        say(address, "lobby", "ann", &"x".repeat(2_000)).await;
+    }
+    let of = |target: &str, n: u8| {
+        Request::get(target).header("X-Forwarded-For", format!("192.0.2.{n}"))
+    };
+    for (n, target) in (1..).zip(["/chat/lobby/messages?limit=500", "/js/main.js", "/metrics"]) {
+        let refused = read_too_much(address, &of(target, n)).await;
+        assert!(retry_after(&refused) >= 1, "{target}");
+        // All that reads is refused alike, streams included; health is not, nor is what is sent.
+        for reads in ["/", "/chat?room=a", "/chat/lobby/members", "/nothing"] {
+            let refused = ask(address, of(reads, n)).await;
+            refused.expect(429, "too-many-requests");
+        }
+        ask(address, of("/healthz", n)).await.expect(200, "");
+        ask(address, of(target, 100)).await.expect(200, "");
+        let wait = Duration::from_secs(retry_after(&refused));
+        clock.advance(wait);
+        ask(address, of("/rooms", n)).await.expect(200, "");
+    }
+}
+
+/// A stream is worth what it begins with.
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_counts_as_reading() {
+    for (target, most) in [("/chat?lastEventId=0-0", 90), ("/chat?history=0", 100)] {
+        let clock = ManualClock::at(1_700_000_000_000);
+        let server = Server::with(|chat| chat.max_streams_per_ip(100).clock(clock)).await;
+        let address = server.address();
+        for _ in 0..100 {
+            say(address, "lobby", "ann", &"x".repeat(2_000)).await;
+        }
+        let mut streams = Vec::new();
+        let refused = loop {
+            match EventStream::attempt(address, Request::get(target)).await {
+                Ok(stream) => streams.push(stream),
+                Err(refused) => break refused,
+            }
+        };
+        assert!(
+            (most * 3 / 4..=most).contains(&streams.len()),
+            "{}",
+            streams.len()
+        );
+        let code = if most < 100 {
+            "too-many-requests"
+        } else {
+            "too-many-streams"
+        };
+        refused.expect(429, code);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
