@@ -3,6 +3,7 @@
 use std::fmt;
 #[expect(deprecated)]
 use std::hash::{Hasher, SipHasher};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::names::Malformed;
@@ -55,9 +56,20 @@ pub(crate) struct AuthorKey(pub(crate) [u8; 16]);
 #[expect(deprecated, reason = "for hash tables there is a faster one")]
 impl AuthorKey {
     pub(crate) fn author(&self, session: SessionId) -> Author {
+        self.hash(&session.0.to_be_bytes())
+    }
+
+    /// Stands for an address where there is no author.
+    pub(crate) fn of_address(&self, address: IpAddr) -> Author {
+        self.hash(format!("chatroom address:{address}").as_bytes())
+    }
+
+    /// A session's input has 16 bytes. All others are longer and begin with what they are, so nobody
+    /// can make up a session that passes for something else.
+    fn hash(&self, input: &[u8]) -> Author {
         let key = u128::from_le_bytes(self.0);
         let mut hasher = SipHasher::new_with_keys(key as u64, (key >> 64) as u64);
-        hasher.write(&session.0.to_be_bytes());
+        hasher.write(input);
         Author(hasher.finish())
     }
 }

@@ -372,6 +372,8 @@ fn member_name(name: &str) -> Result<MemberName, Refusal> {
 
 /// Brings options into the form in which they are compared.
 fn normalize(options: &mut Options) -> io::Result<()> {
+    let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
+    options.check().map_err(bad)?;
     options.max_message = options.max_message.min(MESSAGE_CEILING);
     for proxy in &mut options.trusted_proxy {
         *proxy = proxy.to_canonical();
@@ -396,7 +398,7 @@ fn open_store(
     standing: &Arc<Standing>,
     counters: &Arc<Counters>,
 ) -> io::Result<(Store, [u8; 16])> {
-    let random = || Sessions::new().issue().0.to_be_bytes();
+    let random = || Sessions::new("").issue().0.to_be_bytes();
     let report = options.log.clone();
     #[cfg(feature = "redis")]
     if let Some(url) = options.redis.clone() {

@@ -220,16 +220,18 @@ fn apply(
     if has("redis") && has("data") {
         return Err("--redis: excludes --data; Redis keeps the messages".into());
     }
-    if loopback && !has("allow-host") {
-        let local = ["localhost", "127.0.0.1", "[::1]"];
-        program.chat.allow_host = local.map(str::to_owned).into();
-    }
-    if !loopback && !has("password-file") {
+    program.chat.check()?;
+    program.chat.loopback_names = true;
+    let proxied = has("trusted-proxy");
+    if (!loopback || proxied) && !has("password-file") {
+        let reached = match loopback {
+            true => "the proxy".to_owned(),
+            false => program.listen.to_string(),
+        };
         program.warnings.push(format!(
-            "everyone who can reach {} can read and write without a password: see --password-file",
-            program.listen
+            "everyone who can reach {reached} can read and write without a password: see --password-file"
         ));
-    } else if !loopback && !has("trusted-proxy") {
+    } else if !loopback && !proxied {
         program.warnings.push("the password crosses the network unencrypted: put a proxy with TLS in front, and name it with --trusted-proxy".into());
     }
     Ok(program)
@@ -314,7 +316,9 @@ fn password(warnings: &mut Vec<String>, path: &str) -> Result<Option<Password>, 
         return Err("the file has more than one line: expected the password alone".into());
     }
     let password = Password::new(content);
-    password.map(Some).map_err(|_| "the file is empty".into())
+    password
+        .map(Some)
+        .map_err(|_| "the file is empty or blank".into())
 }
 
 #[cfg(feature = "redis")]

@@ -255,7 +255,7 @@ pub use chat::listener::{Heard, Listener, Rooms};
 pub use clock::{Clock, ManualClock};
 pub use http::body::Body;
 pub use http::moderation::Moderator;
-pub use http::routes::{Https, PeerAddr};
+pub use http::visitor::{Https, PeerAddr};
 pub use names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,

@@ -153,6 +153,22 @@ impl IdempotencyKey {
     pub fn parse(text: &str) -> Result<IdempotencyKey, Malformed> {
         checked(text, KEY_CHARS, |c| c.is_ascii_graphic()).map(IdempotencyKey)
     }
+
+    /// The key as its owner's: nobody else can use it, or find out that it was used.
+    pub(crate) fn of(&self, owner: impl fmt::Display) -> IdempotencyKey {
+        IdempotencyKey(format!("{owner} {self}").into())
+    }
+
+    /// The key as earlier versions stored it.
+    pub(crate) fn of_nobody(&self) -> IdempotencyKey {
+        let key = self.0.split_once(' ').map_or(&*self.0, |(_, key)| key);
+        IdempotencyKey(key.into())
+    }
+
+    /// A key with its owner, as it is stored.
+    pub(crate) fn stored(text: &str) -> Result<IdempotencyKey, Malformed> {
+        checked(text, usize::MAX, |c| matches!(c, ' '..='~')).map(IdempotencyKey)
+    }
 }
 
 /// The text in its normal form, if that has 1 to `max_chars` characters, all of them allowed.

@@ -48,9 +48,13 @@ pub struct Options {
     pub rooms: Vec<RoomName>,
     /// Lets pages of these origins (`https://example.org`) read and post from elsewhere (CORS).
     pub allow_origin: Vec<String>,
-    /// Answers under these host names and no other. Default: any. (The program allows only the local
-    /// names if it listens on a loopback address.)
+    /// Answers under these host names and no other. Default: any.
     pub allow_host: Vec<String>,
+    /// On connections that come in at a loopback address, answers under the local names, and under
+    /// others only if `allow_host` has them: so no page can give its own name that address and pass for
+    /// the chat's (DNS rebinding). Default: false. The program has it on. Only [`serve`](crate::serve)
+    /// heeds it.
+    pub loopback_names: bool,
     /// Trusts `X-Forwarded-For` and `X-Forwarded-Proto` from these addresses.
     pub trusted_proxy: Vec<IpAddr>,
     /// Sends a heartbeat after a stream was silent for this long. Default: 15 s.
@@ -101,6 +105,7 @@ impl Default for Options {
             rooms: Vec::new(),
             allow_origin: Vec::new(),
             allow_host: Vec::new(),
+            loopback_names: false,
             trusted_proxy: Vec::new(),
             heartbeat: Some(Duration::from_secs(15)),
             history: 500,
@@ -126,6 +131,19 @@ impl Options {
     pub(crate) fn default_room(&self) -> RoomName {
         let lobby = || RoomName::parse("lobby").expect("a valid name");
         self.rooms.first().cloned().unwrap_or_else(lobby)
+    }
+
+    /// Checks that no two options contradict each other.
+    ///
+    /// # Errors
+    /// One line that names an option and says what is wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let (Some(password), Some(moderators)) = (&self.password, &self.moderator_password)
+            && password.equals(&moderators.0)
+        {
+            return Err("--moderator-password-file: the password is that of --password-file, which would make everybody a moderator".into());
+        }
+        Ok(())
     }
 
     /// Whether previous runs are remembered.
@@ -165,12 +183,12 @@ impl Password {
     /// Takes the content of a password file, whose trailing line break is not part of the password.
     ///
     /// # Errors
-    /// The rest is empty.
+    /// The rest is empty or blank.
     pub fn new(content: impl AsRef<[u8]>) -> Result<Password, Malformed> {
         let content = content.as_ref();
         let content = content.strip_suffix(b"\n").unwrap_or(content);
         let content = content.strip_suffix(b"\r").unwrap_or(content);
-        match content {
+        match content.trim_ascii() {
             [] => Err(Malformed),
             _ => Ok(Password(content.into())),
         }

@@ -241,6 +241,7 @@ fn a_password_file_holds_one_password_and_nothing_else() {
         for (content, expected) in [
             (&b""[..], "empty"),
             (b"\n", "empty"),
+            (b" \t \r\n", "blank"),
             (b"one\ntwo\n", "more than one line"),
             (b"one\n\n", "more than one line"),
             (b"\xef\xbb\xbfone\n", "byte order mark"),
@@ -266,6 +267,23 @@ fn a_password_file_holds_one_password_and_nothing_else() {
         matches!(&warnings[..], [one] if one.contains("chmod 600")),
         "{warnings:?}"
     );
+}
+
+#[test]
+fn one_password_for_both_would_make_everybody_a_moderator() {
+    let door = File::new("door", b"secret\n", 0o600);
+    let moderators = File::new("moderators", b"secret\r\n", 0o600);
+    for second in [&door, &moderators] {
+        let both = [
+            "--password-file",
+            door.as_str(),
+            "--moderator-password-file",
+            second.as_str(),
+        ];
+        let error = error(&both, &[]);
+        assert!(error.starts_with("--moderator-password-file: "), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
 }
 
 #[test]
@@ -338,4 +356,7 @@ fn an_exposed_server_brings_a_warning() {
     assert!(warnings(&[&open, &password]).contains("unencrypted"));
     let proxy = ["--trusted-proxy", "10.0.0.1"];
     assert_eq!(warnings(&[&open, &password, &proxy]), "");
+    // A proxy makes public what listens on loopback.
+    assert!(warnings(&[&proxy]).contains("without a password"));
+    assert_eq!(warnings(&[&proxy, &password]), "");
 }

@@ -4,8 +4,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hyper::header::HeaderMap;
 
-use crate::author::Author;
-
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
 /// The network 64:ff9b::/96.
@@ -15,16 +13,6 @@ const TRANSLATED: u128 = 0x0064_ff9b << 96;
 /// a provider hands out whole.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct ClientAddress(IpAddr);
-
-/// The sender of a request, as far as it is known.
-#[derive(Clone, Copy)]
-pub(crate) struct Visitor {
-    pub(crate) address: ClientAddress,
-    /// Whether the request came over TLS.
-    pub(crate) https: bool,
-    /// Who its session makes it to others, if it has one.
-    pub(crate) author: Option<Author>,
-}
 
 impl ClientAddress {
     /// The address, or the first one of the network.
@@ -57,17 +45,17 @@ impl std::fmt::Display for ClientAddress {
     }
 }
 
-/// Follows the forwarded headers from the peer backwards, as long as each hop is trusted. The visitor
-/// has no author yet.
-pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> Visitor {
+/// Follows the forwarded headers from the peer backwards, as long as each hop is trusted. Says also
+/// whether the client came over TLS.
+pub(crate) fn client_origin(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    trusted: &[IpAddr],
+) -> (ClientAddress, bool) {
     let peer = peer.to_canonical();
     let is_trusted = |address: IpAddr| trusted.contains(&address);
     if !is_trusted(peer) {
-        return Visitor {
-            address: peer.into(),
-            https: false,
-            author: None,
-        };
+        return (peer.into(), false);
     }
     let mut client = peer;
     let hops = headers.get_all(FORWARDED_FOR).iter().rev();
@@ -89,11 +77,7 @@ pub(crate) fn client_origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr
     let https = proto
         .and_then(|proto| proto.rsplit(',').next())
         .is_some_and(|last| last.trim().eq_ignore_ascii_case("https"));
-    Visitor {
-        address: client.into(),
-        https,
-        author: None,
-    }
+    (client.into(), https)
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
@@ -129,9 +113,8 @@ mod tests {
                 HeaderValue::from_str(value).expect("a header"),
             );
         }
-        client_origin(ip(peer), &headers, &[ip("10.0.0.1"), ip("10.0.0.2")])
-            .address
-            .to_string()
+        let trusted = [ip("10.0.0.1"), ip("10.0.0.2")];
+        client_origin(ip(peer), &headers, &trusted).0.to_string()
     }
 
     #[test]
@@ -174,8 +157,8 @@ mod tests {
     fn https_is_what_the_trusted_proxy_says() {
         let mut headers = HeaderMap::new();
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert!(client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).https);
-        assert!(!client_origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).https);
+        assert!(client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).1);
+        assert!(!client_origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).1);
     }
 
     proptest! {

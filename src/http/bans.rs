@@ -13,9 +13,9 @@ use serde_json::{Map, Value};
 use super::address::ClientAddress;
 use super::answer;
 use super::body::Body;
-use super::guard::Visitor;
 use super::request::read_object;
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::author::Author;
 use crate::lock::lock;
 use crate::refusal::Refusal;
@@ -29,14 +29,12 @@ const MAX_MINUTES: u64 = 365 * 24 * 60;
 
 impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
-    pub(crate) fn check_ban(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
+    pub(crate) fn check_ban(&self, visitor: &Visitor) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
         let of_author = |ban: &Ban| Some(ban.author) == visitor.author;
         let of_address = |ban: &Ban| ban.address == Some(visitor.address.ip());
-        let by_address = self.standing.banned_until(now, of_address);
-        let exempt = by_address.is_some() && self.is_moderator(head, visitor)?;
-        let by_address = by_address.filter(|_| !exempt);
-        match self.standing.banned_until(now, of_author).max(by_address) {
+        let concerns = |ban: &Ban| of_author(ban) || !visitor.is_moderator && of_address(ban);
+        match self.standing.banned_until(now, concerns) {
             None => Ok(()),
             Some(until) => Err(Refusal::Banned {
                 retry_after: Duration::from_millis(until - now),
@@ -118,30 +116,26 @@ impl Site {
         });
     }
 
-    /// Removes all retained messages of an author.
-    async fn remove_all_of(&self, author: Author, visitor: Visitor) -> Result<(), Refusal> {
-        let by = format!("a moderator at {}", visitor.address);
-        loop {
-            // Again after a removal: what was on its way at the ban came before it.
-            let messages = self.hub.messages_of(author);
-            let mut is_done = true;
-            for (room, message) in messages {
-                match self.remove(&room, message, RemovedBy::Moderator, &by).await {
-                    Ok(_) => is_done = false,
-                    // One that was evicted meanwhile no longer needs to be removed.
-                    Err(Refusal::NoSuchMessage) => {}
-                    Err(refusal) => return Err(refusal),
-                }
-            }
-            if is_done {
-                return Ok(());
+    /// Removes all retained messages of an author who is banned.
+    async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
+        self.settle().await;
+        for (room, message) in self.hub.messages_of(author) {
+            match self.remove(&room, message, RemovedBy::Moderator, by).await {
+                // One that was evicted meanwhile no longer needs to be removed.
+                Ok(_) | Err(Refusal::NoSuchMessage) => {}
+                Err(refusal) => return Err(refusal),
             }
         }
+        Ok(())
     }
 }
 
 /// Lists the bans.
-pub(crate) fn list(site: &Site, head: &Parts, visitor: Visitor) -> Result<Response<Body>, Refusal> {
+pub(crate) fn list(
+    site: &Site,
+    head: &Parts,
+    visitor: &Visitor,
+) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let now = site.hub.clock().unix_ms();
     let list = lock(&site.standing.bans);
@@ -156,7 +150,7 @@ pub(crate) async fn add<B: HttpBody>(
     site: &Arc<Site>,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let fields = read_object(head, body).await?;
@@ -169,11 +163,11 @@ pub(crate) async fn add<B: HttpBody>(
     }
     let until = site.hub.clock().unix_ms() + minutes * 60_000;
     let by = format!("a moderator at {}", visitor.address);
-    let ban = site.ban(author, until, with_address, by).await?;
+    let ban = site.ban(author, until, with_address, by.clone()).await?;
     if remove_messages {
         let site = site.clone();
         // In a task of its own: all of them go, even if the moderator hangs up.
-        let removing = tokio::spawn(async move { site.remove_all_of(author, visitor).await });
+        let removing = tokio::spawn(async move { site.remove_all_of(author, &by).await });
         removing.await.unwrap_or(Err(Refusal::Draining))?;
     }
     Ok(answer::json(StatusCode::CREATED, to_json(&ban)))
@@ -196,17 +190,16 @@ fn asked_for(fields: &Map<String, Value>) -> Option<(Author, u64, bool, bool)> {
 pub(crate) async fn lift(
     site: &Arc<Site>,
     head: &Parts,
-    visitor: Visitor,
+    visitor: &Visitor,
     author: &str,
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
-    let site = site.clone();
+    let (site, address) = (site.clone(), visitor.address);
     let lifting = tokio::spawn(async move {
         site.change_standing(Change::Lift(author)).await?;
         site.report.info(format_args!(
-            "lifted the ban of author {author}, by a moderator at {}",
-            visitor.address
+            "lifted the ban of author {author}, by a moderator at {address}"
         ));
         Ok(answer::empty(StatusCode::NO_CONTENT))
     });

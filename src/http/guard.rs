@@ -1,7 +1,8 @@
 //! Who may come in: the checks in front of every route, in the order in which they are made.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -9,13 +10,13 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-pub(crate) use super::address::Visitor;
-use super::address::{ClientAddress, client_origin};
+use super::address::ClientAddress;
 use super::answer;
 use super::body::Body;
 use super::limits::{Allowance, Limits};
 use super::password;
-use crate::clock::Moment;
+use super::visitor::{OverLoopback, Visitor};
+use crate::author::Author;
 use crate::lock::lock;
 use crate::options::{Options, Password};
 use crate::refusal::Refusal;
@@ -24,12 +25,21 @@ use crate::refusal::Refusal;
 const LOGGED_HOSTS: usize = 100;
 /// Characters of such a name that are logged.
 const LOGGED_HOST_CHARS: usize = 100;
+/// Under which names a connection over loopback may reach the chat in any case: what they mean is the
+/// machine itself, whoever asks.
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+/// Right passwords that are remembered, at most: about 200 KB. Beyond it all are forgotten, and
+/// remembered again when they are given again.
+const MOST_PROOFS: usize = 10_000;
 
 /// The guard.
 pub(crate) struct Guard {
     options: Arc<Options>,
     limits: Arc<Limits>,
     refused_hosts: Mutex<HashSet<String>>,
+    /// Keyed hashes of authors with right passwords that they have given.
+    proofs: Mutex<HashSet<u64>>,
+    keyed: RandomState,
 }
 
 impl Guard {
@@ -38,43 +48,33 @@ impl Guard {
             options,
             limits,
             refused_hosts: Mutex::default(),
+            proofs: Mutex::default(),
+            keyed: RandomState::new(),
         }
-    }
-
-    /// Makes all checks. What changes something that others see may not be done unseen by another
-    /// site's page. What is open needs no password and works under any host name: a load balancer or a
-    /// container checks the server's health by whatever address it has.
-    pub(crate) fn admit(
-        &self,
-        request: &Parts,
-        peer: IpAddr,
-        changes_state: bool,
-        is_open: bool,
-        now: Moment,
-    ) -> Result<Visitor, Refusal> {
-        let headers = &request.headers;
-        let origin = client_origin(peer, headers, &self.options.trusted_proxy);
-        let host = host_of(request)?;
-        if !is_open {
-            self.check_host(host)?;
-        }
-        if changes_state {
-            self.check_origin(headers, host)?;
-        }
-        if !is_open {
-            self.check_door(headers, origin.address, now)?;
-        }
-        Ok(origin)
     }
 
     /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count
-    /// as same-origin with a server on the visitor's machine.
-    fn check_host(&self, host: &str) -> Result<(), Refusal> {
+    /// as same-origin with a server on the visitor's machine. What is open works under any name.
+    ///
+    /// # Errors
+    /// The server does not answer under the host that the request names, which is returned otherwise.
+    pub(super) fn check_host<'a>(
+        &self,
+        request: &'a Parts,
+        is_open: bool,
+    ) -> Result<&'a str, Refusal> {
+        let host = host_of(request)?;
         let name = host_name(host);
         let hosts = &self.options.allow_host;
-        let is_named = |allowed: &String| host_name(allowed).eq_ignore_ascii_case(name);
-        if hosts.is_empty() || hosts.iter().any(is_named) {
-            return Ok(());
+        let is_this = |allowed: &str| host_name(allowed).eq_ignore_ascii_case(name);
+        let over_loopback = request.extensions.get::<OverLoopback>().is_some();
+        let is_guarded = over_loopback && self.options.loopback_names;
+        if is_open
+            || hosts.iter().any(|allowed| is_this(allowed))
+            || is_guarded && LOOPBACK_NAMES.into_iter().any(is_this)
+            || !is_guarded && hosts.is_empty()
+        {
+            return Ok(host);
         }
         let refused = &mut *lock(&self.refused_hosts);
         let name: String = name.chars().take(LOGGED_HOST_CHARS).collect();
@@ -89,7 +89,7 @@ impl Guard {
 
     /// Without this, any page that a visitor has open could act in the visitor's name. Programs send
     /// neither header, and have no visitor to misuse.
-    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
+    pub(super) fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
         let origin = headers
             .get(header::ORIGIN)
             .map(|origin| origin.to_str().unwrap_or("null"));
@@ -108,66 +108,123 @@ impl Guard {
         }
     }
 
-    fn check_door(
-        &self,
-        headers: &HeaderMap,
-        address: ClientAddress,
-        now: Moment,
-    ) -> Result<(), Refusal> {
-        let Some(password) = &self.options.password else {
+    pub(super) fn check_door(&self, headers: &HeaderMap, visitor: &Visitor) -> Result<(), Refusal> {
+        if self.options.password.is_none() {
             return Ok(());
-        };
+        }
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
-        let moderators = self.options.moderator_password.as_ref();
-        let accepted = moderators.into_iter().chain([password]);
-        if self.is_right(&given, accepted, address, now)? {
-            Ok(())
-        } else {
-            Err(Refusal::PasswordRequired)
+        match self.is_right(&given, self.passwords(), visitor)? {
+            true => Ok(()),
+            false => Err(Refusal::PasswordRequired),
         }
     }
 
-    /// Whether a request carries the moderators' password by HTTP Basic.
-    pub(crate) fn is_moderator(
+    /// Whether a request carries the moderators' password by HTTP Basic. A wrong one counts only where
+    /// a moderator's rights are used: see [`Guard::refuse_moderator`].
+    pub(super) fn is_moderator(&self, headers: &HeaderMap, visitor: &Visitor) -> bool {
+        let password = self.options.moderator_password.as_ref();
+        let given = password::given_in(headers);
+        given.is_some_and(|given| self.compare(&given, password, visitor) == Ok(true))
+    }
+
+    /// Why one who is no moderator may not act as one. A wrong password of HTTP Basic counts.
+    pub(super) fn refuse_moderator(
         &self,
         headers: &HeaderMap,
-        address: ClientAddress,
-        now: Moment,
-    ) -> Result<bool, Refusal> {
-        let Some(password) = &self.options.moderator_password else {
-            return Ok(false);
-        };
-        let Some(given) = password::given_in(headers) else {
-            return Ok(false);
-        };
-        let door = self.options.password.as_ref();
-        if door.is_some_and(|door| door.equals(&given)) {
-            return Ok(password.equals(&given));
-        }
-        self.is_right(&given, [password], address, now)
+        visitor: &Visitor,
+        refusal: Refusal,
+    ) -> Refusal {
+        let given = password::given_in(headers);
+        let given = given.filter(|_| self.options.moderator_password.is_some());
+        let counted = given.map(|given| self.is_right(&given, self.passwords(), visitor));
+        counted.and_then(Result::err).unwrap_or(refusal)
+    }
+
+    /// The passwords that open the door; one of them is for moderators.
+    fn passwords(&self) -> impl Iterator<Item = &Password> {
+        let Options {
+            password,
+            moderator_password,
+            ..
+        } = &*self.options;
+        password.iter().chain(moderator_password)
     }
 
     /// Compares a password with those accepted. Wrong ones are logged, and limited by address.
-    pub(crate) fn is_right<'a>(
+    pub(super) fn is_right<'a>(
         &self,
         given: &[u8],
         accepted: impl IntoIterator<Item = &'a Password>,
-        address: ClientAddress,
-        now: Moment,
+        visitor: &Visitor,
     ) -> Result<bool, Refusal> {
-        let attempts = Allowance::WrongPasswords(address);
-        self.limits
-            .spend(attempts, 0, now)
-            .map_err(|retry_after| Refusal::TooManyAttempts { retry_after })?;
-        let right = accepted.into_iter().any(|password| password.equals(given));
+        let right = self.compare(given, accepted, visitor)?;
         if !right {
-            self.options
-                .log
-                .info(format_args!("wrong password from {address}"));
-            // There was a token a moment ago; if another request has spent it since, this one is free.
-            let _ = self.limits.spend(attempts, 1, now);
+            self.note_wrong("password", visitor.address);
         }
         Ok(right)
+    }
+
+    /// Compares a password with those accepted, unless the address has to wait. That holds nobody up
+    /// who has given this password before.
+    fn compare<'a>(
+        &self,
+        given: &[u8],
+        accepted: impl IntoIterator<Item = &'a Password>,
+        visitor: &Visitor,
+    ) -> Result<bool, Refusal> {
+        let right = accepted.into_iter().any(|password| password.equals(given));
+        let proof = visitor.author.map(|author| self.proof(author, given));
+        let is_known = proof.is_some_and(|proof| lock(&self.proofs).contains(&proof));
+        if !(right && is_known) {
+            self.check_attempts(visitor.address)?;
+        }
+        if let (true, Some(proof)) = (right, proof) {
+            self.keep(proof);
+        }
+        Ok(right)
+    }
+
+    /// Remembers that an author who has just got a session has given the password that the request
+    /// carries, if one was asked for.
+    pub(super) fn remember(&self, headers: &HeaderMap, author: Author) {
+        if self.options.password.is_some()
+            && let Some(given) = password::given_in(headers)
+        {
+            self.keep(self.proof(author, &given));
+        }
+    }
+
+    /// Remembers that an author has given the moderators' password.
+    pub(super) fn remember_moderator(&self, author: Author, given: &[u8]) {
+        self.keep(self.proof(author, given));
+    }
+
+    fn proof(&self, author: Author, password: &[u8]) -> u64 {
+        self.keyed.hash_one((author, password))
+    }
+
+    fn keep(&self, proof: u64) {
+        let proofs = &mut *lock(&self.proofs);
+        if proofs.len() >= MOST_PROOFS {
+            proofs.clear();
+        }
+        proofs.insert(proof);
+    }
+
+    /// Checks that an address may try another password.
+    pub(super) fn check_attempts(&self, address: ClientAddress) -> Result<(), Refusal> {
+        let (attempts, now) = (Allowance::WrongPasswords(address), self.options.clock.now());
+        let checked = self.limits.spend(attempts, 0, now);
+        checked.map_err(|retry_after| Refusal::TooManyAttempts { retry_after })
+    }
+
+    /// Logs and counts a wrong password, or what is guessed like one.
+    pub(super) fn note_wrong(&self, what: &str, address: ClientAddress) {
+        let log = &self.options.log;
+        log.info(format_args!("wrong {what} from {address}"));
+        // There was a token a moment ago; if another request has spent it since, this one is free.
+        let (attempts, now) = (Allowance::WrongPasswords(address), self.options.clock.now());
+        let _ = self.limits.spend(attempts, 1, now);
     }
 
     /// The origin of the requesting page, if it is one of those allowed from elsewhere.
@@ -190,7 +247,7 @@ impl Guard {
                 .headers
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         asks.then(|| {
-            self.check_host(host_of(request)?)?;
+            self.check_host(request, false)?;
             self.allowed_origin(&request.headers)
                 .ok_or(Refusal::CrossOrigin)?;
             let mut response = answer::empty(StatusCode::NO_CONTENT);

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::answer;
 use super::body::Body;
-use super::guard::Visitor;
 use super::messages::{self, MediaType};
 use super::request::Query;
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::message::Draft;
@@ -36,12 +36,12 @@ pub(crate) async fn post<B: HttpBody>(
     site: &Arc<Site>,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
-    let visitor = Visitor {
+    let visitor = &Visitor {
         author: None,
-        ..visitor
+        ..visitor.clone()
     };
     let received = messages::receive(site, head, body, visitor, room, BODY_BYTES, TYPES);
     let (media_type, body) = received.await?;
@@ -67,7 +67,7 @@ pub(crate) async fn post<B: HttpBody>(
         text: messages::message_text(site, &text)?,
         key: None,
     };
-    site.append(room, draft).await?;
+    site.append_of(visitor, room, draft).await?;
     // The senders compare the whole body with this.
     Ok(answer::text(StatusCode::OK, "text/plain", "ok"))
 }

@@ -13,10 +13,10 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::body::Body;
-use super::guard::Visitor;
 use super::limits::Permit;
 use super::request::{Query, read_body};
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::entries::{Committed, Page, PageAt};
@@ -48,11 +48,11 @@ pub(crate) async fn post<B: HttpBody>(
     site: &Arc<Site>,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
     let (media_type, body) = receive(site, head, body, visitor, room, 0, TYPES).await?;
-    let key = idempotency_key(&head.headers)?;
+    let key = idempotency_key(&head.headers)?.map(|key| key.of(site.owner(visitor)));
     let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
     let (text, name) = match media_type {
         MediaType::Json => {
@@ -82,7 +82,7 @@ pub(super) async fn receive<B: HttpBody>(
     site: &Site,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: &RoomName,
     min_limit: usize,
     types: &'static str,
@@ -90,14 +90,12 @@ pub(super) async fn receive<B: HttpBody>(
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
-    site.check_ban(head, visitor)?;
+    site.check_ban(visitor)?;
     site.spend_message(visitor, room)?;
     let media_type = media_type(&head.headers).ok_or(Refusal::UnsupportedMediaType(types))?;
     let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
     let expects_continue = head.headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
-    // A ban may have been set while the body was on its way.
-    site.check_ban(head, visitor)?;
     Ok((media_type, body))
 }
 
@@ -112,7 +110,7 @@ pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refus
 /// Sends a message under a name, or under the only one that the visitor's session has in the room.
 pub(crate) async fn send(
     site: &Arc<Site>,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: &RoomName,
     name: Option<MemberName>,
     text: MessageText,
@@ -127,9 +125,8 @@ pub(crate) async fn send(
     let author = visitor.author;
     let (name, member) = site.hub.speaker(room, name, author)?;
     if let Some(author) = author {
-        site.standing
-            .seen
-            .note(author, Some(&name), visitor.address.ip());
+        let address = visitor.address.ip();
+        site.standing.seen.note(author, name.clone(), address);
     }
     let draft = Draft::Message {
         name,
@@ -138,7 +135,7 @@ pub(crate) async fn send(
         text,
         key,
     };
-    site.append(room, draft).await
+    site.append_of(visitor, room, draft).await
 }
 
 /// Sends a message for the program itself.

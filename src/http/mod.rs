@@ -16,6 +16,8 @@ mod stream;
 
 pub(crate) mod site;
 
+pub(crate) mod visitor;
+
 pub(crate) mod address;
 pub(crate) mod guard;
 pub(crate) mod limits;

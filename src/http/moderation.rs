@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::answer;
 use super::body::Body;
-use super::guard::Visitor;
 use super::request::read_object;
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::author::Author;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -27,7 +27,7 @@ use crate::store::standing::Change;
 pub struct Moderator;
 
 impl Site {
-    fn has_logged_in(&self, author: Author) -> bool {
+    pub(super) fn has_logged_in(&self, author: Author) -> bool {
         let now = self.hub.clock().unix_ms();
         self.standing.is_moderator(author, now)
     }
@@ -36,28 +36,16 @@ impl Site {
         self.options.moderator_password.is_some()
     }
 
-    /// Whether the request is a moderator's: by its session, by HTTP Basic, or because the program
-    /// in front says so.
-    pub(super) fn is_moderator(&self, head: &Parts, visitor: Visitor) -> Result<bool, Refusal> {
-        let has_logged_in = |author| self.has_logged_in(author);
-        if head.extensions.get::<Moderator>().is_some() || visitor.author.is_some_and(has_logged_in)
-        {
-            return Ok(true);
-        }
-        let now = self.hub.clock().now();
-        self.guard.is_moderator(&head.headers, visitor.address, now)
-    }
-
     /// Refuses a visitor who is not a moderator.
-    pub(super) fn require_moderator(&self, head: &Parts, visitor: Visitor) -> Result<(), Refusal> {
-        if !self.has_moderators() && head.extensions.get::<Moderator>().is_none() {
+    pub(super) fn require_moderator(&self, head: &Parts, visitor: &Visitor) -> Result<(), Refusal> {
+        if visitor.is_moderator {
+            return Ok(());
+        }
+        if !self.has_moderators() {
             return Err(Refusal::NotFound);
         }
-        if self.is_moderator(head, visitor)? {
-            Ok(())
-        } else {
-            Err(Refusal::NotModerator)
-        }
+        let refusal = Refusal::NotModerator;
+        Err(self.guard.refuse_moderator(&head.headers, visitor, refusal))
     }
 
     /// Removes a message, or finds that it was removed. `by_whom` is what the log calls the one who
@@ -83,7 +71,7 @@ impl Site {
 pub(crate) async fn remove(
     site: &Arc<Site>,
     head: &Parts,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: &RoomName,
     id: &str,
 ) -> Result<Response<Body>, Refusal> {
@@ -96,10 +84,11 @@ pub(crate) async fn remove(
     let (by, title) = if visitor.author.is_some() && visitor.author == fate.author {
         site.spend_message(visitor, room)?;
         (RemovedBy::Author, "its author")
-    } else if site.is_moderator(head, visitor)? {
+    } else if visitor.is_moderator {
         (RemovedBy::Moderator, "a moderator")
     } else {
-        return Err(Refusal::NotYours);
+        let guard = &site.guard;
+        return Err(guard.refuse_moderator(&head.headers, visitor, Refusal::NotYours));
     };
     let by_whom = format!("{title} at {}", visitor.address);
     let (Committed::New(removal) | Committed::Duplicate(removal)) =
@@ -108,12 +97,8 @@ pub(crate) async fn remove(
 }
 
 /// Says whether there can be moderators, and whether this visitor is one.
-pub(crate) fn status(
-    site: &Site,
-    head: &Parts,
-    visitor: Visitor,
-) -> Result<Response<Body>, Refusal> {
-    let moderator = site.is_moderator(head, visitor)?;
+pub(crate) fn status(site: &Site, visitor: &Visitor) -> Result<Response<Body>, Refusal> {
+    let moderator = visitor.is_moderator;
     let available = site.has_moderators() || moderator;
     Ok(answer::json(
         StatusCode::OK,
@@ -126,7 +111,7 @@ pub(crate) async fn log_in<B: HttpBody>(
     site: &Site,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
 ) -> Result<Response<Body>, Refusal> {
     let password = site.options.moderator_password.as_ref();
     let password = password.ok_or(Refusal::NotFound)?;
@@ -135,12 +120,12 @@ pub(crate) async fn log_in<B: HttpBody>(
     let given = given.ok_or(Refusal::BadRequest(
         "Send the moderators' password: {\"password\":\"…\"}.",
     ))?;
-    let (now, address) = (site.hub.clock().now(), visitor.address);
-    let guard = &site.guard;
-    if !guard.is_right(given.as_bytes(), [password], address, now)? {
+    let (guard, address) = (&site.guard, visitor.address);
+    if !guard.is_right(given.as_bytes(), [password], visitor)? {
         return Err(Refusal::WrongPassword);
     }
-    let (author, cookie) = site.identify(visitor);
+    let (author, cookie) = site.identify(head, visitor);
+    guard.remember_moderator(author, given.as_bytes());
     let until = site.hub.clock().unix_ms();
     let until = until.saturating_add(site.store.moderator_ms());
     site.change_standing(Change::LogIn(author, until)).await?;
@@ -152,7 +137,7 @@ pub(crate) async fn log_in<B: HttpBody>(
 }
 
 /// Ends the rights of a session.
-pub(crate) async fn log_out(site: &Site, visitor: Visitor) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn log_out(site: &Site, visitor: &Visitor) -> Result<Response<Body>, Refusal> {
     if !site.has_moderators() {
         return Err(Refusal::NotFound);
     }

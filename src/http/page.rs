@@ -4,12 +4,10 @@ use std::sync::LazyLock;
 
 use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, SET_COOKIE};
+use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue};
 
 use super::answer;
 use super::body::Body;
-use super::guard::Visitor;
-use super::site::Site;
 
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
@@ -63,23 +61,13 @@ pub(crate) fn part(path: &str) -> Option<&'static Part> {
     PARTS.iter().find(|part| part.path == path)
 }
 
-/// Answers with a part. The page itself also sets a session cookie if there is none.
-pub(crate) fn serve(
-    site: &Site,
-    part: &Part,
-    request: &HeaderMap,
-    visitor: Visitor,
-) -> Response<Body> {
+/// Answers with a part. It sets no session: a visitor who follows a link of another site sends no
+/// cookie, and a new one would replace it.
+pub(crate) fn serve(part: &Part, request: &HeaderMap) -> Response<Body> {
     let content = || Body::whole(Bytes::from_static(part.content));
     let mut response = answer::tagged(request, part.content_type, &part.etag, content);
+    let policy = HeaderValue::from_static(PAGE_POLICY);
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static(PAGE_POLICY),
-    );
-    if part.path.is_empty() {
-        let (_, cookie) = site.identify(visitor);
-        cookie.map(|cookie| headers.insert(SET_COOKIE, cookie));
-    }
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
     response
 }

@@ -1,6 +1,5 @@
 //! Every path and method, on one screen.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::body::Body;
-use super::guard::Visitor;
 use super::limits::{Allowance, Permit};
 use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
-use super::{answer, bans, hook, messages, metrics, moderation, page, session, stream};
+use super::visitor::Visitor;
+use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
 use crate::counters::Counters;
 use crate::lock::lock;
 use crate::names::RoomName;
@@ -29,16 +28,6 @@ const REQUEST_BYTES: u32 = 512;
 /// How long a request of an address that reads too much waits until it is refused: so all that the
 /// address can ask at a time costs little, however fast it asks.
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
-
-/// The address that a request's connection comes from. An embedding server puts it into the
-/// request's extensions; without it, all its clients count as one for the limits by address.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct PeerAddr(pub SocketAddr);
-
-/// An embedding server puts this into the extensions of a request that came over TLS: the session
-/// cookie is then marked `Secure`.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Https;
 
 /// What a path means.
 enum Route {
@@ -157,7 +146,7 @@ async fn dispatch<B: HttpBody>(
     head: &Parts,
     body: B,
 ) -> Result<Response<Body>, Refusal> {
-    let visitor = admit(site, &route, head)?;
+    let visitor = &admit(site, &route, head)?;
     let mut permit = site.limits.begin(visitor.address)?;
     let is_static = matches!(route, Ok(Route::Part(_)));
     let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -190,7 +179,7 @@ async fn respond<B: HttpBody>(
     route: Route,
     head: &Parts,
     body: B,
-    visitor: Visitor,
+    visitor: &Visitor,
     permit: &mut Permit,
 ) -> Result<Response<Body>, Refusal> {
     let get = Method::GET;
@@ -203,13 +192,13 @@ async fn respond<B: HttpBody>(
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
         (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
         (&Method::GET, Route::Rooms) => Ok(rooms(site)),
-        (&Method::GET, Route::Moderator) => moderation::status(site, head, visitor),
+        (&Method::GET, Route::Moderator) => moderation::status(site, visitor),
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
         (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
         (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
         (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
-        (&Method::GET, Route::Part(part)) => Ok(page::serve(site, part, &head.headers, visitor)),
+        (&Method::GET, Route::Part(part)) => Ok(page::serve(part, &head.headers)),
         (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.options.prefix)),
         (&Method::GET, Route::Health) => Ok(health(site)),
         (&Method::GET, Route::Metrics) => Ok(metrics::serve(site).await),
@@ -218,20 +207,14 @@ async fn respond<B: HttpBody>(
 }
 
 fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Visitor, Refusal> {
-    let peer = head.extensions.get::<PeerAddr>();
-    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
     let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    // A stream under a name shows its owner to the others.
-    let query = Query::of(&head.uri);
-    let appears = matches!(route, Ok(Route::Chat(_))) && query.has("name");
-    let changes_state = !reads || appears;
+    let holds = match route {
+        Ok(Route::Chat(_)) => head.method == Method::GET,
+        Ok(Route::Messages(_)) => Query::of(&head.uri).has("wait"),
+        _ => false,
+    };
     let is_open = matches!(route, Ok(Route::Health));
-    let now = site.hub.clock().now();
-    let guard = &site.guard;
-    let mut visitor = guard.admit(head, peer, changes_state, is_open, now)?;
-    visitor.https |= head.extensions.get::<Https>().is_some();
-    visitor.author = session::of(&head.headers).map(|session| site.author(session));
-    Ok(visitor)
+    site.admit(head, !reads || holds, is_open)
 }
 
 /// The one room that a post is for.

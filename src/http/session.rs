@@ -1,4 +1,7 @@
 //! The session: a cookie by which a browser keeps its name.
+//!
+//! The cookie is called after the prefix of its chat: a browser sends a chat at `/` and one at `/team`
+//! the cookies of both.
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -13,8 +16,11 @@ const COOKIE_NAME: &str = "chatroom-session";
 /// How long a browser keeps the cookie, in seconds: 400 days, the most that browsers grant.
 const MAX_AGE_SECONDS: u32 = 400 * 24 * 60 * 60;
 
-/// Makes sessions of 128 random bits.
+/// Makes sessions of 128 random bits, and finds them in requests.
 pub(crate) struct Sessions {
+    cookie_name: String,
+    /// The path that the cookie belongs to.
+    path: String,
     /// The operating system's generator; `None` where there is no `/dev`.
     random: Option<File>,
     /// What serves in its place: the standard library asks the system for the 128-bit key by a
@@ -24,8 +30,16 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Sessions {
+    /// The sessions of a chat that is mounted at `prefix`.
+    pub(crate) fn new(prefix: &str) -> Sessions {
+        let suffix = prefix.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let (cookie_name, path) = match prefix {
+            "" => (COOKIE_NAME.to_owned(), "/"),
+            _ => (format!("{COOKIE_NAME}-{suffix}"), prefix),
+        };
         Sessions {
+            cookie_name,
+            path: path.to_owned(),
             random: File::open("/dev/urandom").ok(),
             keyed: RandomState::new(),
             counter: AtomicU64::new(0),
@@ -44,25 +58,33 @@ impl Sessions {
         };
         SessionId(half() << 64 | half())
     }
-}
 
-/// Finds the session of a request. A cookie that is not of our making, or that stands there twice
-/// (as where a neighbouring site has set one for the whole domain), is none.
-///
-/// The header is read as bytes: cookies of other programs may hold any.
-pub(crate) fn of(headers: &HeaderMap) -> Option<SessionId> {
-    let mut ours = headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|header| header.as_bytes().split(|&b| b == b';'))
-        .filter_map(|pair| {
-            pair.trim_ascii()
-                .strip_prefix(COOKIE_NAME.as_bytes())?
-                .strip_prefix(b"=")
+    /// Finds the session of a request: the first cookie of ours counts, whatever it holds.
+    ///
+    /// The header is read as bytes: cookies of other programs may hold any.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Option<SessionId> {
+        let cookies = headers.get_all(COOKIE).iter();
+        let mut pairs = cookies.flat_map(|header| header.as_bytes().split(|&b| b == b';'));
+        let value = pairs.find_map(|pair| {
+            let value = pair.trim_ascii().strip_prefix(self.cookie_name.as_bytes());
+            value?.strip_prefix(b"=")
         });
-    match (ours.next(), ours.next()) {
-        (Some(value), None) => parse(value),
-        _ => None,
+        value.and_then(parse)
+    }
+
+    /// The header that gives a session to a browser.
+    pub(crate) fn set_cookie(&self, session: SessionId, secure: bool) -> Option<HeaderValue> {
+        let (
+            SessionId(bits),
+            Sessions {
+                cookie_name, path, ..
+            },
+        ) = (session, self);
+        let secure = if secure { "; Secure" } else { "" };
+        let cookie = format!(
+            "{cookie_name}={bits:032x}; Path={path}; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+        );
+        HeaderValue::from_str(&cookie).ok()
     }
 }
 
@@ -74,17 +96,6 @@ fn parse(value: &[u8]) -> Option<SessionId> {
     }
     let value = str::from_utf8(value).ok()?;
     u128::from_str_radix(value, 16).ok().map(SessionId)
-}
-
-/// The header that gives a session to a browser, for the paths of the chat mounted at `prefix`.
-pub(crate) fn set_cookie(session: SessionId, prefix: &str, secure: bool) -> Option<HeaderValue> {
-    let SessionId(bits) = session;
-    let path = if prefix.is_empty() { "/" } else { prefix };
-    let secure = if secure { "; Secure" } else { "" };
-    let cookie = format!(
-        "{COOKIE_NAME}={bits:032x}; Path={path}; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
-    );
-    HeaderValue::from_str(&cookie).ok()
 }
 
 #[cfg(test)]
@@ -100,22 +111,22 @@ mod tests {
     fn cookie(value: impl AsRef<[u8]>) -> Option<SessionId> {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_bytes(value.as_ref()).ok()?);
-        of(&headers)
+        Sessions::new("").of(&headers)
     }
 
     #[test]
     fn sessions_differ_and_come_back() {
         for source in [
-            Sessions::new(),
+            Sessions::new(""),
             Sessions {
                 random: None,
-                ..Sessions::new()
+                ..Sessions::new("")
             },
         ] {
             let made: HashSet<SessionId> = (0..1_000).map(|_| source.issue()).collect();
             assert_eq!(made.len(), 1_000);
             for session in made {
-                let header = set_cookie(session, "", false).expect("a header");
+                let header = source.set_cookie(session, false).expect("a header");
                 let pair = header
                     .to_str()
                     .expect("ASCII")
@@ -134,7 +145,7 @@ mod tests {
     fn without_the_systems_generator_sessions_are_one_keyed_hash_of_a_counter() {
         let source = Sessions {
             random: None,
-            ..Sessions::new()
+            ..Sessions::new("")
         };
         let half = |count: u64| u128::from(source.keyed.hash_one(count));
         for session in 0..100 {
@@ -144,9 +155,10 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_belongs_to_the_path_of_the_chat() {
+    fn a_cookie_belongs_to_the_path_of_the_chat_and_is_called_after_it() {
         let header = |prefix, secure| {
-            let header = set_cookie(SessionId(1), prefix, secure).expect("a header");
+            let header = Sessions::new(prefix).set_cookie(SessionId(1), secure);
+            let header = header.expect("a header");
             header.to_str().expect("ASCII").to_owned()
         };
         assert_eq!(
@@ -156,9 +168,17 @@ mod tests {
         );
         assert_eq!(
             header("/team/chat", true),
-            "chatroom-session=00000000000000000000000000000001; Path=/team/chat; \
+            "chatroom-session--team-chat=00000000000000000000000000000001; Path=/team/chat; \
              Max-Age=34560000; HttpOnly; SameSite=Strict; Secure"
         );
+        let team = Sessions::new("/team");
+        let both = |first: u8, second: u8| {
+            let cookies =
+                format!("chatroom-session={first:032x}; chatroom-session--team={second:032x}");
+            HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(&cookies).expect("a header"))])
+        };
+        assert!(team.of(&both(1, 2)) == Some(SessionId(2)));
+        assert!(Sessions::new("").of(&both(1, 2)) == Some(SessionId(1)));
     }
 
     #[test]
@@ -180,6 +200,15 @@ mod tests {
         assert!(cookie([b"x=\xff\xfe;\t".as_slice(), GOOD.as_bytes()].concat()).is_some());
     }
 
+    /// As where a neighbouring site has set one for the whole domain: a browser sends first what it has
+    /// for the longest path.
+    #[test]
+    fn the_first_of_several_counts() {
+        let second = "chatroom-session=00000000000000000000000000000001";
+        assert!(cookie(format!("{GOOD}; {second}")) == cookie(GOOD));
+        assert!(cookie(format!("{second}; {GOOD}")) == Some(SessionId(1)));
+    }
+
     #[test]
     fn what_is_not_ours_is_no_session() {
         let good = "0123456789abcdef0123456789abcdef";
@@ -191,7 +220,7 @@ mod tests {
             format!("chatroom-session={}", &good[1..]),
             format!("chatroom-session=+{}", &good[1..]),
             format!("chatroom-session={}", good.to_uppercase()),
-            format!("chatroom-session={good}; chatroom-session={good}"),
+            format!("chatroom-session=; chatroom-session={good}"),
             format!("xchatroom-session={good}"),
         ] {
             assert!(cookie(&bad).is_none(), "{bad}");
@@ -204,7 +233,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(COOKIE, value);
-                let _ = of(&headers);
+                let _ = Sessions::new("").of(&headers);
             }
         }
     }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hyper::header::HeaderValue;
+use tokio::sync::RwLock;
 
-use super::guard::{Guard, Visitor};
+use super::guard::Guard;
 use super::limits::{Allowance, Limits};
-use super::session::{self, Sessions};
+use super::session::Sessions;
+use super::visitor::Visitor;
 use crate::author::{Author, AuthorKey, SessionId};
 use crate::counters::Counters;
 use crate::names::RoomName;
@@ -31,6 +32,8 @@ pub(crate) struct Site {
     pub(crate) counters: Arc<Counters>,
     pub(crate) report: Reporter,
     pub(crate) store: Store,
+    /// Posts hold it for reading from the check for a ban until they are committed.
+    sending: RwLock<()>,
     authors: AuthorKey,
     draining: AtomicBool,
 }
@@ -49,7 +52,8 @@ impl Site {
             hub,
             guard: Guard::new(options.clone(), limits.clone()),
             limits,
-            sessions: Sessions::new(),
+            sessions: Sessions::new(&options.prefix),
+            sending: RwLock::default(),
             standing,
             counters,
             report: options.log.clone(),
@@ -75,19 +79,15 @@ impl Site {
         self.authors.author(session)
     }
 
-    /// Who a visitor is to others. One without a session gets one, with the cookie returned.
-    pub(crate) fn identify(&self, visitor: Visitor) -> (Author, Option<HeaderValue>) {
-        if let Some(author) = visitor.author {
-            return (author, None);
-        }
-        let session = self.sessions.issue();
-        let cookie = session::set_cookie(session, &self.options.prefix, visitor.https);
-        (self.author(session), cookie)
+    /// Whose the idempotency keys of a visitor are: the author's, or the address's.
+    pub(crate) fn owner(&self, visitor: &Visitor) -> Author {
+        let address = || self.authors.of_address(visitor.address.ip());
+        visitor.author.unwrap_or_else(address)
     }
 
     /// Spends one of the visitor's messages: its own or one that it shares with others, and one of its
     /// address.
-    pub(crate) fn spend_message(&self, visitor: Visitor, room: &RoomName) -> Result<(), Refusal> {
+    pub(crate) fn spend_message(&self, visitor: &Visitor, room: &RoomName) -> Result<(), Refusal> {
         let now = self.hub.clock().now();
         let is_member = |author: &Author| self.hub.includes(room, *author);
         let own = match visitor.author.filter(is_member) {
@@ -107,6 +107,24 @@ impl Site {
         }
         self.hub.open(room)?;
         self.store.append(room, draft).await
+    }
+
+    /// Commits what a visitor says, who may have been banned while it was on its way. From the check on,
+    /// a ban that removes messages waits for it.
+    pub(super) async fn append_of(
+        &self,
+        visitor: &Visitor,
+        room: &RoomName,
+        draft: Draft,
+    ) -> Result<Committed, Refusal> {
+        let _sending = self.sending.read().await;
+        self.check_ban(visitor)?;
+        self.append(room, draft).await
+    }
+
+    /// Waits for the messages on their way of those who were banned.
+    pub(super) async fn settle(&self) {
+        drop(self.sending.write().await);
     }
 
     /// Carries out a change of bans or moderators, at other servers too.

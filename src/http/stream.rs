@@ -9,10 +9,10 @@ use hyper::header::{
 use hyper::http::request::Parts;
 
 use super::body::Body;
-use super::guard::Visitor;
 use super::limits::{Allowance, Permit, streams_of};
 use super::request::Query;
 use super::site::Site;
+use super::visitor::Visitor;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::frame::Frame;
@@ -34,7 +34,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
 pub(crate) async fn open(
     site: &Arc<Site>,
     head: &Parts,
-    visitor: Visitor,
+    visitor: &Visitor,
     room: Option<RoomName>,
     permit: &mut Permit,
 ) -> Result<Response<Body>, Refusal> {
@@ -52,7 +52,7 @@ pub(crate) async fn open(
     let rooms = rooms(site, query, room)?;
     let start = start(&head.headers, query)?;
     if name.is_some() {
-        site.check_ban(head, visitor)?;
+        site.check_ban(visitor)?;
     }
     let streams = streams_of(rooms.len());
     permit.stay_open(streams)?;
@@ -67,11 +67,19 @@ pub(crate) async fn open(
     let past = site.hub.past_bytes(&rooms, start);
     let reading = Allowance::Reading(visitor.address);
     site.limits.charge(reading, past, now);
-    let (author, cookie) = site.identify(visitor);
-    let claim = name.clone().map(|name| Claim {
+    let (author, cookie) = match accepts_event_stream(&head.headers, true) {
+        true => {
+            let (author, cookie) = site.identify(head, visitor);
+            (Some(author), cookie)
+        }
+        // Perhaps a page of another site, or a link there: a cookie would replace the visitor's.
+        false => (visitor.author, None),
+    };
+    let address = visitor.address.ip();
+    let claim = name.zip(author).map(|(name, author)| Claim {
         name,
         author,
-        address: Some(visitor.address.ip()),
+        address: Some(address),
     });
     if let Start::After(position) = start
         && site.store.reach(position).await.is_err()
@@ -84,12 +92,11 @@ pub(crate) async fn open(
         Some(claim) => site.store.claim(&rooms, claim).await?,
         None => None,
     };
-    let stream = site.hub.subscribe(&rooms, claim, Some(author), start)?;
-    let address = visitor.address.ip();
-    site.standing.seen.note(author, name.as_ref(), address);
-    if name.is_some() {
+    let stream = site.hub.subscribe(&rooms, claim.clone(), author, start)?;
+    if let Some(Claim { name, author, .. }) = claim {
+        site.standing.seen.note(author, name, address);
         // A ban set since the first look may have come too early to end this stream.
-        let allowed = site.check_ban(head, visitor);
+        let allowed = site.check_ban(visitor);
         allowed.inspect_err(|_| site.expel_banned())?;
     }
 

@@ -103,9 +103,10 @@ impl History {
         self.newest_message
     }
 
-    /// The entry that a key was last used for.
+    /// The entry that a key was last used for. A key that an earlier version stored is everybody's.
     pub(super) fn by_key(&self, key: &IdempotencyKey) -> Option<&Entry> {
-        self.find(*self.by_key.get(key)?)
+        let id = self.by_key.get(key);
+        self.find(*id.or_else(|| self.by_key.get(&key.of_nobody()))?)
     }
 
     /// The entry that tells what became of a message: the message, or its removal.

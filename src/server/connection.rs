@@ -21,7 +21,7 @@ use tokio::time::{Sleep, sleep};
 use super::connections::Registration;
 use crate::chat::Chat;
 use crate::http::address::ClientAddress;
-use crate::http::routes::PeerAddr;
+use crate::http::visitor::{OverLoopback, PeerAddr};
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
 /// two requests.
@@ -76,6 +76,9 @@ impl Service<Request<Incoming>> for PeerService {
         let PeerService(registration) = self;
         let peer = PeerAddr(registration.peer);
         request.extensions_mut().insert(peer);
+        if registration.over_loopback {
+            request.extensions_mut().insert(OverLoopback);
+        }
         registration.connections.chat.call(request)
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Registration {
     pub(super) peer: SocketAddr,
     /// Whether it counts towards its address.
     counted: bool,
+    /// Whether it comes in at a loopback address.
+    pub(super) over_loopback: bool,
     place: usize,
     _place: OwnedSemaphorePermit,
 }
@@ -78,6 +80,7 @@ impl Connections {
     pub(super) fn register(
         self: &Arc<Connections>,
         peer: SocketAddr,
+        over_loopback: bool,
         place: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
         let counted = !self.chat.is_trusted_proxy(peer.ip());
@@ -91,6 +94,7 @@ impl Connections {
             connections: self.clone(),
             peer,
             counted,
+            over_loopback,
             place: lock(&self.wakers).insert(None),
             _place: place,
         }))

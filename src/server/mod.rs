@@ -117,7 +117,9 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
-                match connections.register(peer, place) {
+                let local = stream.local_addr();
+                let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
+                match connections.register(peer, over_loopback, place) {
                     Some(registration) => connection::serve(stream, registration),
                     None => refuse(stream, peer, connections.chat.report()),
                 }

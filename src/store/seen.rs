@@ -14,7 +14,7 @@ const MAX_SEEN: usize = 4_096;
 /// Where an author was seen, and under which name.
 pub(crate) type Place = (MemberName, IpAddr);
 
-/// The place of each author's latest post or stream.
+/// The place of each author's latest post or stream under a name: one without shows nobody anything.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<State>);
 
@@ -29,15 +29,10 @@ struct State {
 }
 
 impl Seen {
-    /// Remembers where an author was last seen here. One who has never had a name has shown nothing to be
-    /// banned for.
-    pub(crate) fn note(&self, author: Author, name: Option<&MemberName>, address: IpAddr) {
+    /// Remembers where an author was last seen here.
+    pub(crate) fn note(&self, author: Author, name: MemberName, address: IpAddr) {
         let state = &mut *lock(&self.0);
-        let known = || state.latest.get(&author).map(|(name, _)| name);
-        let Some(name) = name.or_else(known) else {
-            return;
-        };
-        let place = (name.clone(), address);
+        let place = (name, address);
         if state.latest.get(&author) == Some(&place) {
             return;
         }

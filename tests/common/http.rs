@@ -170,12 +170,15 @@ impl Response {
             .unwrap_or_default()
     }
 
-    /// The session in the cookie that the response sets.
+    /// The cookie that the response sets, as a browser sends it back.
+    pub(crate) fn cookie(&self) -> Option<&str> {
+        self.header("set-cookie")?.split(';').next()
+    }
+
+    /// The session in that cookie.
     pub(crate) fn session(&self) -> Option<String> {
-        let cookie = self
-            .header("set-cookie")?
-            .strip_prefix("chatroom-session=")?;
-        cookie.split(';').next().map(str::to_owned)
+        let session = self.cookie()?.strip_prefix("chatroom-session=")?;
+        Some(session.to_owned())
     }
 
     /// Checks the status and the error code; a failure shows the whole response.

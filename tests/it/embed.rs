@@ -188,7 +188,8 @@ async fn a_chat_works_below_a_prefix_of_a_bare_hyper_server() {
     get(address, "/team/js/main.js").await.expect(200, "");
     let mut stream = EventStream::open(address, "/team/chat/dev?name=ann").await;
     assert_eq!(stream.event().await.json()["room"], "dev");
-    let post = Request::post_text("/team/chat/dev", "hi").session(&stream.session());
+    let post = Request::post_text("/team/chat/dev", "hi");
+    let post = post.header("Cookie", stream.head.cookie().expect("a cookie"));
     ask(address, post).await.expect(201, "");
     assert_eq!(stream.message().await.text(), "hi");
     get(address, "/team/rooms").await.expect(200, "");
@@ -229,7 +230,8 @@ async fn two_chats_in_one_process_know_nothing_of_each_other() {
     assert_eq!(red_stream.message().await.text(), "red");
     assert_eq!(green_stream.message().await.text(), "green");
     // A session of the one is nobody in the other.
-    let post = Request::post_text("/green/chat", "hi").session(&red_stream.session());
+    let cookie = red_stream.head.cookie().expect("a cookie").to_owned();
+    let post = Request::post_text("/green/chat", "hi").header("Cookie", &cookie);
     ask(address, post).await.expect(400, "name-required");
     within("closing", red.close()).await;
     assert!(red_stream.until("server-closing").await.retry.is_some());

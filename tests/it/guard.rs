@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::common::{Client, EventStream, Process, Request, Server, ask, get, say, unlimited};
 use chatroom::ManualClock;
+use hyper::service::Service;
 
 /// Gain: a page from the open web gives its own name the address 127.0.0.1, counts as same-origin
 /// with a server on the visitor's machine, and reads and writes there.
@@ -56,21 +57,45 @@ async fn dns_rebinding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_may_be_allowed_and_on_other_addresses_any_is() {
+async fn a_host_may_be_allowed_beside_the_local_names() {
     let named = Process::start(&["--allow-host", "chat.test", "--allow-host=b.test"]).await;
     for (host, status) in [
         ("chat.test", 200),
         ("CHAT.TEST:443", 200),
         ("b.test", 200),
-        ("localhost", 403),
+        ("localhost", 200),
+        ("[::1]:80", 200),
+        ("evil.test", 403),
     ] {
         let answer = ask(named.address(), Request::get("/rooms").host(host)).await;
         assert_eq!(answer.status, status, "{host}");
     }
-    let open = Process::start(&["--listen", "0.0.0.0:0"]).await;
-    let address = (Ipv4Addr::LOCALHOST, open.address().port()).into();
-    let answer = ask(address, Request::get("/rooms").host("anything.test")).await;
-    answer.expect(200, "");
+}
+
+/// Gain: the same on a server that listens everywhere, and so on the visitor's own loopback address too.
+#[tokio::test(flavor = "multi_thread")]
+async fn dns_rebinding_where_the_server_listens_everywhere() {
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let server = Process::start(&["--listen", listen, "--allow-host", "chat.test"]).await;
+        let open = Process::start(&["--listen", listen]).await;
+        for (server, host, status) in [
+            (&server, "evil.test", 403),
+            (&server, "chat.test", 200),
+            (&server, "127.0.0.1", 200),
+            (&open, "evil.test", 403),
+            (&open, "localhost", 200),
+        ] {
+            let address = (Ipv4Addr::LOCALHOST, server.address().port()).into();
+            let answer = ask(address, Request::get("/rooms").host(host)).await;
+            assert_eq!(answer.status, status, "{listen} {host}");
+        }
+    }
+    // Elsewhere any name will do: this request comes in at no loopback address.
+    let chat = unlimited().with(|options| options.loopback_names = true);
+    let request = hyper::Request::get("/rooms").header("Host", "anything.test");
+    let request = request.body(String::new()).expect("a request");
+    let Ok(answer) = chat.build().expect("a chat").call(request).await;
+    assert_eq!(answer.status(), 200);
 }
 
 /// Gain: two parsers (a proxy's and ours) that take different hosts for the true one.

@@ -184,7 +184,8 @@ async fn streams_over_http2_end_with_their_clients_and_with_the_chat() {
 async fn a_program_that_speaks_tls_says_so() {
     let chat = chat();
     for https in [false, true] {
-        let request = Request::get("/").header("Host", "chat.example");
+        let request = Request::get("/chat").header("Host", "chat.example");
+        let request = request.header("Accept", "text/event-stream");
         let mut request = request.body(String::new()).expect("a request");
         if https {
             request.extensions_mut().insert(Https);

@@ -139,3 +139,46 @@ async fn a_key_of_a_refused_post_is_free() {
     })
     .await;
 }
+
+/// Gain otherwise: a stranger who guesses a key (`build-1235`) makes the post that uses it a 409, or
+/// learns what it said.
+#[tokio::test]
+async fn a_key_belongs_to_its_author_or_its_address() {
+    let folder = Folder::new();
+    let (ann, eve) = ("a".repeat(32), "e".repeat(32));
+    let from = |request: Request, address: &str| request.header("X-Forwarded-For", address);
+    let trusting = |chat: chatroom::Options| {
+        let chat = chat.trusted_proxy([127, 0, 0, 1].into());
+        chat.data(folder.path())
+    };
+    let mine = |text: &str| keyed("lobby", "build-1", text).session(&ann);
+    let address_s = |text: &str, address: &str| from(keyed("lobby", "build-1", text), address);
+    let first = Server::with(trusting).await;
+    let address = first.address();
+    for (request, status) in [
+        (keyed("lobby", "build-1", "eve's").session(&eve), 201),
+        (mine("ann's"), 201),
+        (address_s("one's", "192.0.2.1"), 201),
+        (address_s("two's", "192.0.2.2"), 201),
+        // A session keeps its key wherever it is.
+        (from(mine("ann's"), "192.0.2.3"), 200),
+        (mine("other"), 409),
+        (address_s("one's", "192.0.2.1"), 200),
+        (address_s("one's", "192.0.2.2"), 409),
+    ] {
+        assert_eq!(ask(address, request).await.status, status);
+    }
+    let stored = retained(address, "lobby").await;
+    assert_eq!(stored.len(), 4);
+    first.stop().await;
+    let again = Server::with(trusting).await;
+    let repeated = ask(again.address(), mine("ann's")).await;
+    assert_eq!(repeated.expect(200, "").json(), stored[1]);
+    let repeated = ask(again.address(), address_s("two's", "192.0.2.2")).await;
+    assert_eq!(repeated.expect(200, "").json(), stored[3]);
+    let journal = std::fs::read_to_string(folder.path().join("messages.jsonl")).expect("a file");
+    assert!(
+        !journal.contains("192.0.2"),
+        "no address is stored: {journal}"
+    );
+}

@@ -6,43 +6,73 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
-use crate::common::{EventStream, Process, Request, Server, ask, get, say};
+use crate::common::{EventStream, Process, Request, Server, ask, say};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_comes_with_the_page_and_with_a_stream() {
+async fn a_session_comes_with_a_stream() {
     let server = Server::start().await;
-    let page = get(server.address(), "/").await;
     let stream = EventStream::open(server.address(), "/chat").await;
-    for cookie in [page.header("set-cookie"), stream.head.header("set-cookie")] {
-        let mut parts = cookie.expect("a cookie").split("; ");
-        let session = parts
-            .next()
-            .and_then(|pair| pair.strip_prefix("chatroom-session="))
-            .expect("the promised name");
-        assert!(
-            session.len() == 32 && session.bytes().all(|b| b.is_ascii_hexdigit()),
-            "128 bits: {session}"
-        );
-        let attributes: BTreeSet<&str> = parts.collect();
-        for wanted in ["HttpOnly", "SameSite=Strict", "Path=/"] {
-            assert!(attributes.contains(wanted), "{attributes:?}");
+    let mut parts = stream
+        .head
+        .header("set-cookie")
+        .expect("a cookie")
+        .split("; ");
+    let session = parts
+        .next()
+        .and_then(|pair| pair.strip_prefix("chatroom-session="))
+        .expect("the promised name");
+    assert!(
+        session.len() == 32 && session.bytes().all(|b| b.is_ascii_hexdigit()),
+        "128 bits: {session}"
+    );
+    let attributes: BTreeSet<&str> = parts.collect();
+    for wanted in ["HttpOnly", "SameSite=Strict", "Path=/"] {
+        assert!(attributes.contains(wanted), "{attributes:?}");
+    }
+    assert!(!attributes.contains("Secure"), "{attributes:?}");
+    assert!(!attributes.iter().any(|one| one.starts_with("Domain")));
+}
+
+/// A browser that follows a link of another site sends no `SameSite=Strict` cookie, and would take a new
+/// one for the old: the visitor would be no moderator any more, and no author of earlier messages.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_another_site_replaces_no_session() {
+    let server = Server::start().await;
+    let html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for target in [
+        "/",
+        "/js/main.js",
+        "/rooms",
+        "/chat/lobby/messages",
+        "/healthz",
+        "/moderator",
+    ] {
+        for site in ["cross-site", "same-site", "none", "same-origin"] {
+            let request = Request::get(target).header("Accept", html);
+            let answer = ask(server.address(), request.header("Sec-Fetch-Site", site)).await;
+            assert_eq!(answer.header("set-cookie"), None, "{site} {target}");
         }
-        assert!(!attributes.contains("Secure"), "{attributes:?}");
-        assert!(!attributes.iter().any(|one| one.starts_with("Domain")));
     }
-    for target in ["/js/main.js", "/rooms", "/chat/lobby/messages", "/healthz"] {
-        let answer = get(server.address(), target).await;
-        assert_eq!(answer.header("set-cookie"), None, "{target}");
+    let opened = |accept: &str| Request::get("/chat").header("Accept", accept);
+    for site in ["cross-site", "same-site"] {
+        let foreign = opened(html).header("Sec-Fetch-Site", site);
+        let foreign = ask(server.address(), foreign).await;
+        assert_eq!((foreign.status, foreign.header("set-cookie")), (403, None));
     }
+    // Browsers do not say where a request comes from over plain HTTP.
+    for accept in [html, "*/*", "text/*"] {
+        let mut stream = EventStream::request(server.address(), opened(accept)).await;
+        assert_eq!(stream.head.header("set-cookie"), None, "{accept}");
+        assert_eq!(stream.event().await.json()["author"], json!(null));
+    }
+    let own = EventStream::request(server.address(), opened("text/event-stream, */*;q=0.1")).await;
+    own.session();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_a_session_gets_no_other() {
     let server = Server::start().await;
-    let session = get(server.address(), "/").await.session();
-    let session = session.expect("the page brings a session");
-    let page = ask(server.address(), Request::get("/").session(&session)).await;
-    assert_eq!(page.header("set-cookie"), None);
+    let session = EventStream::open(server.address(), "/chat").await.session();
     let request = Request::get("/chat").session(&session);
     let stream = EventStream::request(server.address(), request).await;
     assert_eq!(stream.head.header("set-cookie"), None);
@@ -53,8 +83,8 @@ async fn sessions_never_repeat() {
     let server = Server::start().await;
     let mut sessions = BTreeSet::new();
     for _ in 0..200 {
-        let session = get(server.address(), "/").await.session();
-        assert!(sessions.insert(session.expect("a session")));
+        let stream = EventStream::open(server.address(), "/chat").await;
+        assert!(sessions.insert(stream.session()));
     }
 }
 
@@ -68,19 +98,35 @@ async fn a_cookie_is_secure_behind_a_trusted_https_proxy() {
         (&trusting, "https, http", false),
         (&wary, "https", false),
     ] {
-        for target in ["/", "/chat"] {
-            let request = Request::get(target).header("X-Forwarded-Proto", proto);
-            let cookie = if target == "/" {
-                ask(server.address(), request).await
-            } else {
-                EventStream::request(server.address(), request).await.head
-            };
-            let cookie = cookie.header("set-cookie").expect("a cookie").to_owned();
-            assert_eq!(
-                cookie.contains("; Secure"),
-                secure,
-                "{proto} {target}: {cookie}"
-            );
+        let request = Request::get("/chat").header("X-Forwarded-Proto", proto);
+        let stream = EventStream::request(server.address(), request).await;
+        let cookie = stream.head.header("set-cookie").expect("a cookie");
+        assert_eq!(cookie.contains("; Secure"), secure, "{proto}: {cookie}");
+    }
+}
+
+/// A browser sends the cookies of both to the one below.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_chats_on_one_host_leave_each_other_their_sessions() {
+    let (outer, team) = (
+        Server::start().await,
+        Server::with(|chat| chat.prefix("/team")).await,
+    );
+    let stream = EventStream::open(outer.address(), "/chat?name=ann").await;
+    let team_stream = EventStream::open(team.address(), "/team/chat?name=ann").await;
+    let cookie = stream.head.cookie().expect("a cookie");
+    let team_cookie = team_stream.head.cookie().expect("a cookie");
+    assert!(
+        team_cookie.starts_with("chatroom-session--team="),
+        "{team_cookie}"
+    );
+    for cookies in [
+        format!("{cookie}; {team_cookie}"),
+        format!("{team_cookie}; {cookie}"),
+    ] {
+        let post = |target: &str| Request::post_text(target, "hi").header("Cookie", &cookies);
+        for (server, target) in [(&outer, "/chat?name=ann"), (&team, "/team/chat?name=ann")] {
+            ask(server.address(), post(target)).await.expect(201, "");
         }
     }
 }
@@ -109,15 +155,12 @@ async fn nobody_posts_under_the_name_of_another() {
             "Cookie",
             [b"chatroom-session=".as_slice(), &[0xff; 32]].concat(),
         ),
-        // Twice is ambiguous, whoever has set the second: neither counts.
-        as_ann().session(&own).session(&other),
+        // The first counts, whatever it holds.
+        as_ann().session(&other).session(&own),
+        as_ann().session("").session(&own),
         as_ann().header(
             "Cookie",
             format!("chatroom-session={other}; chatroom-session={own}"),
-        ),
-        as_ann().header(
-            "Cookie",
-            format!("chatroom-session={own}; chatroom-session={own}"),
         ),
     ];
     for request in foreign {
@@ -127,6 +170,7 @@ async fn nobody_posts_under_the_name_of_another() {
         as_ann().session(&own),
         as_ann().header("Cookie", format!("a=b; chatroom-session={own}; c=\"d\"")),
         as_ann().header("Cookie", "a=b").session(&own),
+        as_ann().session(&own).session(&other),
         Request::post_text("/chat", "hi").session(&own),
         Request::post_text("/chat?name=ANN", "hi").session(&own),
     ] {

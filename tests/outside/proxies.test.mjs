@@ -172,9 +172,13 @@ async function streams({ url, via }) {
 }
 
 async function secured({ url, via, http, server }) {
-  const page = await request(`${url}/`, via);
-  assert.match(page.headers['set-cookie'][0], /^chatroom-session=[0-9a-f]{32}; .*; HttpOnly; SameSite=Strict; Secure$/);
-  assert.doesNotMatch((await request(`${server.url}/`, { headers: { Host: host } })).headers['set-cookie'][0], /Secure/);
+  const cookie = async (from, options) => {
+    const stream = await openStream(`${from}/chat`, options);
+    stream.close();
+    return stream.headers['set-cookie'][0];
+  };
+  assert.match(await cookie(url, via), /^chatroom-session=[0-9a-f]{32}; .*; HttpOnly; SameSite=Strict; Secure$/);
+  assert.doesNotMatch(await cookie(server.url, { headers: { Host: host } }), /Secure/);
   const plain = await request(`http://${host}:${http}/`, via);
   assert.ok([301, 308].includes(plain.status), `${plain.status}`);
   assert.match(plain.headers.location, new RegExp(`^https://${host.replaceAll('.', '\\.')}[:/]`));

@@ -55,7 +55,7 @@ pub(super) fn read(line: &[u8]) -> Option<Record> {
         return Some(Record::Mark(room, id("floor")?));
     }
     let after = id("after").unwrap_or_default();
-    let key = text("key").map(IdempotencyKey::parse).transpose().ok()?;
+    let key = text("key").map(IdempotencyKey::stored).transpose().ok()?;
     if json.get("removed").is_some() {
         let room = RoomName::stored(text("room")?).ok()?;
         let by = RemovedBy::parse(text("by")?)?;

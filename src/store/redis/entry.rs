@@ -41,7 +41,7 @@ pub(super) fn decode(id: EventId, fields: &Fields) -> Option<(RoomName, Entry)> 
         _ => return None,
     };
     // A removal has the key of the message that it removes.
-    let key = text("key").and_then(|key| IdempotencyKey::parse(key).ok());
+    let key = text("key").and_then(|key| IdempotencyKey::stored(key).ok());
     let entry = draft.into_entry(&room, id, id.milliseconds);
     Some((room, Entry { key, ..entry }))
 }

@@ -9,7 +9,7 @@ use chatroom::LogLevel;
 use serde_json::{Value, json};
 
 use super::{content, file, kept};
-use crate::common::{Folder, Process, Request, Server, ask, get};
+use crate::common::{Folder, Process, Request, Server, ask};
 
 /// HTTP Basic with the password `between moderators`.
 const MODERATOR: &str = "Basic bW9kOmJldHdlZW4gbW9kZXJhdG9ycw==";
@@ -65,7 +65,7 @@ async fn bans(address: SocketAddr) -> Value {
 async fn banned(folder: &Folder) -> (String, String, Value) {
     let server = Server::with(|_| builder(folder.path())).await;
     let address = server.address();
-    let session = get(address, "/").await.session().expect("a session");
+    let session = super::removal::session(address).await;
     let author = author(address, &session).await;
     let request = Request::post_json("/bans", &json!({"author": author, "address": false}));
     let request = request.header("Authorization", MODERATOR);

@@ -28,8 +28,7 @@ pub(super) fn removal(id: &str) -> Request {
 
 /// A session of its own.
 pub(super) async fn session(address: SocketAddr) -> String {
-    let page = get(address, "/").await;
-    page.session().expect("the page sets the cookie")
+    EventStream::open(address, "/chat").await.session()
 }
 
 pub(super) fn id(message: &Response) -> String {

@@ -3,8 +3,10 @@
 use crate::common::Change as _;
 use std::time::Duration;
 
-use chatroom::{ManualClock, Refusal};
+use chatroom::{Fsync, ManualClock, Refusal};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use super::{
     ANN, BASIC, BOB, EVE, MODERATOR, author_of, ban, banning, ended, join, joining, moderated,
@@ -314,4 +316,47 @@ async fn no_stream_slips_past_a_ban() {
         let members = get(address, "/chat/lobby/members").await.json();
         assert!(members["memberCount"] == 0 || PAIRS, "the name is not free");
     }
+}
+
+/// What was on its way when a ban was set that removes messages is removed too, or refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_in_flight_does_not_outlive_the_ban() {
+    let folder = Folder::new();
+    let server = moderated(|chat| chat.data(folder.path()).fsync(Fsync::Always)).await;
+    let address = server.address();
+    for n in 0..100 {
+        let eve = format!("{n:032x}");
+        // Learns who that is without a message.
+        let stream = join(address, &eve, &format!("eve{n}")).await;
+        let author = author_here(stream).await;
+        // At every moment of the ban one is under way.
+        let mut clients = Vec::new();
+        for _ in 0..20 {
+            clients.push(Client::connect(address).await);
+        }
+        let began = Instant::now();
+        let mut posts = JoinSet::new();
+        for (client, at) in clients.into_iter().zip(0..) {
+            let post = Request::post_text("/chat/lobby", "hi").session(&eve);
+            posts.spawn(async move {
+                let mut client = client;
+                sleep_until(began + Duration::from_micros(at * 150)).await;
+                client.ask(&post).await
+            });
+        }
+        let order = json!({"author": author, "address": false, "removeMessages": true});
+        let order = Request::post_json("/bans", &order).session(MODERATOR);
+        ask(address, order).await.expect(201, "");
+        posts.join_all().await;
+        let kept = server.chat().history("lobby", 500).expect("a room");
+        assert_eq!(kept, [], "round {n}");
+        let lift = Request::new("DELETE", &format!("/bans/{author}")).session(MODERATOR);
+        ask(address, lift).await.expect(204, "");
+    }
+}
+
+/// The author that a stream tells to its own client.
+async fn author_here(mut stream: EventStream) -> String {
+    let greeting = stream.event().await.json();
+    greeting["author"].as_str().expect("an author").to_owned()
 }

@@ -8,7 +8,7 @@ use chatroom::{LogLevel, ManualClock};
 use serde_json::json;
 
 use super::{ANN, BASIC, MODERATOR, PASSWORD, author_of, ban, log_in, moderated, removal, say_as};
-use crate::common::{Request, Server, ask, get};
+use crate::common::{EventStream, Request, Server, ask, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_a_moderator_until_it_says_otherwise() {
@@ -181,4 +181,95 @@ async fn every_act_is_one_line_with_an_address() {
     let lines = lines.lock().expect("no panic");
     // The first line introduces the server.
     assert_eq!(lines[1..], expected);
+}
+
+/// Gain: a page of another site that sends wrong passwords from its visitor's browser locks out
+/// everybody at that address.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_given_the_right_password_is_not_locked_out() {
+    let clock = ManualClock::at(1_700_000_000_000);
+    let server = Server::with(|chat| {
+        let chat = chat
+            .clock(clock.clone())
+            .password("door")
+            .expect("not empty");
+        chat.moderator_password(PASSWORD).expect("not empty")
+    })
+    .await;
+    let address = server.address();
+    let (door, wrong) = ("Basic OmRvb3I=", "Basic Ondyb25n");
+    let knocking = |with: &str| Request::get("/rooms").header("Authorization", with);
+    let log_in = |password: &str, session: &str| {
+        let request = Request::post_json("/moderator", &json!({"password": password}));
+        request.header("Authorization", door).session(session)
+    };
+    // One comes in by a stream, which gives the session; one with a session; one logs in.
+    let joining = Request::get("/chat").header("Authorization", door);
+    let new = EventStream::request(address, joining).await.session();
+    ask(address, knocking(door).session(ANN))
+        .await
+        .expect(200, "");
+    ask(address, log_in(PASSWORD, MODERATOR))
+        .await
+        .expect(204, "");
+    let fresh = Request::post_json("/moderator", &json!({"password": PASSWORD}));
+    let fresh = ask(address, fresh.header("Authorization", door)).await;
+    let fresh = fresh.expect(204, "").session().expect("a cookie");
+    for _ in 0..10 {
+        ask(address, knocking(wrong))
+            .await
+            .expect(401, "password-required");
+    }
+    for known in [new.as_str(), ANN, MODERATOR, fresh.as_str()] {
+        ask(address, knocking(door).session(known))
+            .await
+            .expect(200, "");
+        let posted = Request::post_text("/chat?name=a", "hi").header("Authorization", door);
+        ask(address, posted.session(known)).await.expect(201, "");
+        // That is no licence to guess: neither this password nor the other.
+        let guess = knocking(wrong).session(known);
+        ask(address, guess).await.expect(429, "too-many-attempts");
+        ask(address, log_in("guess", known))
+            .await
+            .expect(429, "too-many-attempts");
+    }
+    for (known, status) in [
+        (MODERATOR, 204),
+        (fresh.as_str(), 204),
+        (ANN, 429),
+        (new.as_str(), 429),
+    ] {
+        assert_eq!(ask(address, log_in(PASSWORD, known)).await.status, status);
+    }
+    ask(address, knocking(door))
+        .await
+        .expect(429, "too-many-attempts");
+    let stranger = knocking(door).session("f0000000000000000000000000000006");
+    ask(address, stranger)
+        .await
+        .expect(429, "too-many-attempts");
+}
+
+/// The page of a moderator whose browser sends a wrong password along works like anybody's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_counts_only_where_rights_are_used() {
+    let server = moderated(|chat| chat.clock(ManualClock::at(1_700_000_000_000))).await;
+    let address = server.address();
+    for _ in 0..20 {
+        for request in [
+            Request::get("/"),
+            Request::get("/moderator"),
+            Request::get("/chat/lobby/messages"),
+            Request::post_text("/chat?name=a", "hi").session(ANN),
+        ] {
+            let answer = ask(address, request.header("Authorization", "Basic Ondyb25n")).await;
+            assert!(
+                answer.status < 300 || answer.code() == "too-many-messages",
+                "{}",
+                answer.head
+            );
+        }
+    }
+    let right = Request::get("/bans").header("Authorization", BASIC);
+    ask(address, right).await.expect(200, "");
 }
