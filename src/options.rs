@@ -61,7 +61,7 @@ pub struct Options {
     pub heartbeat: Option<Duration>,
     /// Messages and removals retained per room, at most. Default: 500.
     pub history: usize,
-    /// Bytes of messages, as they are sent, retained per room, at most. Default: 262,144.
+    /// Bytes of memory for what is retained per room, at most. Default: 262,144.
     pub history_bytes: usize,
     /// Evicts messages older than this, from the journal within 60 s too. Default: no limit.
     pub history_age: Option<Duration>,

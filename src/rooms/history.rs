@@ -1,11 +1,24 @@
 //! What a room retains of what was said in it, and how positions in it are understood.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem::size_of;
 
+use super::frame::Frame;
 use super::id::EventId;
 use super::message::Entry;
 use crate::names::IdempotencyKey;
 use crate::options::Options;
+
+/// Bytes of memory that an entry takes beside its text: its place in the history with the spare places
+/// (see [`History::push`]), and the frame with what counts its references. Allocators round up and add
+/// a little; the text's share of that is in it.
+const ENTRY_BYTES: usize =
+    size_of::<Entry>() * 9 / 8 + size_of::<Frame>() + 3 * ALLOCATION_BYTES + 48;
+/// Bytes that a key takes beside its text: its place in a hash table that is between half and fully
+/// used, and what counts its references.
+const KEY_BYTES: usize = size_of::<(IdempotencyKey, EventId)>() * 3 / 2 + 2 * ALLOCATION_BYTES;
+/// Bytes that an allocation takes beside its content, on average.
+const ALLOCATION_BYTES: usize = 16;
 
 /// The newest entries of a room, in order, and its low-water mark: entries up to there may be gone, all
 /// above it are retained.
@@ -38,7 +51,7 @@ impl History {
             if let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
                 && let Some(removed) = self.entries.remove(place)
             {
-                self.bytes -= removed.frame.bytes().len();
+                self.bytes -= removed.bytes();
                 entry.key = removed.key;
             }
             if self.newest_message == Some(message) {
@@ -51,7 +64,11 @@ impl History {
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), entry.id);
         }
-        self.bytes += entry.frame.bytes().len();
+        self.bytes += entry.bytes();
+        if self.entries.len() == self.entries.capacity() {
+            // Not twice as many, which would be a fifth of a room that is full of short messages.
+            self.entries.reserve_exact(self.entries.len() / 8 + 4);
+        }
         self.entries.push_back(entry);
         while self.entries.len() > limits.history || self.bytes > limits.history_bytes {
             self.evict_oldest();
@@ -70,7 +87,7 @@ impl History {
         let Some(oldest) = self.entries.pop_front() else {
             return;
         };
-        self.bytes -= oldest.frame.bytes().len();
+        self.bytes -= oldest.bytes();
         self.mark = self.mark.max(oldest.id);
         self.newest_message.take_if(|id| *id == oldest.id);
         if let Some(key) = oldest.key
@@ -144,6 +161,14 @@ impl History {
         let mut nearest: Vec<&Entry> = nearest.collect();
         nearest.reverse();
         nearest
+    }
+}
+
+impl Entry {
+    /// Bytes of memory that the entry takes in a history.
+    fn bytes(&self) -> usize {
+        let key = self.key.as_ref().map(|key| key.as_str().len() + KEY_BYTES);
+        self.frame.bytes().len() + ENTRY_BYTES + key.unwrap_or(0)
     }
 }
 

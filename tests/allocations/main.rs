@@ -181,3 +181,68 @@ where
         }
     }
 }
+
+const ROOMS: usize = 20;
+const ROOM_BYTES: usize = 256 * 1024;
+
+/// What rooms may hold is what they take of the system's memory, whatever is in them.
+#[test]
+fn rooms_that_are_full_take_what_they_may() {
+    let _turn = TURN.lock();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // Kept, so that nothing reuses their memory.
+    let mut chats = Vec::new();
+    for (bytes, key) in [(10, None), (100, None), (100, Some(36)), (4_000, Some(64))] {
+        runtime.block_on(async {
+            let options = common::unlimited().history_bytes(ROOM_BYTES).history(0);
+            let chat = options.build().expect("a chat");
+            fill(&chat, "warm-up", bytes, key).await;
+            let before = resident();
+            for n in 0..ROOMS {
+                fill(&chat, &format!("room-{n}"), bytes, key).await;
+            }
+            chats.push(chat);
+            let taken = (resident() - before) as f64 / (ROOMS * ROOM_BYTES) as f64;
+            println!("texts of {bytes} bytes, keys of {key:?}: {taken:.3} of what rooms may hold");
+            assert!((0.9..1.05).contains(&taken), "{taken:.3}");
+        });
+    }
+}
+
+/// Posts until the room evicts.
+async fn fill(chat: &chatroom::Chat, room: &str, bytes: usize, key: Option<usize>) {
+    let text = "x".repeat(bytes);
+    let first = chat.post(room, "ann", &text).await.expect("posted").id;
+    for n in 0.. {
+        let request = hyper::Request::post(format!("/chat/{room}?name=ann"))
+            .header("host", "localhost")
+            .header("content-type", "text/plain")
+            .extension(PeerAddr(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let request = match key {
+            Some(length) => request.header("idempotency-key", format!("{n:0length$}")),
+            None => request,
+        };
+        let request = request.body(http_body_util::Full::<Bytes>::from(text.clone()));
+        let Ok(answer) = chat.call(request.expect("a request")).await;
+        assert_eq!(answer.status(), 201);
+        if n % 16 == 15 {
+            let retained = chat.history(room, usize::MAX).expect("a history");
+            if retained.first().is_none_or(|oldest| oldest.id > first) {
+                return;
+            }
+        }
+    }
+}
+
+/// Bytes of this process in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("a status");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    kibibytes.expect("memory in KiB") * 1024
+}

@@ -70,7 +70,7 @@ fn retains_no_more_than_its_limits() {
     assert_eq!(by_count.mark(), id(7));
     assert_eq!(by_count.by_key.len(), 3);
 
-    let one = message(1, None).frame.bytes().len();
+    let one = message(1, Some(key(1))).bytes();
     let by_bytes = history(&limits(usize::MAX, one * 2 + 1), 10);
     assert_eq!(retained(&by_bytes), [id(9), id(10)]);
     assert_eq!(by_bytes.bytes(), one * 2);
@@ -124,7 +124,7 @@ fn a_removal_takes_the_place_and_the_key_of_its_message() {
     assert_eq!(history.fate_of(id(3)).map(|entry| entry.id), Some(id(3)));
     assert!(history.fate_of(id(4)).is_none(), "a removal is no message");
     assert!(history.fate_of(id(9)).is_none());
-    let bytes: usize = history.after(START).map(|e| e.frame.bytes().len()).sum();
+    let bytes: usize = history.after(START).map(Entry::bytes).sum();
     assert_eq!(history.bytes(), bytes);
     // Not counted as a message to begin with.
     assert_eq!(history.latest(2), Some(id(1)));
