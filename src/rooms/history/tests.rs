@@ -70,12 +70,12 @@ fn retains_no_more_than_its_limits() {
     assert_eq!(by_count.mark(), id(7));
     assert_eq!(by_count.by_key.len(), 3);
 
-    let one = message(1, Some(key(1))).bytes();
-    let by_bytes = history(&limits(usize::MAX, one * 2 + 1), 10);
+    let bytes = |n| message(n, Some(key(n))).bytes();
+    let by_bytes = history(&limits(usize::MAX, bytes(9) + bytes(10)), 10);
     assert_eq!(retained(&by_bytes), [id(9), id(10)]);
-    assert_eq!(by_bytes.bytes(), one * 2);
+    assert_eq!(by_bytes.bytes(), bytes(9) + bytes(10));
 
-    let none = history(&limits(usize::MAX, one - 1), 2);
+    let none = history(&limits(usize::MAX, bytes(2) - 1), 2);
     assert!(none.entries.is_empty());
     assert_eq!(
         (none.newest(), none.newest_message(), none.bytes()),
