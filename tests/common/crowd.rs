@@ -16,8 +16,8 @@ use super::http::{Client, Request};
 use super::within;
 
 /// How long all tasks of a crowd may take. Their single steps have a limit of their own, but a
-/// client that waits in vain may receive heartbeats for ever.
-const CROWD_PATIENCE: Duration = Duration::from_secs(180);
+/// client that waits in vain may receive heartbeats for ever. A busy machine needs minutes.
+const CROWD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// What a follower has seen, over all the connections that it had.
 #[derive(Debug, Default)]

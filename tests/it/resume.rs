@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use chatroom::EventId;
 
 use crate::common::{
-    Client, EventStream, Follower, PAIRS, Progress, Random, Request, Seen, Server, figure,
-    finished, get, id_of, in_order, longer, post_all, within,
+    Client, EventStream, Follower, Progress, Random, Request, Seen, Server, figure, finished, get,
+    id_of, in_order, longer, post_all, within,
 };
 
 const CLIENTS: u64 = 50;
 const POSTERS: usize = 4;
-/// Each of a pair's takes a way through Redis.
-const MESSAGES: usize = if PAIRS { 4_000 } else { 10_000 };
+/// Each client has all of them some dozens of connections later.
+const MESSAGES: usize = 4_000;
 /// Messages that are followed by asking: each client asks anew for almost every one.
 const POLLED: usize = 1_000;
 const POLLING: u64 = 20;

@@ -110,6 +110,7 @@ async fn walk(seed: u64) {
         open: Vec::new(),
     };
     let mut pulse = EventStream::open(address, "/chat?history=0").await;
+    pulse.caught_up().await;
     let mut followers = Vec::new();
     for step in 0..1_000 {
         // Some come in the middle; and the walk goes on when the room was told what changed, so that
@@ -158,6 +159,7 @@ struct Cost {
 
 /// Reads a stream up to the message that ends the test.
 async fn cost_of(mut stream: EventStream) -> Cost {
+    stream.caught_up().await;
     let mut cost = Cost {
         events: 0,
         longest: 0,
@@ -182,6 +184,7 @@ async fn a_crowd_that_joins_at_once_costs_each_a_small_event_a_second() {
     let server = Server::start().await;
     let address = server.address();
     let mut first = EventStream::open(address, "/chat").await;
+    first.caught_up().await;
     let started = Instant::now();
     let mut readers = Vec::new();
     for _ in 0..count / AT_ONCE {

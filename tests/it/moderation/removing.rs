@@ -330,6 +330,8 @@ async fn the_program_removes_and_hears_who_does() {
         chat.members("dev").expect("a room"),
         ["ann".parse().expect("a name")]
     );
+    // Once it was told that she came, it is told that she left.
+    stream.caught_up().await;
     stream.until("members-changed").await;
     drop(stream);
     let mut moved = Request::get("/chat/dev?name=Anna").session(&session);

@@ -4,7 +4,7 @@
 use crate::common::Change as _;
 use std::net::SocketAddr;
 
-use chatroom::EventId;
+use chatroom::{EventId, ManualClock};
 
 use super::{posted, rooms};
 use crate::common::{Event, EventStream, Folder, Request, Server, figure, get};
@@ -237,6 +237,26 @@ async fn a_position_that_this_chat_cannot_have_given_is_before_everything() {
             "{position}"
         );
     }
+}
+
+/// The clock may go back between two runs, and a position of the first lie within the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_of_another_run_is_recognized_whatever_the_clock_says() {
+    let clock = ManualClock::at(2_000_000);
+    let before = Server::with(|chat| chat.clock(clock.clone())).await;
+    let position = posted(before.address(), "a", "of another run").await;
+    before.stop().await;
+    clock.set_date(1_000_000);
+    let server = Server::with(|chat| chat.clock(clock.clone())).await;
+    posted(server.address(), "a", "early").await;
+    clock.set_date(3_000_000);
+    posted(server.address(), "a", "late").await;
+    let told = beginning(server.address(), "/chat/a", &position.to_string()).await;
+    assert!(
+        told[1].starts_with("missed in a up to 1000000-"),
+        "{told:?}"
+    );
+    assert_eq!(told[2..4], ["early", "late"]);
 }
 
 /// Without the marks of the new folder, its past would be taken for all that the old position lacks.
