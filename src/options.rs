@@ -171,7 +171,7 @@ pub enum Fsync {
 
 /// A password that people or moderators are asked for.
 #[derive(Clone)]
-pub struct Password(Box<[u8]>);
+pub struct Password(pub(crate) Box<[u8]>);
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,7 @@
 //! What a hub has in common with the hubs of other servers: members who are connected elsewhere.
 
 use super::hub::{Hub, State};
+use super::id::EventId;
 use super::members::Claim;
 use crate::author::Author;
 use crate::names::{MemberName, RoomName};
@@ -71,6 +72,19 @@ impl Hub {
     pub(crate) fn depart(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
             room.members.depart(&name.folded(), author);
+        }
+    }
+
+    /// Everything up to a position is published here, so other servers may have given it out.
+    pub(crate) fn advance(&self, position: EventId) {
+        let state = &mut *self.lock();
+        state.newest = state.newest.max(position);
+    }
+
+    /// The entries of a room up to here are gone for all servers.
+    pub(crate) fn evict(&self, room: &RoomName, mark: EventId) {
+        if let Some(room) = self.lock().rooms.get_mut(room) {
+            room.history.evict_up_to(mark);
         }
     }
 

@@ -83,6 +83,15 @@ impl History {
         }
     }
 
+    /// Raises the low-water mark, and evicts what is not above it.
+    #[cfg(feature = "redis")]
+    pub(super) fn evict_up_to(&mut self, mark: EventId) {
+        while self.entries.front().is_some_and(|entry| entry.id <= mark) {
+            self.evict_oldest();
+        }
+        self.mark = self.mark.max(mark);
+    }
+
     fn evict_oldest(&mut self) {
         let Some(oldest) = self.entries.pop_front() else {
             return;

@@ -20,52 +20,43 @@ pub(crate) struct Seen(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    latest: HashMap<Author, Place>,
+    /// With whether it was here, or at another server.
+    latest: HashMap<Author, (Place, bool)>,
     /// Oldest first, to forget them in this order.
     order: VecDeque<Author>,
-    /// Those whose place other servers have yet to be told.
-    #[cfg(feature = "redis")]
-    news: Vec<Author>,
 }
 
 impl Seen {
     /// Remembers where an author was last seen here.
     pub(crate) fn note(&self, author: Author, name: MemberName, address: IpAddr) {
         let state = &mut *lock(&self.0);
-        let place = (name, address);
-        if state.latest.get(&author) == Some(&place) {
-            return;
-        }
-        state.remember(author, place);
-        #[cfg(feature = "redis")]
-        if state.news.len() < MAX_SEEN && !state.news.contains(&author) {
-            state.news.push(author);
-        }
+        state.remember(author, (name, address), true);
     }
 
     /// Remembers where another server has seen an author.
     #[cfg(feature = "redis")]
     pub(super) fn hear(&self, author: Author, place: Place) {
-        lock(&self.0).remember(author, place);
+        lock(&self.0).remember(author, place, false);
     }
 
-    /// What other servers have yet to be told.
+    /// Where authors were last seen, of those who were last seen here.
     #[cfg(feature = "redis")]
-    pub(super) fn take_news(&self) -> Vec<(Author, Place)> {
-        let state = &mut *lock(&self.0);
-        let news = std::mem::take(&mut state.news).into_iter();
-        news.filter_map(|author| Some((author, state.latest.get(&author)?.clone())))
+    pub(super) fn here(&self) -> Vec<(Author, Place)> {
+        let latest = &lock(&self.0).latest;
+        let here = latest.iter().filter(|(_, (_, is_here))| *is_here);
+        here.map(|(author, (place, _))| (*author, place.clone()))
             .collect()
     }
 
     pub(crate) fn latest(&self, author: Author) -> Option<Place> {
-        lock(&self.0).latest.get(&author).cloned()
+        let state = lock(&self.0);
+        state.latest.get(&author).map(|(place, _)| place.clone())
     }
 }
 
 impl State {
-    fn remember(&mut self, author: Author, place: Place) {
-        if self.latest.insert(author, place).is_some() {
+    fn remember(&mut self, author: Author, place: Place, is_here: bool) {
+        if self.latest.insert(author, (place, is_here)).is_some() {
             return;
         }
         self.order.push_back(author);

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::report::Reporter;
 
 /// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
-const MAX_MODERATORS: usize = 1_000;
+pub(super) const MAX_MODERATORS: usize = 1_000;
 
 /// Moderators and bans.
 pub(crate) struct Standing {

@@ -12,6 +12,7 @@ mod common;
 mod ordeal;
 mod relay;
 
+mod bounds;
 mod failover;
 mod names;
 mod positions;

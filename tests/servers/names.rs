@@ -122,6 +122,26 @@ async fn who_moves_to_another_server_never_left() {
     assert_eq!(names(&b).await, json!(["ann"]));
 }
 
+/// A claim that the server refuses by itself changes nothing for anybody.
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_who_try_a_name_do_not_disturb_its_owner_elsewhere() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let ann = EventStream::request(a.address(), stream("ann")).await;
+    let session = ann.session();
+    for n in 0..20 {
+        ask(a.address(), stream("ann"))
+            .await
+            .expect(409, "name-taken");
+        let own = stream("ann").session(&session);
+        let also = EventStream::attempt(b.address(), own).await;
+        assert!(also.is_ok(), "attempt {n}");
+        let post = Request::post_text("/chat?name=ann", "hi").session(&session);
+        let own = ask(b.address(), post).await.expect(201, "");
+        assert_eq!(own.json()["member"], true);
+    }
+}
+
 /// The server that claimed it last has no stream under it any more, but the other one has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_given_up_at_one_server_is_kept_for_the_other() {
@@ -217,7 +237,7 @@ async fn after_redis_lost_everything_an_author_is_the_same_at_a_server_that_star
     let mut ann = EventStream::request(a.address(), stream("ann")).await;
     let author = ann.event().await.json()["author"].clone();
     redis.command(&["FLUSHALL"]).await;
-    ann.until("server-closing").await;
+    ann.until("messages-missed").await;
     let b = server(&redis.url()).await;
     let request = Request::get("/chat").session(&ann.session());
     let mut there = EventStream::request(b.address(), request).await;

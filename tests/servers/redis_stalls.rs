@@ -1,9 +1,10 @@
 //! Redis that answers late, or not at all, and loses nothing.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chatroom::EventId;
+use serde_json::json;
 
 use crate::common::redis::Redis;
 use crate::common::{EventStream, Request, ask, eventually, figure, get, id_of};
@@ -133,57 +134,108 @@ async fn while_redis_is_away_one_reads_on_and_is_told_when_one_cannot_write() {
     drop(again);
 }
 
+/// Another server gave it out, and this one hears from Redis half a second late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_a_server_has_yet_to_read_is_waited_for() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (a, b) = (server(&redis.url()).await, server(&relay.url()).await);
+    relay.set(Line::Late(redis.address(), Duration::from_millis(500)));
+    // A post finds the line cut if nothing else does.
+    eventually("the late line", async || {
+        let post = Request::post_text("/chat?name=bot", "late");
+        ask(b.address(), post).await.status == 201 && is_up(b.address()).await
+    })
+    .await;
+    let path = |query: &str, id: EventId| format!("/chat/lobby/messages?{query}={id}");
+    for n in 0..3 {
+        let text = n.to_string();
+        let post = Request::post_text("/chat?name=bot", &text);
+        let ahead = id_of(&ask(a.address(), post).await.expect(201, "").json());
+        let resume = Request::get("/chat").header("Last-Event-ID", ahead.to_string());
+        let (after, before) = (
+            path("after", ahead),
+            path(
+                "before",
+                EventId {
+                    sequence: ahead.sequence + 1,
+                    ..ahead
+                },
+            ),
+        );
+        let (mut stream, after, before) = tokio::join!(
+            EventStream::request(b.address(), resume),
+            get(b.address(), &after),
+            get(b.address(), &before)
+        );
+        let events = stream.caught_up().await;
+        let told: Vec<&str> = events.iter().map(|event| event.event.as_str()).collect();
+        assert_eq!(
+            told,
+            ["chat-room-connected", "members-changed", "caught-up"]
+        );
+        let position = events.last().and_then(|last| last.id.clone());
+        let position: Option<EventId> = position.and_then(|id| id.parse().ok());
+        assert!(position >= Some(ahead), "{position:?}");
+        let (after, before) = (after.expect(200, "").json(), before.expect(200, "").json());
+        assert_eq!(
+            (&after["missed"], &after["messages"]),
+            (&json!(false), &json!([]))
+        );
+        let past = before["messages"].as_array().expect("messages");
+        assert_eq!(past.last().map(id_of), Some(ahead));
+    }
+    // No server has given this out: it counts as a position before everything.
+    let future = Request::get("/chat").header("Last-Event-ID", format!("{}-0", u64::MAX));
+    let mut stream = EventStream::request(b.address(), future).await;
+    assert!(stream.telling().await.is("chat-room-connected"));
+    assert!(stream.telling().await.is("messages-missed"));
+    assert_eq!(stream.texts(4).await[1..], ["0", "1", "2"]);
+}
+
 /// Another server gave it out, and this one does not hear from Redis.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_position_that_a_server_has_yet_to_read_is_waited_for_or_sent_on() {
+async fn a_position_that_a_server_cannot_read_is_sent_on() {
     let redis = Redis::start().await;
     let relay = Relay::to(redis.address()).await;
     let (a, b) = (server(&redis.url()).await, server(&relay.url()).await);
     relay.set(Line::Silent);
     let post = Request::post_text("/chat?name=bot", "ahead");
-    let ahead = ask(a.address(), post).await.expect(201, "").json();
-    let resume = Request::get("/chat").header("Last-Event-ID", id_of(&ahead).to_string());
-    let sent_on = ask(b.address(), resume.clone()).await.expect(200, "");
-    let end = sent_on.text();
-    assert!(end.starts_with("retry: "), "{end}");
-    assert!(
-        end.ends_with("event: server-closing\ndata: {\"reason\":\"behind\"}\n\n"),
-        "{end}"
-    );
-    let page = format!("/chat/lobby/messages?after={}", id_of(&ahead));
-    let refused = get(b.address(), &page).await;
-    refused.expect(503, "store-unreachable");
-    // What a client reads that adds a room to a stream at that position.
-    let above = EventId {
-        sequence: id_of(&ahead).sequence + 1,
-        ..id_of(&ahead)
-    };
-    let past = format!("/chat/lobby/messages?before={above}");
-    let refused = get(b.address(), &past).await;
-    refused.expect(503, "store-unreachable");
-    // While they wait, the line is good again.
-    let waiting = tokio::spawn(EventStream::request(b.address(), resume.clone()));
-    let (address, path) = (b.address(), past.clone());
-    let reading = tokio::spawn(async move { get(address, &path).await.text().to_owned() });
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    relay.set(Line::Leads(redis.address()));
-    let mut stream = waiting.await.expect("no panic");
-    let past = reading.await.expect("no panic");
-    assert!(past.contains("ahead"), "{past}");
-    assert!(stream.event().await.is("chat-room-connected"));
-    let post = Request::post_text("/chat?name=bot", "next");
-    ask(b.address(), post).await.expect(201, "");
-    loop {
-        let event = stream.event().await;
-        assert!(!event.is("messages-missed"), "{event:?}");
-        if event.is("new-message") {
-            assert_eq!(event.text(), "next");
-            break;
+    let ahead = id_of(&ask(a.address(), post).await.expect(201, "").json());
+    let resume = Request::get("/chat").header("Last-Event-ID", ahead.to_string());
+    let after = format!("/chat/lobby/messages?after={ahead}");
+    let before = format!("/chat/lobby/messages?before={}-0", ahead.milliseconds + 1);
+    // At first the server does not know that Redis is away.
+    for limit in [Duration::from_secs(8), Duration::from_secs(1)] {
+        let begun = Instant::now();
+        let sent_on = ask(b.address(), resume.clone()).await.expect(200, "");
+        let (head, end) = sent_on.text().split_once('\n').expect("lines");
+        assert!(head.starts_with("retry: "), "{head}");
+        assert_eq!(
+            end,
+            "event: server-closing\ndata: {\"reason\":\"behind\"}\n\n"
+        );
+        eventually("the outage is noticed", async || !is_up(b.address()).await).await;
+        for page in [&after, &before] {
+            get(b.address(), page)
+                .await
+                .expect(503, "store-unreachable");
         }
+        assert!(begun.elapsed() < limit, "after {:?}", begun.elapsed());
     }
-    // No server has given this out.
-    let future = Request::get("/chat").header("Last-Event-ID", format!("{}-0", u64::MAX));
-    let mut stream = EventStream::request(b.address(), future).await;
-    let missed = stream.until("messages-missed").await.json();
-    assert_eq!(missed["reason"], "unknown");
+    // What it has, it gives.
+    get(b.address(), "/chat/lobby/messages?after=0-0")
+        .await
+        .expect(200, "");
+    relay.set(Line::Leads(redis.address()));
+    eventually("the position", async || {
+        get(b.address(), &after).await.status == 200
+    })
+    .await;
+    let mut stream = EventStream::request(b.address(), resume).await;
+    let events = stream.caught_up().await;
+    assert!(
+        !events.iter().any(|event| event.is("messages-missed")),
+        "{events:?}"
+    );
 }

@@ -2,16 +2,20 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// What happens to connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Line {
     Leads(SocketAddr),
+    /// What Redis says takes so long.
+    Late(SocketAddr, Duration),
     /// Connections are open, and nothing comes through: as behind a firewall that forgot them.
     Silent,
 }
@@ -63,21 +67,48 @@ impl Drop for Relay {
 
 async fn relay(mut client: TcpStream, mut line: watch::Receiver<Line>) {
     let now = *line.borrow_and_update();
-    let Line::Leads(target) = now else {
-        // Until the line is good again, and then as long as the client cares to wait.
-        let _ = client.readable().await;
-        std::future::pending::<()>().await;
-        return;
+    let (target, delay) = match now {
+        Line::Leads(target) => (target, Duration::ZERO),
+        Line::Late(target, delay) => (target, delay),
+        Line::Silent => {
+            // As long as the client cares to wait.
+            let _ = client.readable().await;
+            return std::future::pending().await;
+        }
     };
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
     tokio::select! {
-        _ = copy_bidirectional(&mut client, &mut server) => {}
+        () = carry(&mut client, &mut server, delay) => {}
         _ = line.changed() => {
             if *line.borrow() == Line::Silent {
                 std::future::pending::<()>().await;
             }
         }
+    }
+}
+
+/// Carries what both sides say, until one of them ends.
+async fn carry(client: &mut TcpStream, server: &mut TcpStream, delay: Duration) {
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let (queue, mut waiting) = mpsc::unbounded_channel();
+    tokio::select! {
+        _ = copy(&mut from_client, &mut to_server) => {}
+        () = async {
+            let mut piece = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = from_server.read(&mut piece).await {
+                let _ = queue.send((Instant::now() + delay, piece[..length].to_vec()));
+            }
+        } => {}
+        () = async {
+            while let Some((due, piece)) = waiting.recv().await {
+                sleep_until(due).await;
+                if to_client.write_all(&piece).await.is_err() {
+                    return;
+                }
+            }
+        } => {}
     }
 }

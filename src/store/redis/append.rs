@@ -1,21 +1,18 @@
 //! Appending, by a script.
 
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 
-use redis::{RedisResult, Script, ScriptInvocation};
+use redis::{RedisResult, ScriptInvocation};
 use tokio::time::sleep;
 
 use super::entry::{self, Fields};
 use super::presence::field_of;
-use super::{EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently, room_key};
+use super::{APPEND, EPOCH_PAUSE, Redis, call, key, patiently, room_key};
 use crate::clock::milliseconds;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
 use crate::rooms::message::Draft;
-
-static APPEND: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("append.lua")));
 
 impl Redis {
     /// Appends a draft, however often that has to be tried, and waits until it is published here.
@@ -81,18 +78,24 @@ impl Redis {
         times.into_iter().flatten().min().map(milliseconds)
     }
 
-    fn append_call(&self, room: &RoomName, draft: &Draft, attempt: u64) -> ScriptInvocation<'_> {
-        let history = self.hub.options.history;
-        let oldest = self.hub.expired_before().map(|ms| format!("{ms}-0"));
-        let mut call = APPEND.prepare_invoke();
-        call.key(key("feed")).key(room_key(room)).key(key("rooms"));
-        call.key(key(&format!("keys:{room}"))).key(key("epoch"));
+    fn append_call(
+        &self,
+        room: &RoomName,
+        draft: &Draft,
+        attempt: u64,
+    ) -> ScriptInvocation<'static> {
+        let options = &self.hub.options;
+        let too_old = self.hub.expired_before().map(|ms| format!("({ms}-0"));
+        let mut call = call(&APPEND);
+        call.key(room_key(room)).key(key("rooms"));
+        call.key(key(&format!("keys:{room}")));
         call.key(key(&format!("token:{}:{attempt}", self.server)));
         call.arg(self.epoch().to_string()).arg(room.as_str());
-        call.arg(Some(history).filter(|most| *most < usize::MAX).unwrap_or(0));
-        call.arg(self.room_ms().unwrap_or(0))
-            .arg(oldest.unwrap_or_default());
-        call.arg(FEED_ENTRIES);
+        for most in [options.history, options.history_bytes] {
+            call.arg(Some(most).filter(|most| *most < usize::MAX).unwrap_or(0));
+        }
+        call.arg(self.room_ms().unwrap_or(0));
+        call.arg(too_old.as_deref().unwrap_or("-"));
         match draft {
             Draft::Message {
                 name,

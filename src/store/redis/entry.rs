@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use redis::{FromRedisValue, Pipeline, Value};
+use redis::{FromRedisValue, Value};
 
-use super::{FEED_ENTRIES, key};
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, Entry, RemovedBy};
@@ -46,8 +45,8 @@ pub(super) fn decode(id: EventId, fields: &Fields) -> Option<(RoomName, Entry)> 
     Some((room, Entry { key, ..entry }))
 }
 
-/// Appends an entry that is of no room to the feed.
-pub(super) fn add_to_feed(to: &mut Pipeline, fields: &[(&str, &str)]) {
-    let command = to.cmd("XADD").arg(key("feed"));
-    command.arg(("MAXLEN", FEED_ENTRIES, "*")).arg(fields);
+/// The low-water mark that the entry's room had when the entry came.
+pub(super) fn evicted(fields: &Fields) -> EventId {
+    let evicted = fields.get("evicted").and_then(|id| id.parse().ok());
+    evicted.unwrap_or_default()
 }

@@ -2,14 +2,15 @@
 --
 -- KEYS  epoch, feed, authors' secret
 -- ARGV  run id of Redis, 1 if a restart of it loses nothing, newest id of the feed that this server
---       knows, entries of the feed, secret of this server
--- Returns {id at which the epoch began, last id of the feed, secret}.
+--       knows, secret of this server
+-- Returns {id at which the epoch began, last id of the feed, secret, time in milliseconds}.
 --
 -- No entry has the id at which an epoch began, and every entry of the epoch has a greater one: this
--- id is the position of a client that has yet to get what was retained then.
+-- id is the low-water mark of every room.
 
-local epoch, feed, secret = unpack(KEYS)
-local run, durable, known, feed_length, proposed = unpack(ARGV)
+local _, _, secret = unpack(KEYS)
+local run, durable, known, proposed = unpack(ARGV)
+local now = now_ms()
 
 -- Where Redis lost it, the servers that run bring it back before another one starts.
 redis.call('SETNX', secret, proposed)
@@ -39,14 +40,11 @@ local is_kept = stored[1] and (stored[2] == run or durable == '1')
 -- What this server has seen and Redis has not is lost, whatever Redis says of itself.
 if is_kept and not is_newer(known, last) then
     if stored[2] ~= run then redis.call('HSET', epoch, 'run', run) end
-    return {stored[1], last, secret}
+    return {stored[1], last, secret, now}
 end
 
 -- The epoch begins above every id that anybody may have been given.
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local begin = math.max(now, parts(last) + 1, parts(known) + 1)
 local id, first = string.format('%.0f-0', begin), string.format('%.0f-1', begin)
-redis.call('XADD', feed, 'MAXLEN', feed_length, first, 'kind', 'epoch')
 redis.call('HSET', epoch, 'id', id, 'run', run)
-return {id, first, secret}
+return {id, tell(first, 'kind', 'epoch'), secret, now}

@@ -11,7 +11,8 @@ use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
 use super::link::Backoff;
-use super::{FEED_ENTRIES, Redis, key, patiently, room_key};
+use super::standing::mark;
+use super::{EPOCH, NEWEST, Redis, call, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
 use crate::options::Options;
@@ -22,31 +23,12 @@ use crate::rooms::id::EventId;
 /// How long a read blocks; a new epoch is noticed this late. Far less than a silence that counts as
 /// an outage.
 const BLOCK: Duration = Duration::from_millis(500);
-/// Entries of one read, at most: they are in memory twice for a moment.
+/// Entries of one read, at most: they are in memory twice for a moment. The feed keeps as many.
 const READ_ENTRIES: usize = 64;
 /// Entries of one room to load, at most.
 const MOST_LOADED: usize = 10_000;
 
 impl Redis {
-    /// Loads what Redis has for the first time.
-    pub(super) async fn load_first(&self) {
-        let mut backoff = Backoff::default();
-        loop {
-            let loaded = async {
-                let mut connection = self.link.dedicated().await?;
-                self.meet(&mut connection, true).await
-            };
-            match loaded.await {
-                Ok(()) => return,
-                Err(error) if backoff.is_fresh() => self
-                    .report
-                    .error(format_args!("waiting for Redis: {error}")),
-                Err(_) => {}
-            }
-            sleep(backoff.next()).await;
-        }
-    }
-
     /// Follows the feed, through every outage. It never returns.
     pub(super) async fn follow(&self) {
         let mut backoff = Backoff::default();
@@ -54,7 +36,8 @@ impl Redis {
             let Err(error) = self.follow_once(&mut backoff).await;
             self.is_following.store(false, Ordering::Relaxed);
             if backoff.is_fresh() {
-                self.report.error(format_args!("Redis is away: {error}"));
+                let waiting = format_args!("waiting for Redis: {error}");
+                self.report.error(waiting);
             }
             sleep(backoff.next()).await;
         }
@@ -118,12 +101,12 @@ impl Redis {
         match fields.get("kind").map(String::as_str) {
             Some("epoch") => self.is_outdated.store(true, Ordering::Relaxed),
             Some("presence") => self.hear(fields),
-            Some("seen") => self.hear_seen(fields),
             Some("standing") => return true,
             // Of a kind that a later version may have added, nothing is decoded.
             _ => {
                 if let Some((room, entry)) = entry::decode(id, fields) {
                     self.hub.publish(&room, entry);
+                    self.hub.evict(&room, entry::evicted(fields));
                 }
             }
         }
@@ -138,26 +121,33 @@ impl Redis {
         must_load: bool,
     ) -> RedisResult<()> {
         let (run, durable) = identify(connection).await?;
-        let mut command = redis::cmd("EVAL");
-        let keys = (key("epoch"), key("feed"), key("secret"));
-        command.arg((include_str!("epoch.lua"), 3)).arg(keys);
-        command.arg((run, u8::from(durable), self.position.borrow().to_string()));
-        command.arg((FEED_ENTRIES, format!("{:032x}", *lock(&self.secret))));
-        let (epoch, last, secret): (String, String, String) =
-            command.query_async(connection).await?;
+        let mut call = call(&EPOCH);
+        call.key(key("secret")).arg(run).arg(u8::from(durable));
+        call.arg(self.position.borrow().to_string());
+        call.arg(format!("{:032x}", *lock(&self.secret)));
+        let (epoch, last, secret, now): (String, String, String, u64) =
+            call.invoke_async(connection).await?;
         let epoch: EventId = epoch.parse().map_err(|_| unexpected("an epoch"))?;
         let last: EventId = last.parse().map_err(|_| unexpected("an id"))?;
         let before = self.epoch();
         if before == EventId::ZERO {
             let secret = u128::from_str_radix(&secret, 16);
-            *lock(&self.secret) = secret.map_err(|_| unexpected("a secret"))?;
+            let secret = secret.map_err(|_| unexpected("a secret"))?;
+            let password = self.hub.options.moderator_password.as_ref();
+            self.password_mark.get_or_init(|| mark(secret, password));
+            *lock(&self.secret) = secret;
         }
         self.load_rosters(connection).await?;
         // It may have expired.
         self.is_told.store(false, Ordering::Relaxed);
         if epoch != before || must_load {
             let mut loaded = load_rooms(connection, last, epoch, &self.hub.options).await?;
-            loaded.mark = epoch.max(self.forgotten_up_to(last));
+            // Rooms that Redis does not have had no later entries: it keeps a room so long.
+            let forgotten = self.room_ms().map(|kept| EventId {
+                milliseconds: (now + 1).saturating_sub(kept),
+                sequence: 0,
+            });
+            loaded.mark = epoch.max(forgotten.unwrap_or_default().min(last));
             self.load_standing(connection).await?;
             let is_new = before != EventId::ZERO && epoch != before;
             if is_new {
@@ -176,15 +166,6 @@ impl Redis {
         Ok(())
     }
 
-    /// Rooms that Redis does not have had entries up to here, at most: it keeps a room so long.
-    fn forgotten_up_to(&self, last: EventId) -> EventId {
-        let now = self.hub.clock().unix_ms().max(last.milliseconds);
-        self.room_ms().map_or(EventId::ZERO, |kept| EventId {
-            milliseconds: now.saturating_sub(kept),
-            sequence: 0,
-        })
-    }
-
     /// Waits until an entry of the feed is published here.
     pub(super) async fn published(&self, id: EventId) {
         let mut position = self.position.subscribe();
@@ -192,8 +173,8 @@ impl Redis {
         let _ = position.wait_for(|position| *position >= id).await;
     }
 
-    /// Waits until this server has published what the feed has up to a position. It returns at once if
-    /// the feed does not have it.
+    /// Waits until this server has published what the feed has up to a position. If the feed has come so
+    /// far, the hub then knows the position.
     ///
     /// # Errors
     /// `store-unreachable`: it is not known, or takes too long.
@@ -201,19 +182,24 @@ impl Redis {
         if position <= self.hub.newest() {
             return Ok(());
         }
-        let mut newest = redis::pipe();
-        newest.cmd("XREVRANGE");
-        newest.arg((key("feed"), "+", "-", "COUNT", 1));
-        patiently(async {
-            let newest = self.link.pipeline::<(Entries,)>(&newest).await;
-            let (newest,) = newest.map_err(|_| Refusal::StoreUnreachable)?;
-            let newest = entry::read(newest).next();
-            if newest.is_some_and(|(newest, _)| position <= newest) {
-                self.published(position).await;
+        if position > *self.position.borrow() {
+            patiently(self.catch_up_to(position)).await?;
+        }
+        self.hub.advance(*self.position.borrow());
+        Ok(())
+    }
+
+    async fn catch_up_to(&self, position: EventId) -> Result<(), Refusal> {
+        while self.is_following.load(Ordering::Relaxed) {
+            // The link paces the attempts.
+            let newest: RedisResult<String> = self.link.run(&call(&NEWEST)).await;
+            if let Ok(newest) = newest {
+                let newest: EventId = newest.parse().unwrap_or_default();
+                self.published(position.min(newest)).await;
+                return Ok(());
             }
-            Ok(())
-        })
-        .await
+        }
+        Err(Refusal::StoreUnreachable)
     }
 }
 
@@ -227,14 +213,14 @@ async fn identify(connection: &mut MultiplexedConnection) -> RedisResult<(String
     let run = info.get("run_id").ok_or_else(|| unexpected("a run_id"))?;
     // A replica that was promoted may lack what its master had acknowledged.
     let replicated: Option<i64> = info.get("second_repl_offset");
-    let mut durable = replicated.is_none_or(|offset| offset < 0);
-    for (name, value) in [("appendonly", "yes"), ("appendfsync", "always")] {
-        let mut command = redis::cmd("CONFIG");
-        command.arg(("GET", name));
-        // A managed service may forbid the question, and then makes no promise.
-        let set: RedisResult<HashMap<String, String>> = command.query_async(connection).await;
-        durable &= set.is_ok_and(|set| set.get(name).is_some_and(|set| set == value));
-    }
+    let was_replica = replicated.is_some_and(|offset| offset >= 0);
+    let mut command = redis::cmd("CONFIG");
+    command.arg(("GET", "append*"));
+    // A managed service may forbid the question, and then makes no promise.
+    let set: RedisResult<HashMap<String, String>> = command.query_async(connection).await;
+    let set = set.unwrap_or_default();
+    let is = |name: &str, value: &str| set.get(name).is_some_and(|set| set == value);
+    let durable = !was_replica && is("appendonly", "yes") && is("appendfsync", "always");
     Ok((run, durable))
 }
 
@@ -266,8 +252,8 @@ async fn load_rooms(
             // It has expired.
             continue;
         };
-        let evicted = newest.get("evicted").and_then(|id| id.parse().ok());
-        let evicted: EventId = evicted.ok_or_else(|| unexpected("a mark"))?;
+        // What came later, and is gone already, comes by the feed.
+        let evicted = entry::evicted(&newest).min(last);
         // What is not loaded counts as evicted here.
         let left_out = newest_first.drain(most.min(newest_first.len())..).next();
         let left_out = left_out.and_then(|(left_out, _)| left_out.parse().ok());

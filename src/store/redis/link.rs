@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, FromRedisValue, Pipeline, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -93,13 +93,6 @@ impl Link {
     ) -> RedisResult<T> {
         let connection = self.connection().await?;
         let result = call.invoke_async(&mut (*connection).clone()).await;
-        self.note(&connection, result).await
-    }
-
-    /// Runs several commands at once.
-    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> RedisResult<T> {
-        let connection = self.connection().await?;
-        let result = pipeline.query_async(&mut (*connection).clone()).await;
         self.note(&connection, result).await
     }
 

@@ -18,9 +18,10 @@ mod standing;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
+use redis::{Script, ScriptInvocation};
 use tokio::sync::{RwLock, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -41,8 +42,6 @@ pub(crate) use standing::MODERATOR_MS;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait for this server to notice a new epoch before an append is tried again.
 const EPOCH_PAUSE: Duration = Duration::from_millis(50);
-/// Entries of the feed: what a server may miss without having to load the rooms anew.
-const FEED_ENTRIES: usize = 10_000;
 /// Names or rooms in one call of a script, and changes in one entry of the feed, at most: Redis
 /// serves nobody else meanwhile.
 const BATCH: usize = 500;
@@ -67,6 +66,8 @@ pub(crate) struct Redis {
     epoch: Mutex<EventId>,
     /// The authors' secret; a proposal until Redis has answered.
     secret: Mutex<u128>,
+    /// What the moderators' password leaves behind in Redis.
+    password_mark: OnceLock<u64>,
     /// Another epoch has begun, or might have.
     is_outdated: AtomicBool,
     /// The feed is being read.
@@ -108,6 +109,7 @@ impl Redis {
             position: watch::Sender::new(EventId::ZERO),
             epoch: Mutex::default(),
             secret: Mutex::new(u128::from_be_bytes(random())),
+            password_mark: OnceLock::new(),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
             under_way: RwLock::default(),
@@ -122,7 +124,12 @@ impl Redis {
             let load = || {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.enable_all().build()?;
-                runtime.block_on(redis.load_first());
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = redis.follow() => {}
+                        () = redis.published(EventId::FIRST) => {}
+                    }
+                });
                 Ok(())
             };
             let loaded = scope.spawn(load).join();
@@ -165,6 +172,25 @@ impl Redis {
 async fn patiently<T>(asking: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let answered = timeout(PATIENCE, asking).await;
     answered.unwrap_or(Err(Refusal::StoreUnreachable))
+}
+
+/// A script that writes to the feed.
+macro_rules! script {
+    ($file:literal) => {
+        LazyLock::new(|| Script::new(concat!(include_str!("feed.lua"), include_str!($file))))
+    };
+}
+static APPEND: LazyLock<Script> = script!("append.lua");
+static EPOCH: LazyLock<Script> = script!("epoch.lua");
+static NEWEST: LazyLock<Script> = script!("newest.lua");
+static PRESENCE: LazyLock<Script> = script!("presence.lua");
+static CHANGE: LazyLock<Script> = script!("change.lua");
+
+/// A call of one of them, with the keys that all of them have.
+fn call(script: &'static Script) -> ScriptInvocation<'static> {
+    let mut call = script.key(key("epoch"));
+    call.key(key("feed"));
+    call
 }
 
 /// All keys have one hash tag, so that a cluster keeps them together.

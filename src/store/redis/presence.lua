@@ -1,19 +1,20 @@
 -- Changes a server's roster: who is connected there.
 --
 -- A roster is a hash that expires unless its server renews it. Its field `ROOM:NAME`, in which the
--- name is folded, is `AUTHOR NAME`; its field `ROOM` is how many listen there. Whoever is in a roster
--- owns the name, so no other author gets into one with it.
+-- name is folded, is `AUTHOR NAME`; its field `ROOM` is how many listen there; its field `@AUTHOR` is
+-- where an author was last seen, `ADDRESS NAME`. Whoever is in a roster owns the name, so no other author
+-- gets into one with it.
 --
 -- KEYS  epoch, feed, servers, roster of this server
--- ARGV  epoch, server, entries of the feed, milliseconds until the roster expires, mode, and fields
---       with their new values ("" removes one)
---         claim: all of them, or none if a name is somebody else's
---         change: those that are nobody else's
+-- ARGV  epoch, server, milliseconds until the roster expires, mode, and fields with their new values
+--       ("" removes one)
+--         claim: all of them, or none if a name is somebody else's, here or elsewhere
+--         change: those that are nobody else's elsewhere
 --         all: the same, of a roster that begins anew
 -- Returns "epoch"; or "taken" and a name's field; or "ok" and the id of the entry that tells the others.
 
-local epoch, feed, servers, roster = unpack(KEYS)
-local current, server, feed_length, expiry, mode = unpack(ARGV)
+local _, _, servers, roster = unpack(KEYS)
+local current, server, expiry, mode = unpack(ARGV)
 local prefix = string.sub(roster, 1, -#server - 1)
 
 -- A server that does not know of lost entries yet must not take names after them.
@@ -23,7 +24,7 @@ local others = {}
 for _, other in ipairs(redis.call('SMEMBERS', servers)) do
     if redis.call('EXISTS', prefix .. other) == 0 then
         redis.call('SREM', servers, other)
-    elseif other ~= server then
+    elseif other ~= server or mode == 'claim' then
         others[#others + 1] = prefix .. other
     end
 end
@@ -38,7 +39,7 @@ local function is_free(field, value)
 end
 
 local changes = {}
-for i = 6, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
     local field, value = ARGV[i], ARGV[i + 1]
     if is_free(field, value) then
         changes[#changes + 1] = {field, value}
@@ -56,5 +57,5 @@ for _, change in ipairs(changes) do
 end
 redis.call('PEXPIRE', roster, expiry)
 redis.call('SADD', servers, server)
-return {'ok', redis.call('XADD', feed, 'MAXLEN', feed_length, '*', 'kind', 'presence', 'server', server,
-    'mode', mode, 'ms', expiry, 'changes', #changes > 0 and cjson.encode(changes) or '[]')}
+return {'ok', tell('*', 'kind', 'presence', 'server', server, 'mode', mode, 'ms', expiry,
+    'changes', #changes > 0 and cjson.encode(changes) or '[]')}

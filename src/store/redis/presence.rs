@@ -5,18 +5,17 @@
 //! server that is silent for too long counts as dead, and its members leave.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncCommands, RedisResult, Script};
+use redis::{AsyncCommands, RedisResult};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::super::Claiming;
 use super::entry::Fields;
 use super::feed::unexpected;
-use super::{BATCH, EPOCH_PAUSE, FEED_ENTRIES, Redis, key, patiently};
+use super::{BATCH, EPOCH_PAUSE, PRESENCE, Redis, call, key, patiently};
 use crate::author::Author;
 use crate::clock::milliseconds;
 use crate::lock::lock;
@@ -25,6 +24,7 @@ use crate::refusal::Refusal;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::NAME_GRACE;
 use crate::rooms::members::Claim;
+use crate::store::seen::Place;
 
 /// How often a server tells changes.
 const TICK: Duration = Duration::from_secs(1);
@@ -33,7 +33,8 @@ const TICKS_PER_RENEWAL: u32 = 5;
 /// Rosters expire after this long without renewal: 20 to 25 s after a crash.
 const EXPIRY: Duration = Duration::from_secs(25);
 
-static PRESENCE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("presence.lua")));
+/// How a roster's field begins that says where an author was last seen. No room's name begins so.
+const SEEN: char = '@';
 
 /// Who is connected to a server, as the script has it.
 pub(super) type Roster = BTreeMap<String, String>;
@@ -62,6 +63,13 @@ fn member(field: &str, value: &str) -> Option<(RoomName, MemberName, Author)> {
         MemberName::stored(name).ok()?,
         author.parse().ok()?,
     ))
+}
+
+/// Where an author was seen, as a field of a roster says.
+fn seen(author: &str, value: &str) -> Option<(Author, Place)> {
+    let (address, name) = value.split_once(' ')?;
+    let place = (MemberName::stored(name).ok()?, address.parse().ok()?);
+    Some((author.parse().ok()?, place))
 }
 
 /// What turns one roster into another.
@@ -148,8 +156,6 @@ impl Redis {
                 renewed_at = begun_at;
             }
             drop(nobody_claims);
-            // What fails is told when the author is seen elsewhere.
-            let _ = self.tell_seen().await;
         }
     }
 
@@ -186,6 +192,10 @@ impl Redis {
                 present.insert(room.to_string(), listeners.to_string());
             }
         }
+        let seen = self.standing.seen.here().into_iter();
+        present.extend(seen.map(|(author, (name, address))| {
+            (format!("{SEEN}{author}"), format!("{address} {name}"))
+        }));
         present
     }
 
@@ -209,11 +219,11 @@ impl Redis {
         let mut last = Default::default();
         let nothing = changes.is_empty().then_some(&[][..]);
         for batch in changes.chunks(BATCH).chain(nothing) {
-            let mut call = PRESENCE.key(key("epoch"));
-            call.key(key("feed")).key(key("servers"));
+            let mut call = call(&PRESENCE);
+            call.key(key("servers"));
             call.key(key(&format!("roster:{}", self.server)));
             call.arg(epoch.to_string()).arg(&self.server);
-            call.arg(FEED_ENTRIES).arg(milliseconds(expiry)).arg(mode);
+            call.arg(milliseconds(expiry)).arg(mode);
             for (field, value) in batch {
                 call.arg(field).arg(value);
             }
@@ -265,6 +275,12 @@ impl Redis {
 
     /// Tells the hub what a field of another server's roster was, and is now.
     fn pass_on(&self, others: &HashMap<String, Server>, field: &str, before: &str, now: &str) {
+        if let Some(author) = field.strip_prefix(SEEN) {
+            if let Some((author, place)) = seen(author, now) {
+                self.standing.seen.hear(author, place);
+            }
+            return;
+        }
         if !field.contains(':') {
             let Ok(room) = RoomName::stored(field) else {
                 return;
