@@ -149,6 +149,8 @@ async function furnish(browser, url) {
   return people;
 }
 
+let gathered = false; // The crowd stays.
+
 /** One picture, by somebody who looks in just for it. */
 async function take(browser, url, alex, shot, { act, room, name, large, crowd, later, print, ...options }) {
   const guest = name === '' || room || options.locale || options.hasTouch || options.permissions;
@@ -156,12 +158,13 @@ async function take(browser, url, alex, shot, { act, room, name, large, crowd, l
   if (guest && name !== '') await context.addCookies(await alex.context().cookies());
   const page = await context.newPage();
   await page.setViewportSize(options.viewport ?? desktop);
-  await page.emulateMedia({ colorScheme: options.colorScheme ?? 'light', forcedColors: options.forcedColors ?? 'none', media: print ? 'print' : 'screen' });
+  await page.emulateMedia({ colorScheme: options.colorScheme ?? 'light', forcedColors: options.forcedColors ?? 'none', media: 'screen' });
   await page.addInitScript((values) => { for (const [key, value] of Object.entries(values)) localStorage[key] ??= value; }, name === '' || !guest ? {} : await alex.evaluate(() => ({ ...localStorage })));
   if (large) await (await context.newCDPSession(page)).send('Page.setFontSizes', { fontSizes: { standard: 32, fixed: 26 } });
-  if (crowd) for (const [n, other] of ['Zoë', 'Jürgen', 'Björn', 'Anna Lee', 'Tomás', 'Ewa', 'Kenji', 'Fatima', 'Olu', 'Priya', 'Sven', 'Ines', 'Luca', 'Mads', 'Noor', 'Pia', 'Rui', 'Sol', 'Tariq', 'Uma'].entries()) {
+  if (crowd && !gathered) for (const [n, other] of ['Zoë', 'Jürgen', 'Björn', 'Anna Lee', 'Tomás', 'Ewa', 'Kenji', 'Fatima', 'Olu', 'Priya', 'Sven', 'Ines', 'Luca', 'Mads', 'Noor', 'Pia', 'Rui', 'Sol', 'Tariq', 'Uma'].entries()) {
     await join(browser, url, other, { room, viewport: desktop });
     await post(url, room, `${other}'s bot`, `Message ${n + 1}`);
+    gathered = true;
   }
   await page.goto(`${url}/#${encodeURIComponent(room ?? 'lobby')}`);
   await connected(page);
@@ -181,8 +184,9 @@ async function take(browser, url, alex, shot, { act, room, name, large, crowd, l
   if (!options.hasTouch) await page.locator('#text').focus({ timeout: 500 }).catch(() => {});
   await page.locator('.rooms li').nth(2).waitFor({ state: 'attached' });
   await act?.(page);
-  if (print) await page.pdf?.({ path: `${target}/print.pdf` }).catch(() => {});
+  if (print) await page.emulateMedia({ media: 'print' });
   await page.screenshot({ path: `${target}/${shot}.png`, fullPage: Boolean(print) });
+  await page.locator('#text').fill('', { timeout: 500 }).catch(() => {}); // A draft would stay.
   if (guest) await context.close();
   else {
     await page.close();

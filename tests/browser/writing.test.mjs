@@ -132,12 +132,16 @@ test('Tab completes a name after @ and at the start of a word, and moves on wher
   const text = ada.locator('#text');
   await text.pressSequentially('hi gr');
   await ada.keyboard.press('Tab');
-  assert.equal(await ada.evaluate(value), 'hi greta ');
+  assert.deepEqual(await ada.locator('#names li').allTextContents(), ['greta', 'Grace']);
+  await ada.keyboard.press('ArrowDown');
   await ada.keyboard.press('Tab');
   assert.equal(await ada.evaluate(value), 'hi Grace ');
+  await text.pressSequentially('gre');
+  await ada.keyboard.press('Tab');
+  assert.equal(await ada.evaluate(value), 'hi Grace greta ');
   await text.pressSequentially('@');
   await ada.keyboard.press('Tab');
-  assert.equal(await ada.evaluate(value), 'hi Grace @李雷 ');
+  assert.equal(await ada.evaluate(value), 'hi Grace greta @李雷 ');
   await text.fill('nobody');
   await ada.keyboard.press('Tab');
   assert.equal(await ada.evaluate(active), 'send');

@@ -8,11 +8,16 @@ import {
 import { request, roomPath } from './network.js';
 import { isEmoji, quoteOf, tokensOf } from './text.js';
 
-const END_PIXELS = 8; // This close counts as at the end.
-const FOLDED_LINES = 20; // As the style has it.
-const SPOKEN = 5; // Lines, for screen readers.
-const LABEL_CHARACTERS = 80; // Of a message.
-const RETRY_MILLIS = 2000; // Before older messages are asked for again.
+// This close counts as at the end.
+const END_PIXELS = 8;
+// As the style has it.
+const FOLDED_LINES = 20;
+// Lines, for screen readers.
+const SPOKEN = 5;
+// Of a message.
+const LABEL_CHARACTERS = 80;
+// Before older messages are asked for again.
+const RETRY_MILLIS = 2000;
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
 export function openLog(changed) {
@@ -102,7 +107,8 @@ export function openLog(changed) {
 		const state = current();
 		const { id } = button.closest('.message').dataset;
 		for (const entry of state.entries) if (entry.eventId === id) entry.unfolded = true;
-		setFollowing(state, false); // What was read stays where it is.
+		// What was read stays where it is.
+		setFollowing(state, false);
 		setAnchor(state, anchorOf());
 		button.previousSibling.classList.remove('folded');
 		button.remove();
@@ -241,7 +247,8 @@ function drawPending() {
 /** Closes unless what `act` asked for is refused. */
 function ask(title, content, submit = '', /** @type {any} */ act = null, kind = 'primary') {
 	const dialog = $.dialog;
-	$.settings.hidePopover(); // The focus comes back to its button.
+	// The focus comes back to its button.
+	$.settings.hidePopover();
 	const problem = element('p.problem', { role: 'alert' });
 	const cancel = element('button.plain', { type: 'button', onclick: () => dialog.close() }, say(act ? 'cancel' : 'close'));
 	const accept = element(`button.primary.${kind}`, { hidden: !act }, submit);

@@ -1,6 +1,7 @@
 // How texts and names are parsed and compared.
 
-const QUOTE_LINES = 3; // In a reply.
+// In a reply.
+const QUOTE_LINES = 3;
 const QUOTE_CHARACTERS = 240;
 
 // A quotation, or one line of a list.
@@ -116,7 +117,8 @@ export function partsOf(text, bytes) {
 	let rest = text;
 	for (;;) {
 		if (fittingIn(rest, bytes) === rest.length) return [...parts, rest];
-		const most = rest.slice(0, fittingIn(rest, bytes - 4)); // Room for a fence.
+		// Room for a fence.
+		const most = rest.slice(0, fittingIn(rest, bytes - 4));
 		const end = ['\n', ' '].map((sign) => most.lastIndexOf(sign) + 1).find((at) => at > most.length / 2) ?? most.length;
 		const part = rest.slice(0, end).trimEnd();
 		const inside = part.split('```').length % 2 === 0;

@@ -6,8 +6,10 @@ import { LANGUAGES } from './words.js';
 import { PENDING_MOST } from './network.js';
 import { unreadOf } from './state.js';
 
-const PEOPLE_LISTED = 200; // The count tells of the rest.
-const TEXT_BYTES = 4096; // As the server has it by default.
+// The count tells of the rest.
+const PEOPLE_LISTED = 200;
+// As the server has it by default.
+const TEXT_BYTES = 4096;
 const NAMES_OFFERED = 6;
 const TOAST_MILLIS = 2000;
 
@@ -114,22 +116,21 @@ for (const limit of ['70rem', '48rem']) matchMedia(`(width < ${limit}), (height 
 
 /** Opens `side` or `crowd` over the conversation, unless it stands beside it. */
 export function showSide(id) {
-	const open = ['side', 'crowd'].filter((panel) => panel === id && !$[panel].offsetWidth);
-	for (const panel of ['side', 'crowd']) {
-		document.body.classList.toggle(`${panel}-open`, open.includes(panel));
-		openerOf(panel).ariaExpanded = String(open.includes(panel));
+	const opens = Boolean(id) && !$[id].offsetWidth;
+	for (const [panel, opener] of [['side', $.menu], ['crowd', $.here]]) {
+		document.body.classList.toggle(`${panel}-open`, opens && panel === id);
+		opener.ariaExpanded = String(opens && panel === id);
 	}
-	$.bar.inert = $.main.inert = open.length > 0;
-	if (open.length) $[id].querySelector('.close').focus();
+	$.bar.inert = $.main.inert = opens;
+	if (opens) $[id].querySelector('.close').focus();
 }
-
-const openerOf = (panel) => (panel === 'side' ? $.menu : $.here);
 
 export function closeSide() {
 	if (!$.main.inert) return;
-	const opener = openerOf(document.querySelector('.side-open') ? 'side' : 'crowd');
+	/** @type {HTMLElement | null} */
+	const opener = $.bar.querySelector('[aria-expanded=true]');
 	showSide('');
-	opener.focus();
+	opener?.focus();
 }
 
 export function drawConnection() {
@@ -141,7 +142,8 @@ export function drawConnection() {
 	const wait = Math.ceil(((connection.until ?? 0) - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
 	setText($.status, say(phase));
-	$.status.classList.toggle('unseen', phase === 'connected'); // Only read out.
+	// Only read out.
+	$.status.classList.toggle('unseen', phase === 'connected');
 	$.here.hidden = phase !== 'connected' || !memberCount;
 	$.here.ariaLabel = say('here', { n: memberCount });
 	setText($.hereCount, memberCount);
@@ -236,7 +238,8 @@ export function drawComposer() {
 	$.name.ariaInvalid = code ? 'true' : null;
 	text.placeholder = say('messageTo', { room: chat.open });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
-	$.grow.dataset.text = `${text.value}\u200b`; // Gives the field its height.
+	// Gives the field its height.
+	$.grow.dataset.text = `${text.value}\u200b`;
 	const written = text.value.trimEnd();
 	const over = [...written.slice(fittingIn(written, TEXT_BYTES))].length;
 	const full = !chat.name || chat.pending.length >= PENDING_MOST;
@@ -262,28 +265,16 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 
 export function listenToText(send, names) {
 	const field = $.text;
-	let last; // Another Tab replaces it.
 	let offered = { names: [], from: 0 };
 	let chosen = 0;
 
-	function complete() {
-		const again = last?.value === field.value && last.end === field.selectionStart;
-		const found = again ? last : { ...completionsAt(field.value, field.selectionStart, names()), at: -1 };
-		if (found.names.length <= Number(again)) return false;
-		const at = (found.at + 1) % found.names.length;
-		insert(`${found.names[at]} `, found);
-		offer();
-		last = { ...found, at, end: field.selectionStart, value: field.value };
-		return true;
-	}
-
 	/** Shows the names that may be meant, with the one that Enter takes. */
 	function offer(found = { names: [], from: 0 }, at = 0) {
-		offered = found;
+		offered = { ...found, names: found.names.slice(0, NAMES_OFFERED) };
 		chosen = at;
-		$.names.hidden = !found.names.length;
+		$.names.hidden = !offered.names.length;
 		field.setAttribute('aria-activedescendant', $.names.hidden ? '' : `name-${at}`);
-		$.names.replaceChildren(...found.names.map((name, n) => {
+		$.names.replaceChildren(...offered.names.map((name, n) => {
 			const item = element('li', { id: `name-${n}`, role: 'option', ariaSelected: String(n === at) }, avatarOf(name), element('span.person', { dir: 'auto' }, name));
 			paint(item, colourOf(name));
 			return item;
@@ -297,6 +288,10 @@ export function listenToText(send, names) {
 
 	/** Whether the key was meant for the names. */
 	function choose(key) {
+		if (key === 'Tab' && $.names.hidden) {
+			offer(completionsAt(field.value, field.selectionStart, names()));
+			if (offered.names.length > 1) return true;
+		}
 		const { length } = offered.names;
 		const step = { ArrowDown: 1, ArrowUp: -1 }[key];
 		if (!length || !(step || ['Enter', 'Tab', 'Escape'].includes(key))) return false;
@@ -308,12 +303,13 @@ export function listenToText(send, names) {
 
 	field.addEventListener('input', () => {
 		const { selectionStart: caret, value } = field;
-		const { at, from, names: found } = completionsAt(value, caret, names());
-		const whole = found.some((name) => sameName(name, value.slice(from, caret)));
-		offer(at && !whole ? { names: found.slice(0, NAMES_OFFERED), from } : undefined);
+		const found = completionsAt(value, caret, names());
+		const whole = found.names.some((name) => sameName(name, value.slice(found.from, caret)));
+		offer(found.at && !whole ? found : undefined);
 	});
 	field.addEventListener('blur', () => offer());
-	$.names.onpointerdown = (event) => event.preventDefault(); // The field keeps the focus.
+	// The field keeps the focus.
+	$.names.onpointerdown = (event) => event.preventDefault();
 	$.names.onclick = ({ target }) => take([...$.names.children].indexOf(target.closest('li')));
 
 	field.addEventListener('keydown', (event) => {
@@ -325,7 +321,7 @@ export function listenToText(send, names) {
 		const sends = key === 'Enter' && (modified || !typesOnScreen());
 		const page = { PageUp: -1, PageDown: 1 }[key];
 		if (page) $.scroller.scrollBy(0, page * 0.9 * $.scroller.clientHeight);
-		if (sends || page || (key === 'Tab' && !modified && complete())) event.preventDefault();
+		if (sends || page) event.preventDefault();
 		if (sends) send();
 	});
 }
