@@ -138,9 +138,10 @@ async function furnish(browser, url) {
     await people[name].locator('#pending li').waitFor({ state: 'hidden' });
     await people[name].locator('#text').fill('');
   }
-  for (const [room, text] of [['garden', 'Who waters the tomatoes?'], ['garden', 'alex, is it you?'], ['library', 'New books are in.'], ['workshop', 'Hello']]) await post(url, room, 'mira', text);
+  for (const [room, text] of [['garden', 'Who waters the tomatoes?'], ['garden', 'alex, is it you?'], ['library', 'New books are in.'], ['workshop', 'Hello'], ['music', 'Hello']]) await post(url, room, 'mira', text);
   await goTo(people.Jonas, 'workshop');
   await goTo(people.Jonas, 'lobby');
+  if (!folder) return people;
   for (const [name, text] of [['ليلى', 'مرحبًا بالجميع، هل الاجتماع اليوم؟'], ['ليلى', '- أولًا: الميزانية\n- ثانيًا: الموقع الجديد www.example.org'], ['דנה', 'כן, בשעה שלוש. alex יבוא גם?']]) await post(url, 'عربي', name, text);
   await post(url, 'long', 'mira', Array.from({ length: 100 }, (_, n) => `${n + 1}. line of a report that goes on and on`).join('\n'));
   await post(url, 'long', 'Jonas', 'Thank you.\n\n1. That was long, and this item is longer than a line can be, so that it goes on in the next one, where it hangs\n2. but complete');
@@ -183,6 +184,7 @@ async function take(browser, url, alex, shot, { act, room, name, large, crowd, l
   if (!room) await page.locator('.message').nth(talk.length - 1).waitFor();
   if (!options.hasTouch) await page.locator('#text').focus({ timeout: 500 }).catch(() => {});
   await page.locator('.rooms li').nth(2).waitFor({ state: 'attached' });
+  await page.mouse.move(5, 400);
   await act?.(page);
   if (print) await page.emulateMedia({ media: 'print' });
   await page.screenshot({ path: `${target}/${shot}.png`, fullPage: Boolean(print) });

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::common::{Process, Request, Server, ask, get};
 
-/// Every file in `www`: its path on the server, its media type and its content.
+/// Every file in `www`: its path on the server, its media type and what is served of it.
 fn parts() -> Vec<(String, &'static str, Vec<u8>)> {
     let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
     let mut parts = Vec::new();
@@ -24,12 +24,22 @@ fn parts() -> Vec<(String, &'static str, Vec<u8>)> {
             };
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.expect("UTF-8").trim_start_matches("index.html");
-            let content = fs::read(&path).expect("a file");
+            let mut content = fs::read(&path).expect("a file");
+            if matches!(extension, Some("html" | "css" | "js")) {
+                content = lean(std::str::from_utf8(&content).expect("UTF-8")).into_bytes();
+            }
             parts.push((format!("/{folder}{name}"), media_type, content));
         }
     }
     assert!(parts.len() > 10, "{} parts", parts.len());
     parts
+}
+
+/// Indentation and lines of comment are for those who read the source.
+fn lean(source: &str) -> String {
+    let lines = source.lines().map(|line| line.trim_start_matches('\t'));
+    let kept = lines.filter(|line| !line.starts_with("//") && !line.starts_with("/*"));
+    kept.map(|line| format!("{line}\n")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
