@@ -320,7 +320,7 @@ impl Chat {
 
     pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
         let proxies = &self.site.options.trusted_proxy;
-        proxies.contains(&peer.to_canonical())
+        proxies.iter().any(|network| network.overlaps(peer))
     }
 
     /// Notes that a client was cut because it took nothing.
@@ -375,9 +375,6 @@ fn normalize(options: &mut Options) -> io::Result<()> {
     let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
     options.check().map_err(bad)?;
     options.max_message = options.max_message.min(MESSAGE_CEILING);
-    for proxy in &mut options.trusted_proxy {
-        *proxy = proxy.to_canonical();
-    }
     for origin in &mut options.allow_origin {
         let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("no origin: {origin}"));
         *origin = guard::parse_origin(origin).ok_or_else(bad)?;

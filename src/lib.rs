@@ -253,6 +253,7 @@ pub use author::Author;
 pub use chat::Chat;
 pub use chat::listener::{Heard, Listener, Rooms};
 pub use clock::{Clock, ManualClock};
+pub use http::address::Network;
 pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::visitor::{Https, PeerAddr};

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::hint::black_box;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::http::address::Network;
 use crate::names::{Malformed, RoomName};
 use crate::report::Reporter;
 
@@ -55,8 +55,8 @@ pub struct Options {
     /// the chat's (DNS rebinding). Default: false. The program has it on. Only [`serve`](crate::serve)
     /// heeds it.
     pub loopback_names: bool,
-    /// Trusts `X-Forwarded-For` and `X-Forwarded-Proto` from these addresses.
-    pub trusted_proxy: Vec<IpAddr>,
+    /// Trusts `X-Forwarded-For` and `X-Forwarded-Proto` from these addresses and networks.
+    pub trusted_proxy: Vec<Network>,
     /// Sends a heartbeat after a stream was silent for this long. Default: 15 s.
     pub heartbeat: Option<Duration>,
     /// Messages and removals retained per room, at most. Default: 500.

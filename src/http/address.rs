@@ -14,10 +14,68 @@ const TRANSLATED: u128 = 0x0064_ff9b << 96;
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct ClientAddress(IpAddr);
 
+/// An address or a network of addresses, as `--trusted-proxy` takes them. An IPv4 address and the
+/// IPv6 address that it is mapped to are the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Network {
+    address: u128,
+    /// How many of the address's first bits count.
+    bits: u32,
+}
+
 impl ClientAddress {
     /// The address, or the first one of the network.
     pub(crate) fn ip(self) -> IpAddr {
         self.0
+    }
+}
+
+impl Network {
+    /// Parses an address, or a network with the number of its bits: `172.16.0.0/12`, `fd00::/8`.
+    pub fn parse(text: &str) -> Option<Network> {
+        let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+        let network = Network::from(address.parse::<IpAddr>().ok()?);
+        if address.len() == text.len() {
+            return Some(network);
+        }
+        // An IPv4 address is the end of an IPv6 address.
+        let before = if address.contains(':') { 0 } else { 96 };
+        let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
+        let bits = is_number.then(|| bits.parse::<u32>().ok())??;
+        let bits = bits.checked_add(before).filter(|&bits| bits <= 128)?;
+        Some(Network { bits, ..network })
+    }
+
+    /// Whether the two have an address in common.
+    pub(crate) fn overlaps(self, other: impl Into<Network>) -> bool {
+        let other = other.into();
+        let bits = self.bits.min(other.bits);
+        let differing = self.address ^ other.address;
+        differing
+            .checked_shr(128 - bits)
+            .is_none_or(|rest| rest == 0)
+    }
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Network {
+        let address = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        Network {
+            address: address.to_bits(),
+            bits: 128,
+        }
+    }
+}
+
+impl From<ClientAddress> for Network {
+    fn from(ClientAddress(address): ClientAddress) -> Network {
+        Network {
+            bits: if address.is_ipv4() { 128 } else { 64 },
+            ..address.into()
+        }
     }
 }
 
@@ -50,10 +108,10 @@ impl std::fmt::Display for ClientAddress {
 pub(crate) fn client_origin(
     peer: IpAddr,
     headers: &HeaderMap,
-    trusted: &[IpAddr],
+    trusted: &[Network],
 ) -> (ClientAddress, bool) {
     let peer = peer.to_canonical();
-    let is_trusted = |address: IpAddr| trusted.contains(&address);
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.overlaps(address));
     if !is_trusted(peer) {
         return (peer.into(), false);
     }
@@ -113,8 +171,48 @@ mod tests {
                 HeaderValue::from_str(value).expect("a header"),
             );
         }
-        let trusted = [ip("10.0.0.1"), ip("10.0.0.2")];
+        let trusted = ["10.0.0.1", "10.0.0.2", "172.16.0.0/12", "fd00::/8"];
+        let trusted = trusted.map(|text| Network::parse(text).expect("a network"));
         client_origin(ip(peer), &headers, &trusted).0.to_string()
+    }
+
+    #[test]
+    fn a_network_ends_where_its_bits_say() {
+        for peer in [
+            "172.16.0.0",
+            "172.31.255.255",
+            "::ffff:172.20.0.1",
+            "fdff::1",
+        ] {
+            assert_eq!(seen(peer, &["203.0.113.9"]), "203.0.113.9", "{peer}");
+        }
+        for (peer, seen_as) in [
+            ("172.15.255.255", "172.15.255.255"),
+            ("172.32.0.0", "172.32.0.0"),
+            ("fe00::1", "fe00::/64"),
+            ("::172.16.0.1", "::/64"),
+        ] {
+            assert_eq!(seen(peer, &["203.0.113.9"]), seen_as);
+        }
+        let everything = Network::parse("0.0.0.0/0").expect("a network");
+        assert!(everything.overlaps(ip("203.0.113.9")) && !everything.overlaps(ip("2001:db8::1")));
+        assert!(
+            Network::parse("::/0")
+                .expect("a network")
+                .overlaps(ip("203.0.113.9"))
+        );
+        for no_network in [
+            "10.0.0.0/33",
+            "fd00::/129",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "10.0/8",
+            "/8",
+            "10.0.0.0/8/8",
+            "10.0.0.0/4294967295",
+        ] {
+            assert_eq!(Network::parse(no_network), None, "{no_network}");
+        }
     }
 
     #[test]
@@ -157,8 +255,8 @@ mod tests {
     fn https_is_what_the_trusted_proxy_says() {
         let mut headers = HeaderMap::new();
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
-        assert!(client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]).1);
-        assert!(!client_origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1")]).1);
+        assert!(client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1").into()]).1);
+        assert!(!client_origin(ip("10.0.0.9"), &headers, &[ip("10.0.0.1").into()]).1);
     }
 
     proptest! {
@@ -168,7 +266,7 @@ mod tests {
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(FORWARDED_FOR, value.clone());
                 headers.insert(FORWARDED_PROTO, value);
-                let _ = client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1")]);
+                let _ = client_origin(ip("10.0.0.1"), &headers, &[ip("10.0.0.1").into()]);
             }
         }
     }

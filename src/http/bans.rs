@@ -72,9 +72,8 @@ impl Site {
         let address = last_seen.filter(|seen| with_address && *seen != Ipv4Addr::UNSPECIFIED);
         let proxies = &self.options.trusted_proxy;
         let is_proxys = |address| {
-            proxies
-                .iter()
-                .any(|&p| ClientAddress::from(p).ip() == address)
+            let client = ClientAddress::from(address);
+            proxies.iter().any(|network| network.overlaps(client))
         };
         if address.is_some_and(is_proxys) {
             return Err(Refusal::BadRequest(

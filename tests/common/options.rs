@@ -54,7 +54,7 @@ pub(crate) trait Change: Sized {
     }
 
     fn trusted_proxy(self, address: IpAddr) -> Self {
-        self.with(|options| options.trusted_proxy.push(address))
+        self.with(|options| options.trusted_proxy.push(address.into()))
     }
 
     fn heartbeat(self, period: Duration) -> Self {
