@@ -9,8 +9,8 @@ import { block, blocks, pages, table } from './readme.mjs';
 /** Where a newcomer puts a name, this one: it leads to this machine, and Caddy makes its certificate by itself. */
 const host = 'chat.localhost';
 const filledIn = (text) => text.replaceAll('chat.example.org', host);
-/** Blocks that run elsewhere: this test is part of the first, `static.test.mjs` runs the second, and the third is built without optimization. */
-const elsewhere = (block) => block === 'tests/run\n' || block.includes('crt-static') || block.includes('--features redis');
+/** Blocks that run elsewhere: this test is part of the first, and the second is built without optimization. */
+const elsewhere = (block) => block === 'tests/run\n' || block.includes('--features redis');
 const startsServer = (block) => /^(cargo run|target\/release\/chatroom(?!.*--check))/m.test(block);
 const portOf = (block) => block.match(/--listen \S*?(\d+)(?=\s)/)?.[1] ?? '8080';
 const streams = (block) => /curl -N/.test(block);
@@ -69,9 +69,10 @@ const checks = [
     const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
     assert.equal(verified, '');
     await stop();
-    const unit = await shell.run('cat /etc/systemd/system/chatroom.service');
+    const unit = await shell.run('cat /etc/systemd/system/chatroom.service /etc/systemd/system/chatroom.service.d/proxy.conf');
+    const settings = [...unit.matchAll(/^Environment=(.*)$/gm)].map(([, setting]) => setting);
     const [, command] = unit.match(/^ExecStart=(.*)$/m);
-    const service = start(command.replaceAll('%S', '/var/lib'));
+    const service = start(`env ${settings.join(' ').replaceAll('%S', '/var/lib')} ${command}`);
     await shows(service, command, /^chatroom listening on http:\/\/127\.0\.0\.1:8080$/);
     await shell.run(`curl -sSf -H 'Host: ${host}' localhost:8080/rooms`);
     await endGroup(service);

@@ -1,19 +1,35 @@
-// The static binary, built as the guide says: in an otherwise empty root folder, as the Containerfile starts it, and in little memory.
+// The static binaries, built as the guide says: in an otherwise empty root folder, as the Containerfile starts it, on another processor, and in little memory.
 import test, { before } from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { freePort, openStream, post, request, root, run, scratch, startServer, target, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
 const built = path.join(target, 'static');
-const binary = path.join(built, 'x86_64-unknown-linux-gnu/release/chatroom');
+const guide = 'src/guide/installing.md';
 const asRoot = process.getuid() === 0 ? [] : ['unshare', '--map-root-user'];
+const processor = { 'x86-64': 'x86_64-unknown-linux-musl', ARM64: 'aarch64-unknown-linux-musl' };
+let binary = path.join(built, processor['x86-64'], 'small/chatroom');
+
+/** Builds for a processor by the guide's commands; undefined where Rust's standard library for it cannot be fetched. */
+async function build(name) {
+  const commands = block('sh', `target ${name}`, guide);
+  const [fetch, ...rest] = commands.split('\n');
+  assert.equal(fetch, `rustup target add ${name}`);
+  if ((await run('bash', ['-ec', fetch], { cwd: root, patience: 300_000 })).code !== 0) return undefined;
+  const { code, stderr } = await run('bash', ['-ec', rest.join('\n')], { cwd: root, env: { ...process.env, CARGO_TARGET_DIR: built }, patience: 600_000 });
+  assert.equal(code, 0, stderr);
+  return path.join(built, name, 'small/chatroom');
+}
 
 before(async () => {
-  const command = block('sh', 'crt-static');
+  const musl = await build(processor['x86-64']);
+  if (musl) return;
+  const [, command] = readFileSync(path.join(root, guide), 'utf8').match(/`(RUSTFLAGS=[^`]+)`/);
   const { code, stderr } = await run('bash', ['-ec', command], { cwd: root, env: { ...process.env, CARGO_TARGET_DIR: built }, patience: 600_000 });
   assert.equal(code, 0, stderr);
+  binary = path.join(built, 'x86_64-unknown-linux-gnu/small/chatroom');
 });
 
 /** A root folder that contains only the binary. */
@@ -32,7 +48,8 @@ async function startInside(t, folder, options = [], more = {}) {
 }
 
 test('it is static, and serves, streams and keeps messages in an empty root', async (t) => {
-  assert.match((await run('ldd', [binary])).stdout, /statically linked/);
+  const ldd = await run('ldd', [binary]);
+  assert.match(ldd.stdout + ldd.stderr, /statically linked|not a dynamic executable/);
   const folder = emptyRoot(t);
   const first = await startInside(t, folder, ['--data', '/data']);
   const stream = await openStream(`${first.url}/chat?name=ada`);
@@ -54,27 +71,96 @@ test('it is static, and serves, streams and keeps messages in an empty root', as
   assert.deepEqual(readdirSync(folder).sort(), ['chatroom', 'data']);
 });
 
-test('the Containerfile starts it, and its health check finds it well', async (t) => {
-  const containerfile = block('dockerfile', 'FROM scratch');
+test('the Containerfile builds from what it copies', async (t) => {
+  const containerfile = block('dockerfile', 'FROM scratch', guide);
+  const folder = scratch(t);
+  for (const [, copied] of containerfile.matchAll(/^COPY (?!--)(.*)$/gm)) {
+    const [...sources] = copied.split(' ');
+    const place = path.join(folder, sources.pop());
+    for (const source of sources) {
+      const to = place.endsWith('/') || sources.length > 1 ? path.join(place, source) : place;
+      cpSync(path.join(root, source), to, { recursive: true, filter: (file) => !file.includes('node_modules') });
+    }
+  }
+  // Checked rather than built, which would take long and show no more.
+  const [, command] = containerfile.match(/^RUN (.*)$/m);
+  assert.match(command, /^cargo build /);
+  const env = { ...process.env, CARGO_TARGET_DIR: path.join(target, 'static') };
+  const { code, stderr } = await run('sh', ['-ec', command.replace('build', 'check')], { cwd: folder, env, patience: 300_000 });
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(readdirSync(path.join(folder, 'data')), []);
+});
+
+test('the Containerfile starts it, not as root, and its health check finds it well', async (t) => {
+  const containerfile = block('dockerfile', 'FROM scratch', guide).split('FROM scratch\n')[1];
   const line = (instruction) => containerfile.match(new RegExp(`^${instruction} (.*)$`, 'm'))[1];
-  const [copied, place] = line('COPY').split(' ');
-  assert.equal(path.join(built, copied.replace(/^target\//, '')), binary);
+  const [from, copied, place] = line('COPY').split(' ');
+  assert.deepEqual([from, copied], ['--from=build', '/build/target/small/chatroom']);
   const env = Object.fromEntries(line('ENV').split(' ').map((pair) => pair.split('=')));
   assert.equal(env.CHATROOM_LISTEN, `0.0.0.0:${line('EXPOSE')}`);
   assert.equal(env.CHATROOM_DATA, line('VOLUME'));
   env.CHATROOM_LISTEN = `127.0.0.1:${await freePort()}`;
 
   const folder = emptyRoot(t);
+  chmodSync(folder, 0o755);
+  const user = line('USER');
+  assert.match(user, /^[1-9]\d+:[1-9]\d+$/);
+  assert.ok(containerfile.includes(`--chown=${user} /build/data ${env.CHATROOM_DATA}\n`));
+  const data = path.join(folder, env.CHATROOM_DATA);
+  mkdirSync(data);
+  // Somebody who is not root can only be root in a container of this test, and nobody else.
+  const drop = asRoot.length === 0 ? [`--userspec=${user}`] : [];
+  if (asRoot.length === 0) chownSync(data, ...user.split(':').map(Number));
   const entry = JSON.parse(line('ENTRYPOINT'));
   const check = JSON.parse(line('HEALTHCHECK').replace(/^CMD /, ''));
   assert.deepEqual([entry, check[0]], [[place], place]);
-  const [command, ...args] = [...asRoot, 'chroot', folder, ...check];
-  const health = () => run(command, args, { env: { ...process.env, ...env } });
+  const [command, ...before] = [...asRoot, 'chroot', ...drop, folder];
+  const health = () => run(command, [...before, ...check], { env: { ...process.env, ...env } });
   assert.equal((await health()).code, 1);
-  const server = await startInside(t, folder, [], { listen: env.CHATROOM_LISTEN, env: { ...process.env, ...env } });
+  const server = await startServer(t, [], { command, before: [...before, ...entry], listen: env.CHATROOM_LISTEN, env: { ...process.env, ...env } });
   assert.deepEqual(await health(), { code: 0, stdout: '', stderr: '' });
   await post(server.url, 'kept');
-  assert.match(readFileSync(path.join(folder, env.CHATROOM_DATA, 'messages.jsonl'), 'utf8'), /kept/);
+  assert.match(readFileSync(path.join(data, 'messages.jsonl'), 'utf8'), /kept/);
+});
+
+test('for ARM64 it is built by the same commands, and serves', async (t) => {
+  const arm = await build(processor.ARM64);
+  if (!arm) return t.skip('the standard library for ARM64 cannot be fetched here');
+  const server = await startServer(t, [], { command: 'qemu-aarch64', before: [arm] });
+  const stream = await openStream(`${server.url}/chat?name=ada`);
+  await stream.next('chat-room-connected');
+  await post(server.url, 'hello');
+  assert.equal((await stream.next('new-message')).data.text, 'hello');
+  assert.equal(await within(server.kill(), 'the end'), 0);
+});
+
+test('the commands for ARMv7 are those for ARM64', () => {
+  const armv7 = block('sh', 'target armv7', guide);
+  assert.equal(armv7.replaceAll('armv7-unknown-linux-musleabihf', processor.ARM64).replace('ARMV7_UNKNOWN_LINUX_MUSLEABIHF', 'AARCH64_UNKNOWN_LINUX_MUSL'), block('sh', `target ${processor.ARM64}`, guide));
+});
+
+test('the script for OpenWrt starts the server with options that it takes', async (t) => {
+  const script = block('openwrt', 'procd', guide);
+  const stub = 'START() { :; }; procd_open_instance() { :; }; procd_close_instance() { :; }; procd_set_param() { [ "$1" != command ] || { shift; echo "$@"; }; }';
+  const { code, stdout, stderr } = await run('sh', ['-ec', `${stub}\n${script}\nstart_service`]);
+  assert.equal(code, 0, stderr);
+  const [program, , listen, ...options] = stdout.trim().split(' ');
+  assert.equal(program, '/usr/bin/chatroom');
+  const server = await startServer(t, options, { command: binary, listen: listen.replace(/^.*:.*$/, '127.0.0.1:0') });
+  assert.equal((await request(`${server.url}/healthz`)).status, 200);
+});
+
+test('the small build is as small as the guide says, on the disk and in memory', async (t) => {
+  if (!binary.includes('musl')) return t.skip('that is said of musl, which cannot be fetched here');
+  const size = statSync(binary).size;
+  const server = await startServer(t, ['--max-streams-per-ip', '0'], { command: binary });
+  const resident = () => Number(readFileSync(`/proc/${server.child.pid}/status`, 'utf8').match(/^VmRSS:\s*(\d+) kB$/m)[1]) * 1024;
+  await request(`${server.url}/healthz`);
+  const idle = resident();
+  await Promise.all(Array.from({ length: 200 }, async (_, i) => (await openStream(`${server.url}/chat?name=member-${i}`)).next('chat-room-connected')));
+  const busy = resident();
+  t.diagnostic(`${size} bytes; resident: ${idle} idle, ${busy} with 200 clients`);
+  assert.ok(size <= 1_500_000 && idle <= 1_700_000 && busy <= 5_000_000, `${size} ${idle} ${busy}`);
 });
 
 test('200 clients in 64 rooms, talking, stay under 16 MB', async (t) => {

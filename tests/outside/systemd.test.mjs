@@ -3,10 +3,11 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { binary, openStream, post, request, run, scratch, startServer, until, within } from '../common/support.mjs';
+import { binary, openStream, post, request, root, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { block } from './readme.mjs';
 
-const unit = block('ini', '[Unit]');
+const unit = readFileSync(path.join(root, 'src/guide/chatroom.service'), 'utf8');
+const proxy = block('ini', 'CHATROOM_TRUSTED_PROXY');
 const passwords = block('ini', 'LoadCredential');
 const redis = block('ini', 'EnvironmentFile');
 const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
@@ -14,12 +15,12 @@ const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([,
 test('systemd understands it, and finds little exposed', async (t) => {
   const file = path.join(scratch(t), 'chatroom.service');
   const more = `${file}.d`;
-  writeFileSync(file, unit.replace('/usr/local/bin/chatroom', binary));
+  writeFileSync(file, unit.replace('ExecStart=chatroom', `ExecStart=${binary}`));
   const verify = () => run('systemd-analyze', ['verify', '--man=no', file]);
   assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
   mkdirSync(more);
-  for (const [name, lines] of Object.entries({ passwords, redis })) {
-    writeFileSync(path.join(more, `${name}.conf`), lines.replace('/usr/local/bin/chatroom', binary));
+  for (const [name, lines] of Object.entries({ proxy, passwords, redis })) {
+    writeFileSync(path.join(more, `${name}.conf`), lines);
     assert.deepEqual(await verify(), { code: 0, stdout: '', stderr: '' });
   }
   const { stdout } = await run('systemd-analyze', ['security', '--offline=true', '--no-pager', file]);
@@ -27,10 +28,12 @@ test('systemd understands it, and finds little exposed', async (t) => {
   assert.ok(exposure < 2, stdout);
 });
 
-test('the server starts with its options', async (t) => {
-  const [, ...options] = settings.ExecStart.split(' ');
+test('the server starts with its settings, and those for a proxy', async (t) => {
   const folder = scratch(t);
-  const server = await startServer(t, options.map((option) => option.replace('%S/chatroom', folder)));
+  const env = Object.fromEntries([...`${unit}${proxy}`.matchAll(/^Environment=(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value.replace('%S/chatroom', folder)]));
+  assert.deepEqual(Object.keys(env).sort(), ['CHATROOM_ALLOW_HOST', 'CHATROOM_DATA', 'CHATROOM_TRUSTED_PROXY']);
+  assert.equal(settings.ExecStart, 'chatroom');
+  const server = await startServer(t, [], { env: { ...process.env, ...env } });
   assert.equal((await request(`${server.url}/rooms`)).status, 200);
   assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'chat.example.org' } })).status, 200);
   assert.equal((await request(`${server.url}/rooms`, { headers: { Host: 'elsewhere.example' } })).status, 403);
