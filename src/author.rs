@@ -59,6 +59,11 @@ impl AuthorKey {
         self.hash(&session.0.to_be_bytes())
     }
 
+    /// Who a user of this id is.
+    pub(crate) fn of_user(&self, id: &str) -> Author {
+        self.hash(format!("chatroom user id:{id}").as_bytes())
+    }
+
     /// Stands for an address where there is no author.
     pub(crate) fn of_address(&self, address: IpAddr) -> Author {
         self.hash(format!("chatroom address:{address}").as_bytes())

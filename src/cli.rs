@@ -77,6 +77,8 @@ const TABLE: &[Spec] = &[
     Spec { name: "redis", value: "URL", secret: true, meaning: "share the rooms with other servers; needs the Cargo feature redis", apply: redis, ..SPEC },
     Spec { name: "password-file", value: "FILE", meaning: "ask everyone for the password in this file (default: ask nobody)", apply: |p, v| set(&mut p.chat.password, password(&mut p.warnings, v)), ..SPEC },
     Spec { name: "moderator-password-file", value: "FILE", meaning: "who knows the password in this file may remove messages and ban", apply: |p, v| set(&mut p.chat.moderator_password, password(&mut p.warnings, v)), ..SPEC },
+    Spec { name: "user-header", value: "NAME", meaning: "let in whom a trusted proxy names in this header (default: anybody)", apply: |p, v| set(&mut p.chat.user_header, Ok(Some(v.to_owned()))), ..SPEC },
+    Spec { name: "moderator", value: "USER", repeatable: true, meaning: "this user may remove messages and ban, with --user-header", apply: |p, v| add(&mut p.chat.moderators, (!v.is_empty() && v.trim() == v).then(|| v.to_owned()), "expected a user"), ..SPEC },
     Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |p, v| add(&mut p.chat.rooms, v.parse().ok(), "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)"), ..SPEC },
     Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |p, v| add(&mut p.chat.allow_origin, guard::parse_origin(v), "expected an origin, such as https://example.org"), ..SPEC },
     Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |p, v| add(&mut p.chat.allow_host, guard::is_host(v).then(|| v.to_owned()), "expected a host name such as chat.example.org, or an IP address"), ..SPEC },
@@ -221,9 +223,12 @@ fn apply(
         return Err("--redis: excludes --data; Redis keeps the messages".into());
     }
     program.chat.check()?;
+    if has("moderator") && !has("user-header") {
+        return Err("--moderator: needs --user-header, which names the users".into());
+    }
     program.chat.loopback_names = true;
     let proxied = has("trusted-proxy");
-    if (!loopback || proxied) && !has("password-file") {
+    if (!loopback || proxied) && !has("password-file") && !has("user-header") {
         let reached = match loopback {
             true => "the proxy".to_owned(),
             false => program.listen.to_string(),

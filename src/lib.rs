@@ -256,7 +256,7 @@ pub use clock::{Clock, ManualClock};
 pub use http::address::Network;
 pub use http::body::Body;
 pub use http::moderation::Moderator;
-pub use http::visitor::{Https, PeerAddr};
+pub use http::visitor::{Https, PeerAddr, User};
 pub use names::{
     BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
     ROOM_NAME_CHARS, RoomName,

@@ -21,6 +21,8 @@ pub const ROOM_NAME_CHARS: usize = 64;
 const ROOM_KEY_CHARS: RangeInclusive<usize> = 22..=40;
 /// The most characters in a member's name.
 pub const MEMBER_NAME_CHARS: usize = 32;
+/// Bytes of a user's id, as a proxy names it, at most.
+const USER_ID_BYTES: usize = 512;
 /// The most characters in an idempotency key.
 pub const KEY_CHARS: usize = 64;
 
@@ -118,6 +120,15 @@ impl MemberName {
         }
         let allowed = |c: char| !is_deceptive(c) && (c == ' ' || !c.is_whitespace());
         checked(text, MEMBER_NAME_CHARS, allowed).map(MemberName)
+    }
+
+    /// The name of a user whom a proxy names: the beginning of the id.
+    pub(crate) fn of_user(id: &str) -> Result<MemberName, Malformed> {
+        if id.len() > USER_ID_BYTES || id.contains(is_deceptive) {
+            return Err(Malformed);
+        }
+        let end = id.char_indices().nth(MEMBER_NAME_CHARS);
+        MemberName::parse(id[..end.map_or(id.len(), |(end, _)| end)].trim_end())
     }
 
     /// The name as it is compared.

@@ -5,10 +5,56 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use hyper::header::HeaderName;
+
 use crate::clock::Clock;
 use crate::http::address::Network;
 use crate::names::{Malformed, RoomName};
 use crate::report::Reporter;
+
+/// Headers that say something else than who the user is, and what the names of more of them begin with.
+const OTHER_HEADERS: [&str; 28] = [
+    "age",
+    "allow",
+    "authorization",
+    "cache-control",
+    "connection",
+    "cookie",
+    "date",
+    "etag",
+    "expect",
+    "forwarded",
+    "host",
+    "idempotency-key",
+    "last-event-id",
+    "origin",
+    "pragma",
+    "priority",
+    "proxy-authorization",
+    "range",
+    "referer",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-real-ip",
+    "x-requested-with",
+];
+const OTHER_HEADERS_BEGIN: [&str; 10] = [
+    "accept",
+    "access-control-",
+    "content-",
+    "if-",
+    "sec-",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-forwarded-server",
+];
 
 /// What the owner of a chat decides.
 ///
@@ -43,6 +89,11 @@ pub struct Options {
     pub password: Option<Password>,
     /// Lets whoever knows this password remove messages and ban; it opens the door too. Default: nobody.
     pub moderator_password: Option<Password>,
+    /// The header in which a trusted proxy names the user who asks, such as `Remote-User`. Requests that
+    /// name nobody are then refused, and the `Authorization` header is not read. Default: none.
+    pub user_header: Option<String>,
+    /// Users who may remove messages and ban, by their ids. Default: nobody.
+    pub moderators: Vec<String>,
     /// Offers these rooms and no other; the first is the one that `/chat` means. Default: any room, and
     /// `lobby`.
     pub rooms: Vec<RoomName>,
@@ -102,6 +153,8 @@ impl Default for Options {
             redis: None,
             password: None,
             moderator_password: None,
+            user_header: None,
+            moderators: Vec::new(),
             rooms: Vec::new(),
             allow_origin: Vec::new(),
             allow_host: Vec::new(),
@@ -142,6 +195,29 @@ impl Options {
             && password.equals(&moderators.0)
         {
             return Err("--moderator-password-file: the password is that of --password-file, which would make everybody a moderator".into());
+        }
+        let Some(header) = &self.user_header else {
+            return Ok(());
+        };
+        let name = header.to_ascii_lowercase();
+        let begins = |part: &&str| name.starts_with(part);
+        if HeaderName::from_bytes(name.as_bytes()).is_err() {
+            return Err(format!(
+                "--user-header {header}: expected the name of a header, such as Remote-User"
+            ));
+        }
+        if OTHER_HEADERS.contains(&&*name) || OTHER_HEADERS_BEGIN.iter().any(begins) {
+            return Err(format!(
+                "--user-header {header}: this header has another meaning"
+            ));
+        }
+        if self.trusted_proxy.is_empty() {
+            return Err("--user-header: needs --trusted-proxy, from where alone it counts".into());
+        }
+        if self.password.is_some() {
+            return Err(
+                "--user-header: excludes --password-file; the proxy asks who comes in".into(),
+            );
         }
         Ok(())
     }

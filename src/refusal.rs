@@ -36,6 +36,10 @@ pub enum Refusal {
     NotModerator,
     /// `wrong-password`: this is not the moderators' password.
     WrongPassword,
+    /// `wrong-code`: this code takes no session to another device.
+    WrongCode,
+    /// `user-required`: a proxy has to say who the sender is.
+    UserRequired,
     /// `banned`: the author or address may not take part.
     Banned {
         /// How long the ban still lasts.
@@ -132,6 +136,8 @@ impl Refusal {
             R::NotYours => (403, "not-yours", "Somebody else wrote that message: its author or a moderator can remove it."),
             R::NotModerator => (403, "not-moderator", "Only moderators may do that: log in as one."),
             R::WrongPassword => (403, "wrong-password", "That is not the moderators' password."),
+            R::WrongCode => (403, "wrong-code", "That code was used, has ended, or never was: get a new one on the other device."),
+            R::UserRequired => (403, "user-required", "Log in where this chat is reached: only those whom its proxy knows may come in."),
             R::Banned { .. } => (403, "banned", "You may read here, but not take part, until the time that Retry-After says."),
             R::NotFound => (404, "not-found", "There is nothing here: check the path."),
             R::NoSuchMessage => (404, "not-found", "That message does not exist, or is no longer retained."),

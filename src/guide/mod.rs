@@ -3,6 +3,7 @@
 //! - [`http`]: the HTTP interface, for writing clients and bots.
 //! - [`installing`]: static binaries, packages, containers.
 //! - [`operating`]: options, proxies, systemd, logs, backup, memory.
+//! - [`people`]: users whom a proxy or a program knows, and a session on another device.
 //! - [`security`]: whom the server trusts with what, and the threats that its tests cover.
 //! - [`servers`]: several servers that are one chat.
 //! - [`figures`]: what has been measured, and by which command.
@@ -16,6 +17,7 @@ macro_rules! pages {
         "[http]: crate::guide::http\n\
          [installing]: crate::guide::installing\n\
          [operating]: crate::guide::operating\n\
+         [people]: crate::guide::people\n\
          [security]: crate::guide::security\n\
          [servers]: crate::guide::servers\n\
          [figures]: crate::guide::figures\n\
@@ -36,6 +38,10 @@ pub mod installing {}
 #[doc = include_str!("operating.md")]
 #[doc = concat!("\n## The unit\n\n```ini\n", include_str!("chatroom.service"), "```\n")]
 pub mod operating {}
+
+#[doc = pages!()]
+#[doc = include_str!("people.md")]
+pub mod people {}
 
 #[doc = pages!()]
 #[doc = include_str!("security.md")]

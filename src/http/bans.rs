@@ -152,7 +152,7 @@ pub(crate) async fn add<B: HttpBody>(
     visitor: &Visitor,
 ) -> Result<Response<Body>, Refusal> {
     site.require_moderator(head, visitor)?;
-    let fields = read_object(head, body).await?;
+    let (_, fields) = read_object(head, body).await?;
     let asked = asked_for(&fields);
     let (author, minutes, with_address, remove_messages) = asked.ok_or(Refusal::BadRequest(
         "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",

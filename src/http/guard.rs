@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::net::Ipv6Addr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 
-use super::address::ClientAddress;
+use super::address::{ClientAddress, client_origin};
 use super::answer;
 use super::body::Body;
 use super::limits::{Allowance, Limits};
 use super::password;
-use super::visitor::{OverLoopback, Visitor};
+use super::visitor::{OverLoopback, User, Visitor, peer_of};
 use crate::author::Author;
 use crate::lock::lock;
 use crate::options::{Options, Password};
@@ -31,6 +31,13 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// Right passwords that are remembered, at most: about 200 KB. Beyond it all are forgotten, and
 /// remembered again when they are given again.
 const MOST_PROOFS: usize = 10_000;
+/// Why a request names no user, as the log tells each of them once.
+const NO_USER: [&str; 4] = [
+    "counts only from a trusted proxy",
+    "is missing",
+    "is there more than once",
+    "is not UTF-8 that a name may hold, of 1 to 512 bytes",
+];
 
 /// The guard.
 pub(crate) struct Guard {
@@ -40,6 +47,8 @@ pub(crate) struct Guard {
     /// Keyed hashes of authors with right passwords that they have given.
     proofs: Mutex<HashSet<u64>>,
     keyed: RandomState,
+    /// Which of the causes of [`NO_USER`] the log has told.
+    told: [Once; NO_USER.len()],
 }
 
 impl Guard {
@@ -50,6 +59,7 @@ impl Guard {
             refused_hosts: Mutex::default(),
             proofs: Mutex::default(),
             keyed: RandomState::new(),
+            told: [const { Once::new() }; NO_USER.len()],
         }
     }
 
@@ -87,6 +97,34 @@ impl Guard {
         Err(Refusal::UnknownHost)
     }
 
+    /// The user that the program in front names, or a trusted proxy where one has to.
+    pub(super) fn user(&self, request: &Parts) -> Result<Option<User>, Refusal> {
+        let named = request.extensions.get::<User>();
+        let header = match (named, &self.options.user_header) {
+            (None, Some(header)) => header,
+            _ => return Ok(named.cloned()),
+        };
+        let (peer, proxies) = (peer_of(request), &self.options.trusted_proxy);
+        let mut lines = request.headers.get_all(header).iter();
+        let user = match (lines.next(), lines.next()) {
+            _ if !proxies.iter().any(|proxy| proxy.overlaps(peer)) => Err(0),
+            (None, _) => Err(1),
+            (Some(_), Some(_)) => Err(2),
+            (Some(line), None) => User::from_header(line).map_err(|_| 3),
+        };
+        user.map(Some).map_err(|cause| {
+            let (address, _) = client_origin(peer, &request.headers, proxies);
+            let log = || {
+                self.options.log.info(format_args!(
+                    "refused a request from {address}: {header} {}",
+                    NO_USER[cause]
+                ));
+            };
+            self.told[cause].call_once(log);
+            Refusal::UserRequired
+        })
+    }
+
     /// Without this, any page that a visitor has open could act in the visitor's name. Programs send
     /// neither header, and have no visitor to misuse.
     pub(super) fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<(), Refusal> {
@@ -109,7 +147,7 @@ impl Guard {
     }
 
     pub(super) fn check_door(&self, headers: &HeaderMap, visitor: &Visitor) -> Result<(), Refusal> {
-        if self.options.password.is_none() {
+        if self.options.password.is_none() || visitor.name.is_some() {
             return Ok(());
         }
         let given = password::given_in(headers).ok_or(Refusal::PasswordRequired)?;
@@ -123,7 +161,7 @@ impl Guard {
     /// a moderator's rights are used: see [`Guard::refuse_moderator`].
     pub(super) fn is_moderator(&self, headers: &HeaderMap, visitor: &Visitor) -> bool {
         let password = self.options.moderator_password.as_ref();
-        let given = password::given_in(headers);
+        let given = given_in(headers, visitor);
         given.is_some_and(|given| self.compare(&given, password, visitor) == Ok(true))
     }
 
@@ -134,7 +172,7 @@ impl Guard {
         visitor: &Visitor,
         refusal: Refusal,
     ) -> Refusal {
-        let given = password::given_in(headers);
+        let given = given_in(headers, visitor);
         let given = given.filter(|_| self.options.moderator_password.is_some());
         let counted = given.map(|given| self.is_right(&given, self.passwords(), visitor));
         counted.and_then(Result::err).unwrap_or(refusal)
@@ -248,6 +286,7 @@ impl Guard {
                 .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         asks.then(|| {
             self.check_host(request, false)?;
+            self.user(request)?;
             self.allowed_origin(&request.headers)
                 .ok_or(Refusal::CrossOrigin)?;
             let mut response = answer::empty(StatusCode::NO_CONTENT);
@@ -296,6 +335,13 @@ impl Guard {
             headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
         }
     }
+}
+
+/// The password that a request carries. The `Authorization` header of a user belongs to the program in
+/// front, which may pass it on.
+fn given_in(headers: &HeaderMap, visitor: &Visitor) -> Option<Vec<u8>> {
+    let is_user = visitor.name.is_some();
+    password::given_in(headers).filter(|_| !is_user)
 }
 
 /// The host that a request names: the authority of its target, which outranks the header (RFC 9112,

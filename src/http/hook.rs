@@ -30,7 +30,7 @@ const DEFAULT_NAME: &str = "hook";
 const ELLIPSIS: char = '…';
 
 /// Takes a message. It belongs to no session, even if the request carries one: what sends it is a
-/// program. If somebody has the name, it goes under it all the same, as no member's: nobody can
+/// program. That of a user is the user's. If somebody has the name, it goes under it all the same, as no member's: nobody can
 /// silence an alarm by taking its name.
 pub(crate) async fn post<B: HttpBody>(
     site: &Arc<Site>,
@@ -40,7 +40,7 @@ pub(crate) async fn post<B: HttpBody>(
     room: &RoomName,
 ) -> Result<Response<Body>, Refusal> {
     let visitor = &Visitor {
-        author: None,
+        author: visitor.author.filter(|_| visitor.name.is_some()),
         ..visitor.clone()
     };
     let received = messages::receive(site, head, body, visitor, room, BODY_BYTES, TYPES);
@@ -53,16 +53,16 @@ pub(crate) async fn post<B: HttpBody>(
     let payload = payload.ok_or(Refusal::BadRequest(
         "Send a JSON object, or a form in which payload is one: {\"text\":\"…\"}.",
     ))?;
-    let in_query = Query::of(&head.uri).get("name", Refusal::BadName)?;
-    let name = match payload["username"].as_str().map(MemberName::parse) {
-        Some(Ok(name)) => Ok(name),
-        _ => MemberName::parse(in_query.as_deref().unwrap_or(DEFAULT_NAME)),
+    let given = || match payload["username"].as_str().map(MemberName::parse) {
+        Some(Ok(name)) => Ok(Some(name)),
+        _ => Query::of(&head.uri).name(),
     };
-    let name = name.map_err(|_| Refusal::BadName)?;
+    let name = visitor.name_or(given)?;
+    let name = name.map_or_else(|| MemberName::parse(DEFAULT_NAME), Ok);
     let text = cut(text_of(&payload), site.options.max_message);
     let draft = Draft::Message {
-        name,
-        author: None,
+        name: name.map_err(|_| Refusal::BadName)?,
+        author: visitor.author,
         member: None,
         text: messages::message_text(site, &text)?,
         key: None,

@@ -8,6 +8,7 @@ pub(crate) mod routes;
 
 pub(crate) mod bans;
 mod hook;
+mod me;
 pub(crate) mod messages;
 mod metrics;
 pub(crate) mod moderation;

@@ -32,8 +32,9 @@ impl Site {
         self.standing.is_moderator(author, now)
     }
 
-    fn has_moderators(&self) -> bool {
-        self.options.moderator_password.is_some()
+    /// Whether anybody can be a moderator.
+    pub(super) fn has_moderators(&self) -> bool {
+        self.options.moderator_password.is_some() || !self.options.moderators.is_empty()
     }
 
     /// Refuses a visitor who is not a moderator.
@@ -96,17 +97,7 @@ pub(crate) async fn remove(
     Ok(answer::json(StatusCode::OK, removal.data()))
 }
 
-/// Says whether there can be moderators, and whether this visitor is one.
-pub(crate) fn status(site: &Site, visitor: &Visitor) -> Result<Response<Body>, Refusal> {
-    let moderator = visitor.is_moderator;
-    let available = site.has_moderators() || moderator;
-    Ok(answer::json(
-        StatusCode::OK,
-        format!(r#"{{"available":{available},"moderator":{moderator}}}"#),
-    ))
-}
-
-/// Makes a session a moderator.
+/// Makes a session or a user a moderator.
 pub(crate) async fn log_in<B: HttpBody>(
     site: &Site,
     head: &Parts,
@@ -115,7 +106,7 @@ pub(crate) async fn log_in<B: HttpBody>(
 ) -> Result<Response<Body>, Refusal> {
     let password = site.options.moderator_password.as_ref();
     let password = password.ok_or(Refusal::NotFound)?;
-    let fields = read_object(head, body).await?;
+    let (_, fields) = read_object(head, body).await?;
     let given = fields.get("password").and_then(Value::as_str);
     let given = given.ok_or(Refusal::BadRequest(
         "Send the moderators' password: {\"password\":\"…\"}.",
@@ -136,9 +127,9 @@ pub(crate) async fn log_in<B: HttpBody>(
     Ok(response)
 }
 
-/// Ends the rights of a session.
+/// Ends what [`log_in`] began.
 pub(crate) async fn log_out(site: &Site, visitor: &Visitor) -> Result<Response<Body>, Refusal> {
-    if !site.has_moderators() {
+    if site.options.moderator_password.is_none() {
         return Err(Refusal::NotFound);
     }
     if let Some(author) = visitor.author

@@ -12,9 +12,10 @@ use hyper::http::request::Parts;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
+use crate::names::MemberName;
 use crate::refusal::Refusal;
 
-/// Bytes of a request that logs in or bans, at most.
+/// Bytes of a request that logs in, bans or asks for a code, at most.
 const OBJECT_BYTES: usize = 4_096;
 /// How long the body of a request may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +57,13 @@ impl<'a> Query<'a> {
         let value = self.raw(name).next()?.replace('+', " ");
         let decoded = decode(&value).map(Cow::into_owned);
         Some(decoded.unwrap_or(value))
+    }
+
+    /// The name to take part under.
+    pub(crate) fn name(self) -> Result<Option<MemberName>, Refusal> {
+        let name = self.get("name", Refusal::BadName)?;
+        let parsed = name.map(|name| MemberName::parse(&name));
+        parsed.transpose().map_err(|_| Refusal::BadName)
     }
 
     /// A whole number.
@@ -137,14 +145,14 @@ where
     Err(Refusal::TooLarge)
 }
 
-/// Reads a request's short body as a JSON object.
+/// Reads a request's short body, which has to be a JSON object.
 pub(crate) async fn read_object<B: HttpBody>(
     head: &Parts,
     body: B,
-) -> Result<Map<String, Value>, Refusal> {
+) -> Result<(Vec<u8>, Map<String, Value>), Refusal> {
     let body = read_body(body, OBJECT_BYTES, head.headers.contains_key(EXPECT)).await?;
     match serde_json::from_slice(&body) {
-        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::Object(object)) => Ok((body, object)),
         _ => Err(Refusal::BadRequest("Send a JSON object.")),
     }
 }

@@ -16,7 +16,7 @@ use super::page::Part;
 use super::request::{Query, decode};
 use super::site::Site;
 use super::visitor::Visitor;
-use super::{answer, bans, hook, messages, metrics, moderation, page, stream};
+use super::{answer, bans, hook, me, messages, metrics, moderation, page, stream};
 use crate::counters::Counters;
 use crate::lock::lock;
 use crate::names::RoomName;
@@ -41,6 +41,8 @@ enum Route {
     Hook(RoomName),
     Members(RoomName),
     Rooms,
+    Me,
+    Code,
     Moderator,
     Bans,
     Ban(String),
@@ -49,10 +51,10 @@ enum Route {
 }
 
 impl Route {
-    fn of(path: &str, site: &Site) -> Result<Route, Refusal> {
+    fn of(path: &str) -> Result<Route, Refusal> {
         let room = |name: &str| {
             let name = decode(name).ok_or(Refusal::BadRoom)?;
-            site.offered(RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?)
+            RoomName::parse(&name).map_err(|_| Refusal::BadRoom)
         };
         let segments: Vec<&str> = path.split('/').collect();
         match segments[..] {
@@ -66,6 +68,8 @@ impl Route {
             ["", "chat", name, "hook"] => room(name).map(Route::Hook),
             ["", "chat", name, "members"] => room(name).map(Route::Members),
             ["", "rooms"] => Ok(Route::Rooms),
+            ["", "me"] => Ok(Route::Me),
+            ["", "me", "code"] => Ok(Route::Code),
             ["", "moderator"] => Ok(Route::Moderator),
             ["", "bans"] => Ok(Route::Bans),
             ["", "bans", author] if !author.is_empty() => Ok(Route::Ban(author.to_owned())),
@@ -78,13 +82,25 @@ impl Route {
         }
     }
 
+    /// The room that the path names.
+    fn room(&self) -> Option<&RoomName> {
+        match self {
+            Route::Chat(room) => room.as_ref(),
+            Route::Messages(room)
+            | Route::Message(room, _)
+            | Route::Hook(room)
+            | Route::Members(room) => Some(room),
+            _ => None,
+        }
+    }
+
     fn allow(&self) -> &'static str {
         match self {
             Route::Chat(_) => "GET, POST",
             Route::Message(..) | Route::Ban(_) => "DELETE",
-            Route::Hook(_) => "POST",
-            Route::Moderator => "GET, HEAD, POST, DELETE",
-            Route::Bans => "GET, HEAD, POST",
+            Route::Hook(_) | Route::Code => "POST",
+            Route::Moderator => "POST, DELETE",
+            Route::Bans | Route::Me => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -98,6 +114,7 @@ impl Route {
             Route::Hook(_) => "hook",
             Route::Members(_) => "members",
             Route::Rooms => "rooms",
+            Route::Me | Route::Code => "me",
             Route::Moderator => "moderator",
             Route::Bans | Route::Ban(_) => "bans",
             Route::Health => "healthz",
@@ -114,7 +131,7 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
         .path()
         .strip_prefix(&*site.options.prefix)
         .ok_or(Refusal::NotFound)
-        .and_then(|path| Route::of(path, site));
+        .and_then(Route::of);
     let label = route.as_ref().map_or("none", Route::label);
     let is_post_to_room =
         head.method == Method::POST && matches!(route, Ok(Route::Chat(_) | Route::Hook(_)));
@@ -182,17 +199,22 @@ async fn respond<B: HttpBody>(
     visitor: &Visitor,
     permit: &mut Permit,
 ) -> Result<Response<Body>, Refusal> {
+    if let Some(room) = route.room() {
+        site.offered_to(visitor, room.clone())?;
+    }
     let get = Method::GET;
     let method = if head.method == Method::HEAD { &get } else { &head.method };
     match (method, route) {
         (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room, permit).await,
-        (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, room)?).await,
+        (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, visitor, room)?).await,
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, &room, permit).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
         (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
-        (&Method::GET, Route::Rooms) => Ok(rooms(site)),
-        (&Method::GET, Route::Moderator) => moderation::status(site, visitor),
+        (&Method::GET, Route::Rooms) => Ok(rooms(site, visitor)),
+        (&Method::GET, Route::Me) => Ok(me::tell(site, visitor)),
+        (&Method::POST, Route::Me) => me::use_code(site, head, body, visitor).await,
+        (&Method::POST, Route::Code) => me::give_code(site, head, body, visitor).await,
         (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
         (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
         (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
@@ -218,16 +240,21 @@ fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Vi
 }
 
 /// The one room that a post is for.
-fn one_room(site: &Site, head: &Parts, room: Option<RoomName>) -> Result<RoomName, Refusal> {
+fn one_room(
+    site: &Site,
+    head: &Parts,
+    visitor: &Visitor,
+    room: Option<RoomName>,
+) -> Result<RoomName, Refusal> {
     let query = Query::of(&head.uri);
-    match <[RoomName; 1]>::try_from(stream::rooms(site, query, room)?) {
+    match <[RoomName; 1]>::try_from(stream::rooms(site, visitor, query, room)?) {
         Ok([room]) => Ok(room),
         Err(_) => Err(Refusal::BadRequest("A message is sent to one room.")),
     }
 }
 
-/// Whether a person would read the refusal as a page: the browser navigates, and it is about the
-/// password.
+/// Whether a person would read the refusal as a page: the browser navigates, and it is about who may
+/// come in.
 fn navigates(head: &Parts, refusal: &Refusal) -> bool {
     let accept = head.headers.get(ACCEPT).map(HeaderValue::as_bytes);
     let html = accept.is_some_and(|accept| accept.windows(9).any(|part| part == b"text/html"));
@@ -250,11 +277,12 @@ fn members(site: &Site, room: &RoomName) -> Response<Body> {
     answer::json(StatusCode::OK, json)
 }
 
-fn rooms(site: &Site) -> Response<Body> {
-    let rooms: Vec<String> = site
-        .hub
-        .summaries(&site.options.rooms)
+fn rooms(site: &Site, visitor: &Visitor) -> Response<Body> {
+    let own = visitor.rooms.as_ref();
+    let summaries = site.hub.summaries(own.unwrap_or(&site.options.rooms));
+    let rooms: Vec<String> = summaries
         .iter()
+        .filter(|summary| site.offered_to(visitor, summary.room.clone()).is_ok())
         .map(|summary| {
             let last = Value::from(summary.newest.map(|id| id.milliseconds));
             let room = Value::from(summary.room.as_str());

@@ -19,6 +19,7 @@ use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::store::Store;
+use crate::store::codes::Codes;
 use crate::store::standing::{Change, Standing};
 
 /// A chat as its requests see it.
@@ -34,7 +35,8 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     /// Posts hold it for reading from the check for a ban until they are committed.
     sending: RwLock<()>,
-    authors: AuthorKey,
+    pub(super) authors: AuthorKey,
+    pub(super) codes: Codes,
     draining: AtomicBool,
 }
 
@@ -59,6 +61,7 @@ impl Site {
             report: options.log.clone(),
             store,
             authors,
+            codes: Codes::default(),
             draining: AtomicBool::new(false),
             options,
         }
@@ -71,6 +74,18 @@ impl Site {
             Ok(room)
         } else {
             Err(Refusal::RoomNotOffered)
+        }
+    }
+
+    /// Checks that a room is on offer, to this visitor too.
+    pub(super) fn offered_to(
+        &self,
+        visitor: &Visitor,
+        room: RoomName,
+    ) -> Result<RoomName, Refusal> {
+        match &visitor.rooms {
+            Some(rooms) if !rooms.contains(&room) => Err(Refusal::RoomNotOffered),
+            _ => self.offered(room),
         }
     }
 
@@ -119,6 +134,15 @@ impl Site {
     ) -> Result<Committed, Refusal> {
         let _sending = self.sending.read().await;
         self.check_ban(visitor)?;
+        if let Draft::Message {
+            name,
+            author: Some(author),
+            ..
+        } = &draft
+        {
+            let address = visitor.address.ip();
+            self.standing.seen.note(*author, name.clone(), address);
+        }
         self.append(room, draft).await
     }
 

@@ -13,7 +13,7 @@ use super::limits::{Allowance, Permit, streams_of};
 use super::request::Query;
 use super::site::Site;
 use super::visitor::Visitor;
-use crate::names::{MemberName, RoomName};
+use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::frame::Frame;
 use crate::rooms::limits::STREAM_ROOMS;
@@ -42,14 +42,15 @@ pub(crate) async fn open(
         return Err(Refusal::Draining);
     }
     let query = Query::of(&head.uri);
-    let name = query.get("name", Refusal::BadName)?;
-    if !accepts_event_stream(&head.headers, name.is_some()) {
+    let takes_part = query.has("name");
+    if !accepts_event_stream(&head.headers, takes_part) {
         return Err(Refusal::NotAcceptable);
     }
-    let name = name
-        .map(|name| MemberName::parse(&name).map_err(|_| Refusal::BadName))
-        .transpose()?;
-    let rooms = rooms(site, query, room)?;
+    let name = match takes_part {
+        true => visitor.name_or(|| query.name())?,
+        false => None,
+    };
+    let rooms = rooms(site, visitor, query, room)?;
     let start = start(&head.headers, query)?;
     if name.is_some() {
         site.check_ban(visitor)?;
@@ -116,6 +117,7 @@ fn event_stream(body: Body) -> Response<Body> {
 /// The rooms of a request, each once, in the order asked for.
 pub(crate) fn rooms(
     site: &Site,
+    visitor: &Visitor,
     query: Query<'_>,
     in_path: Option<RoomName>,
 ) -> Result<Vec<RoomName>, Refusal> {
@@ -136,12 +138,14 @@ pub(crate) fn rooms(
         rooms.push(room);
     }
     if rooms.is_empty() {
-        rooms.push(site.options.default_room().clone());
+        let own = visitor.rooms.as_ref().and_then(|rooms| rooms.first());
+        rooms.push(own.cloned().unwrap_or_else(|| site.options.default_room()));
     }
     if rooms.len() > STREAM_ROOMS {
         return Err(Refusal::BadRequest("A stream has at most 32 rooms."));
     }
-    rooms.into_iter().map(|room| site.offered(room)).collect()
+    let offered = rooms.into_iter().map(|room| site.offered_to(visitor, room));
+    offered.collect()
 }
 
 /// Where the client asks to begin. An empty position is none: so says the HTML standard.

@@ -1,5 +1,6 @@
-//! Who a visitor is, found out once for each request and in one place. Behind it there is an address
-//! and perhaps an author, and no difference in how they came to be.
+//! Who a visitor is, found out once for each request and in one place: a *user* whom the program in
+//! front names, or else a session. Behind it there is an author, perhaps a fixed name, perhaps a choice of
+//! rooms, and no difference in how they came to be.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -9,7 +10,8 @@ use hyper::http::request::Parts;
 use super::address::{ClientAddress, client_origin};
 use super::moderation::Moderator;
 use super::site::Site;
-use crate::author::Author;
+use crate::author::{Author, SessionId};
+use crate::names::{Malformed, MemberName, RoomName};
 use crate::refusal::Refusal;
 
 /// The address that a request's connection comes from. An embedding server puts it into the
@@ -22,6 +24,56 @@ pub struct PeerAddr(pub SocketAddr);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Https;
 
+/// Who sends a request, where the program in front of the chat knows its users. An embedding server puts
+/// it into the request's extensions.
+///
+/// A user is the same on every device and has one name in all rooms. No cookie is set or read, no
+/// password is asked for, and the `Authorization` header is not read.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut ann = chatroom::User::new("u-1017", "Ann")?;
+/// ann.rooms = Some(vec!["lobby".parse()?, "sales".parse()?]);
+/// let mut request = hyper::Request::get("/chat/sales/messages").body(String::new())?;
+/// request.extensions_mut().insert(ann);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct User {
+    /// Who it is, whatever the name: what one id wrote is one author's, in later runs too.
+    pub id: String,
+    /// The name of all that the user does here.
+    pub name: MemberName,
+    /// The only rooms that there are for this user, the first of which is the one that `/chat` means;
+    /// `None` means all.
+    pub rooms: Option<Vec<RoomName>>,
+}
+
+impl User {
+    /// A user who has all rooms.
+    ///
+    /// # Errors
+    /// Nobody can have this name.
+    pub fn new(id: impl Into<String>, name: &str) -> Result<User, Malformed> {
+        Ok(User {
+            id: id.into(),
+            name: MemberName::parse(name)?,
+            rooms: None,
+        })
+    }
+
+    pub(super) fn from_header(line: &HeaderValue) -> Result<User, Malformed> {
+        let id = str::from_utf8(line.as_bytes()).map_err(|_| Malformed)?;
+        let id = id.trim();
+        Ok(User {
+            id: id.to_owned(),
+            name: MemberName::of_user(id)?,
+            rooms: None,
+        })
+    }
+}
+
 /// In the extensions of a request whose connection ends at a loopback address of this machine.
 #[derive(Clone, Copy)]
 pub(crate) struct OverLoopback;
@@ -32,10 +84,25 @@ pub(crate) struct Visitor {
     pub(crate) address: ClientAddress,
     /// Whether the request came over TLS.
     pub(crate) https: bool,
-    /// Who the visitor is to others; `None` without a session.
+    /// Who the visitor is to others; `None` of one who is no user and has no session.
     pub(crate) author: Option<Author>,
-    /// By its session, by HTTP Basic, or because the program in front says so.
+    /// What the cookie holds; a user's is not read.
+    pub(crate) session: Option<SessionId>,
+    /// A user's name, which stands in all that the visitor does.
+    pub(crate) name: Option<MemberName>,
+    /// The only rooms that there are for the visitor.
+    pub(crate) rooms: Option<Vec<RoomName>>,
     pub(crate) is_moderator: bool,
+}
+
+impl Visitor {
+    /// The name to take part under: the visitor's own, whatever is given, or the one given.
+    pub(super) fn name_or(
+        &self,
+        given: impl FnOnce() -> Result<Option<MemberName>, Refusal>,
+    ) -> Result<Option<MemberName>, Refusal> {
+        self.name.clone().map_or_else(given, |name| Ok(Some(name)))
+    }
 }
 
 impl Site {
@@ -50,28 +117,37 @@ impl Site {
         changes_state: bool,
         is_open: bool,
     ) -> Result<Visitor, Refusal> {
-        let (guard, extensions) = (&self.guard, &head.extensions);
-        let peer = extensions.get::<PeerAddr>();
-        let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-        let (address, https) = client_origin(peer, &head.headers, &self.options.trusted_proxy);
+        let (guard, options, headers) = (&self.guard, &self.options, &head.headers);
+        let (address, https) = client_origin(peer_of(head), headers, &options.trusted_proxy);
         let host = guard.check_host(head, is_open)?;
-        let session = self.sessions.of(&head.headers);
+        let user = if is_open { None } else { guard.user(head)? };
         let mut visitor = Visitor {
             address,
-            https: https || extensions.get::<Https>().is_some(),
-            author: session.map(|session| self.author(session)),
-            is_moderator: extensions.get::<Moderator>().is_some(),
+            https: https || head.extensions.get::<Https>().is_some(),
+            author: None,
+            session: None,
+            name: None,
+            rooms: None,
+            is_moderator: head.extensions.get::<Moderator>().is_some(),
         };
+        if let Some(user) = user {
+            visitor.author = Some(self.authors.of_user(&user.id));
+            visitor.is_moderator |= options.moderators.contains(&user.id);
+            (visitor.name, visitor.rooms) = (Some(user.name), user.rooms);
+        } else {
+            visitor.session = self.sessions.of(headers);
+            visitor.author = visitor.session.map(|session| self.author(session));
+        }
         if changes_state {
-            guard.check_origin(&head.headers, host)?;
+            guard.check_origin(headers, host)?;
         }
         if !is_open {
-            guard.check_door(&head.headers, &visitor)?;
+            guard.check_door(headers, &visitor)?;
         }
         visitor.is_moderator |= visitor
             .author
             .is_some_and(|author| self.has_logged_in(author))
-            || guard.is_moderator(&head.headers, &visitor);
+            || guard.is_moderator(headers, &visitor);
         Ok(visitor)
     }
 
@@ -89,4 +165,11 @@ impl Site {
         self.guard.remember(&head.headers, author);
         (author, self.sessions.set_cookie(session, visitor.https))
     }
+}
+
+/// Where a request's connection comes from.
+pub(super) fn peer_of(head: &Parts) -> IpAddr {
+    let peer = head.extensions.get::<PeerAddr>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    peer.to_canonical()
 }

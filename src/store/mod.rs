@@ -6,6 +6,7 @@
 //! then does anybody see it, so nobody ever sees a message that was then refused.
 
 pub(crate) mod bans;
+pub(crate) mod codes;
 pub(crate) mod folder;
 pub(crate) mod journal;
 #[cfg(feature = "redis")]
@@ -23,6 +24,7 @@ use std::sync::Arc;
 
 use tokio::sync::RwLockReadGuard;
 
+use crate::author::SessionId;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
 use crate::rooms::entries::Committed;
@@ -30,6 +32,7 @@ use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
+use codes::{Code, Codes};
 use journal::Journal;
 use standing::{Change, Standing};
 
@@ -156,6 +159,27 @@ impl Store {
         let applying = tokio::task::spawn_blocking(move || standing.apply(change, unix_ms));
         // It only fails if the runtime is shutting down.
         applying.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// Keeps a code that takes a session to another device.
+    pub(crate) async fn put_code(
+        &self,
+        codes: &Codes,
+        code: Code,
+        unix_ms: u64,
+    ) -> Result<(), Refusal> {
+        codes.put(code, unix_ms);
+        Ok(())
+    }
+
+    /// Takes a code, which cannot be used again: the session, and what the code carried.
+    pub(crate) async fn take_code(
+        &self,
+        codes: &Codes,
+        bits: u64,
+        unix_ms: u64,
+    ) -> Result<Option<(SessionId, Vec<u8>)>, Refusal> {
+        Ok(codes.take(bits, unix_ms))
     }
 
     /// How long a session is a moderator, in milliseconds.

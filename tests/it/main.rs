@@ -5,6 +5,7 @@ mod common;
 
 mod cli;
 mod connections;
+mod devices;
 mod evasion;
 mod fds;
 mod hostile;
@@ -12,6 +13,7 @@ mod idempotency;
 mod journal;
 mod model;
 mod moderation;
+mod people;
 mod pins;
 mod resume;
 mod rooms;

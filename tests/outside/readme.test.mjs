@@ -15,7 +15,7 @@ const startsServer = (block) => /^(cargo run|target\/release\/chatroom(?!.*--che
 const portOf = (block) => block.match(/--listen \S*?(\d+)(?=\s)/)?.[1] ?? '8080';
 const streams = (block) => /curl -N/.test(block);
 
-for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/guide/operating.md', 8], ['src/guide/servers.md', 4]]) {
+for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/guide/operating.md', 8], ['src/guide/people.md', 1], ['src/guide/servers.md', 4]]) {
   test(`every command block of ${file} runs as it is written`, async (t) => {
     const checkout = await freshCopy(t);
     const shell = await ownMachine(t);

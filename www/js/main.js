@@ -202,7 +202,7 @@ async function askRooms() {
 }
 
 async function askModeration() {
-	page.moderation = (await request('moderator')).body ?? {};
+	page.moderation = (await request('me')).body ?? {};
 	changed();
 }
 

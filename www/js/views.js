@@ -203,7 +203,7 @@ export function drawPeople() {
 }
 
 export function drawYou() {
-	const { available, moderator } = page.moderation;
+	const { moderators, moderator } = page.moderation;
 	$.ownAvatar.hidden = $.rename.hidden = !chat.name;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
@@ -211,7 +211,7 @@ export function drawYou() {
 	$.notify.value = local.get('notify') ?? 'off';
 	$.notNotified.hidden = $.notify.value === 'off' || window.Notification?.permission === 'granted';
 	$.sound.checked = Boolean(local.get('sound'));
-	$.moderation.hidden = !available;
+	$.moderation.hidden = !moderators;
 	$.moderator.hidden = $.bans.hidden = !moderator;
 	setText($.moderate, say(moderator ? 'logOut' : 'moderate'));
 }

@@ -78,7 +78,7 @@ fn table(scene: &Scene) -> Vec<(&'static str, Request, [Outcome; 6])> {
         ("removes what never was", delete("/chat/lobby/messages/1-1"), [NOT_FOUND; 6]),
         ("removes in no room", delete("/chat/nowhere/messages/1-1"), [NOT_FOUND; 6]),
         ("removes nonsense", delete("/chat/lobby/messages/x"), [(400, "\"bad-request\""); 6]),
-        ("asks", Request::get("/moderator"), [(200, not), (200, not), (200, not), (200, not), (200, yes), (200, yes)]),
+        ("asks", Request::get("/me"), [(200, not), (200, not), (200, not), (200, not), (200, yes), (200, yes)]),
         ("logs in", log_in(PASSWORD), [DONE; 6]),
         ("guesses", log_in("wrong"), [(403, "\"wrong-password\""); 6]),
         ("logs out", delete("/moderator"), [DONE; 6]),
@@ -140,12 +140,9 @@ async fn without_moderators_one_may_remove_ones_own_and_nothing_else() {
     let address = server.address();
     let first = say_as(address, ANN, "ann", "one").await;
     let author = first["author"].as_str().expect("an author").to_owned();
-    let status = ask(
-        address,
-        Request::get("/moderator").header("Authorization", BASIC),
-    )
-    .await;
-    assert_eq!(status.text(), r#"{"available":false,"moderator":false}"#);
+    let status = ask(address, Request::get("/me").header("Authorization", BASIC)).await;
+    let expected = json!({"author": null, "user": null, "moderator": false, "moderators": false});
+    assert_eq!(status.json(), expected);
     for request in [
         Request::post_json("/moderator", &json!({"password": ""})),
         Request::new("DELETE", "/moderator"),
@@ -168,7 +165,9 @@ async fn other_methods_are_told_which_ones_there_are() {
     let server = moderated(|chat| chat).await;
     let address = server.address();
     for (target, allow) in [
-        ("/moderator", "GET, HEAD, POST, DELETE"),
+        ("/moderator", "POST, DELETE"),
+        ("/me", "GET, HEAD, POST"),
+        ("/me/code", "POST"),
         ("/bans", "GET, HEAD, POST"),
         ("/bans/0123456789abcdef", "DELETE"),
         ("/chat/lobby/messages/1-1", "DELETE"),

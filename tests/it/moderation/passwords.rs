@@ -35,9 +35,13 @@ async fn who_logs_in_without_a_cookie_gets_one() {
     let session = answer.session().expect("a cookie");
     let cookie = answer.header("set-cookie").expect("a cookie");
     assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
-    let status = Request::get("/moderator").session(&session);
+    let status = Request::get("/me").session(&session);
     let status = ask(server.address(), status).await;
-    assert_eq!(status.text(), r#"{"available":true,"moderator":true}"#);
+    let status = status.json();
+    assert_eq!(
+        (&status["moderator"], &status["moderators"]),
+        (&json!(true), &json!(true))
+    );
     let answer = ask(server.address(), request.session(&session)).await;
     assert_eq!(answer.expect(204, "").header("set-cookie"), None);
     for bad in [json!({}), json!({"password": 1}), json!([PASSWORD])] {
@@ -68,7 +72,7 @@ async fn wrong_passwords_of_all_kinds_share_one_limit() {
     let door = "Basic OmRvb3I=";
     let wrong = "Basic Ondyb25n";
     // The moderators' password opens the door too, and makes a moderator.
-    let status = Request::get("/moderator").header("Authorization", BASIC);
+    let status = Request::get("/me").header("Authorization", BASIC);
     assert!(
         ask(address, status)
             .await
@@ -77,7 +81,7 @@ async fn wrong_passwords_of_all_kinds_share_one_limit() {
     );
     // The password of the door is no wrong password of a moderator.
     for _ in 0..20 {
-        let status = Request::get("/moderator").header("Authorization", door);
+        let status = Request::get("/me").header("Authorization", door);
         let status = ask(address, status).await.expect(200, "");
         assert!(status.text().contains("\"moderator\":false"));
     }
@@ -258,7 +262,7 @@ async fn a_wrong_password_counts_only_where_rights_are_used() {
     for _ in 0..20 {
         for request in [
             Request::get("/"),
-            Request::get("/moderator"),
+            Request::get("/me"),
             Request::get("/chat/lobby/messages"),
             Request::post_text("/chat?name=a", "hi").session(ANN),
         ] {
