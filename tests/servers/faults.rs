@@ -20,3 +20,4 @@ mod proxies;
 mod reaching;
 mod redis_dies;
 mod redis_stalls;
+mod walk;
