@@ -56,27 +56,37 @@ macro_rules! lean {
     }};
 }
 
-/// Leaves out indentation and lines of comment, a tenth of what the page weighs on the wire. Tells
-/// also how long the rest is.
+/// Leaves out indentation and comments, a tenth of what the page weighs on the wire. A comment is a
+/// line, or what follows ` // ` in one. Tells also how long the rest is.
 const fn lean<const N: usize>(source: &[u8]) -> ([u8; N], usize) {
     let (mut left, mut length, mut at) = ([0; N], 0, 0);
+    let (mut line_starts, mut line, mut comment) = (true, false, false);
     while at < source.len() {
-        while at < source.len() && source[at] == b'\t' {
-            at += 1;
+        let byte = source[at];
+        if line_starts && byte != b'\t' {
+            line = has(source, at, b"//") || has(source, at, b"/*");
         }
-        let comment =
-            at + 1 < source.len() && source[at] == b'/' && matches!(source[at + 1], b'/' | b'*');
-        let mut ended = false;
-        while at < source.len() && !ended {
-            ended = source[at] == b'\n';
-            if !comment && length < N {
-                left[length] = source[at];
+        comment = line || (!line_starts && byte != b'\n' && (comment || has(source, at, b" // ")));
+        let indents = line_starts && byte == b'\t';
+        if !comment && !indents {
+            if length < N {
+                left[length] = byte;
             }
-            length += !comment as usize;
-            at += 1;
+            length += 1;
         }
+        line_starts = byte == b'\n' || indents;
+        line = line && !line_starts;
+        at += 1;
     }
     (left, length)
+}
+
+const fn has(source: &[u8], at: usize, sign: &[u8]) -> bool {
+    let mut n = 0;
+    while n < sign.len() && at + n < source.len() && source[at + n] == sign[n] {
+        n += 1;
+    }
+    n == sign.len()
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";

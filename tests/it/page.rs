@@ -35,11 +35,13 @@ fn parts() -> Vec<(String, &'static str, Vec<u8>)> {
     parts
 }
 
-/// Indentation and lines of comment are for those who read the source.
+/// Indentation and comments are for those who read the source.
 fn lean(source: &str) -> String {
     let lines = source.lines().map(|line| line.trim_start_matches('\t'));
     let kept = lines.filter(|line| !line.starts_with("//") && !line.starts_with("/*"));
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.filter_map(|line| line.split(" // ").next())
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
