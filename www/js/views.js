@@ -265,11 +265,12 @@ export function insert(text, { from = $.text.selectionStart, after = /$/ } = {})
 
 export function listenToText(send, names) {
 	const field = $.text;
-	let offered = { names: [], from: 0 };
+	/** @type {any} */
+	let offered = { names: [] };
 	let chosen = 0;
 
 	/** Shows the names that may be meant, with the one that Enter takes. */
-	function offer(found = { names: [], from: 0 }, at = 0) {
+	function offer(/** @type {any} */ found = { names: [] }, at = 0) {
 		offered = { ...found, names: found.names.slice(0, NAMES_OFFERED) };
 		chosen = at;
 		$.names.hidden = !offered.names.length;
