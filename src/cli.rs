@@ -1,6 +1,8 @@
 //! The program's command line: one table drives the options, their environment variables, their
 //! defaults and the help. It is for `main.rs` alone, and no part of the library's public API.
 
+mod meant;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,6 +17,8 @@ use crate::http::guard;
 use crate::report;
 use crate::{Fsync, LogLevel, Network, Options, Password};
 
+/// How the names of all variables begin.
+const PREFIX: &str = "CHATROOM_";
 const NOT_UTF8: &str = "expected UTF-8";
 
 /// What the program is asked to do.
@@ -130,14 +134,18 @@ pub fn flush() {
 /// One line that names the option or variable and says what was expected.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
-    environment: impl Fn(&str) -> Option<OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Command, String> {
-    read(arguments.into_iter(), environment).map_err(|line| line.replace(char::is_control, " "))
+    let ours = environment.into_iter().filter_map(|(name, value)| {
+        let name = name.to_string_lossy().into_owned();
+        (name.starts_with(PREFIX) && !value.is_empty()).then_some((name, value))
+    });
+    read(arguments.into_iter(), ours.collect()).map_err(|line| line.replace(char::is_control, " "))
 }
 
 fn read(
     mut arguments: impl Iterator<Item = OsString>,
-    environment: impl Fn(&str) -> Option<OsString>,
+    environment: HashMap<String, OsString>,
 ) -> Result<Command, String> {
     let mut given: HashMap<&'static str, Vec<String>> = HashMap::new();
     let mut check = false;
@@ -162,8 +170,11 @@ fn read(
                     Some((name, value)) => (name, Some(value.to_owned())),
                     None => (argument.as_str(), None),
                 };
-                let spec =
-                    find(name).ok_or_else(|| format!("{name}: unknown option; see --help"))?;
+                let unknown = || match meant(name) {
+                    Some(meant) => format!("{name}: unknown option; did you mean --{meant}?"),
+                    None => format!("{name}: unknown option; see --help"),
+                };
+                let spec = find(name).ok_or_else(unknown)?;
                 let value = match value {
                     Some(value) => value,
                     None => match arguments.next() {
@@ -189,7 +200,7 @@ fn read(
 
 fn apply(
     mut given: HashMap<&'static str, Vec<String>>,
-    environment: impl Fn(&str) -> Option<OsString>,
+    mut environment: HashMap<String, OsString>,
 ) -> Result<Program, String> {
     let mut program = Program {
         listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -198,9 +209,9 @@ fn apply(
     };
     for spec in TABLE {
         let mut source = format!("--{}", spec.name);
+        let variable = variable(spec.name);
+        let value = environment.remove(&variable);
         if !given.contains_key(spec.name) {
-            let variable = variable(spec);
-            let value = environment(&variable).filter(|value| !value.is_empty());
             let value = value.map(|value| utf8(spec, &variable, value));
             let values = match value.transpose()? {
                 Some(value) if spec.repeatable => {
@@ -216,6 +227,10 @@ fn apply(
             (spec.apply)(&mut program, value)
                 .map_err(|expected| refused(spec, &source, value, &expected))?;
         }
+    }
+    // Those that are left are no option's.
+    if let Some(warning) = unknown_variables(environment.into_keys().collect())? {
+        program.warnings.push(warning);
     }
     let loopback = program.listen.ip().is_loopback();
     let has = |name: &str| given.contains_key(name);
@@ -247,8 +262,30 @@ fn find(argument: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.name == name)
 }
 
-fn variable(spec: &Spec) -> String {
-    format!("CHATROOM_{}", spec.name.to_uppercase().replace('-', "_"))
+/// The option that a misspelt option or variable was probably meant to be.
+fn meant(name: &str) -> Option<&'static str> {
+    let name = name.trim_start_matches(PREFIX).trim_start_matches('-');
+    let name = name.to_lowercase().replace('_', "-");
+    meant::meant(&name, TABLE.iter().map(|spec| spec.name))
+}
+
+/// A warning of variables that mean nothing, such as those which container tools set for a service.
+///
+/// # Errors
+/// One of them was probably meant to be an option's: to ignore it could leave a door open.
+fn unknown_variables(mut names: Vec<String>) -> Result<Option<String>, String> {
+    names.sort_unstable();
+    for name in &names {
+        if let Some(meant) = meant(name).map(variable) {
+            return Err(format!("{name}: unknown variable; did you mean {meant}?"));
+        }
+    }
+    let names = names.join(", ");
+    Ok((!names.is_empty()).then(|| format!("ignored unknown variables: {names}")))
+}
+
+fn variable(option: &str) -> String {
+    format!("{PREFIX}{}", option.to_uppercase().replace('-', "_"))
 }
 
 fn help() -> String {

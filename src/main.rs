@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let result = match cli::parse(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
+    let result = match cli::parse(std::env::args_os().skip(1), std::env::vars_os()) {
         Err(error) => {
             eprintln!("chatroom: {error}");
             return ExitCode::from(2);

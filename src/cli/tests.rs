@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use super::*;
 
 fn parsed(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Command, String> {
-    let find = |name: &str| {
-        let set = environment.iter().find(|(variable, _)| *variable == name);
-        set.map(|(_, value)| OsString::from(value))
-    };
-    parse(arguments.iter().map(OsString::from), find)
+    let environment = environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    parse(arguments.iter().map(OsString::from), environment)
 }
 
 fn options(arguments: &[&str]) -> Program {
@@ -150,8 +149,8 @@ fn an_address_may_be_a_port_alone_or_a_local_name() {
 fn a_value_that_is_not_utf_8_is_refused_and_not_ignored() {
     let broken = || OsString::from_vec(b"pass\xffword".to_vec());
     let refused = |arguments: &[OsString], variable: &str| {
-        let find = |name: &str| (name == variable).then(broken);
-        parse(arguments.iter().cloned(), find).err()
+        let environment = [(variable.into(), broken())];
+        parse(arguments.iter().cloned(), environment).err()
     };
     for (arguments, variable, begins) in [
         (
@@ -185,11 +184,60 @@ fn a_password_in_a_url_is_not_told_back() {
         (vec!["--redis".into(), broken()], "--redis"),
         (vec![joined], "--redis"),
     ] {
-        let find = |name: &str| (name == "CHATROOM_REDIS").then(broken);
-        let error = parse(arguments, find).err();
+        let error = parse(arguments, [("CHATROOM_REDIS".into(), broken())]).err();
         let expected = format!("{named}: expected UTF-8");
         assert_eq!(error.as_deref(), Some(&*expected));
     }
+}
+
+/// Ignored, `CHATROOM_PASSWORD_FIEL` would leave the door open.
+#[test]
+fn a_misspelt_name_is_refused_with_the_one_that_was_probably_meant() {
+    for (name, meant) in [
+        ("CHATROOM_PASSWORD_FIEL", "CHATROOM_PASSWORD_FILE"),
+        ("CHATROOM_PASSWORD", "CHATROOM_PASSWORD_FILE"),
+        ("CHATROOM_history_age", "CHATROOM_HISTORY_AGE"),
+        ("CHATROOM_MAX_ROOM", "CHATROOM_MAX_ROOMS"),
+    ] {
+        let others = [
+            ("CHATROOM_PORT", "tcp://x"),
+            (name, "x"),
+            ("CHATROOM_LOG", "info"),
+        ];
+        let expected = format!("{name}: unknown variable; did you mean {meant}?");
+        assert_eq!(error(&[], &others), expected);
+        assert!(
+            parsed(&[], &[(name, "")]).is_ok(),
+            "an empty one is not set"
+        );
+    }
+    for (argument, meant) in [
+        (
+            "--histroy=5",
+            "--histroy: unknown option; did you mean --history?",
+        ),
+        ("--Room", "--Room: unknown option; did you mean --room?"),
+        ("-data", "-data: unknown option; did you mean --data?"),
+        ("--nonsense", "--nonsense: unknown option; see --help"),
+    ] {
+        assert_eq!(error(&[argument], &[]), meant);
+    }
+}
+
+#[test]
+fn variables_that_nobody_misspelt_bring_one_warning() {
+    let environment = [
+        ("CHATROOM_SERVICE_HOST", "10.0.0.1"),
+        ("CHATROOM_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("CHATROOM_PORT", "tcp://10.0.0.1:8080"),
+        ("CHATROOM_HEARTBEAT", "7"),
+        ("CHAT", "x"),
+    ];
+    let Ok(Command::Serve(program)) = parsed(&["--heartbeat", "8"], &environment) else {
+        panic!("it is to be served");
+    };
+    let expected = "ignored unknown variables: CHATROOM_PORT, CHATROOM_PORT_8080_TCP_ADDR, CHATROOM_SERVICE_HOST";
+    assert_eq!(program.warnings, [expected]);
 }
 
 #[test]

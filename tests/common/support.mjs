@@ -14,6 +14,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 export const root = path.resolve(import.meta.dirname, '../..');
 export const target = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
 export const binary = process.env.CHATROOM_BIN ?? path.join(target, 'release/chatroom');
+/** Python with the packages that the tests need, as `tests/run` installs them. */
+export const python = process.env.CHATROOM_PYTHON ?? path.join(target, 'venv/bin/python');
+// They are for the tests: a server would warn of them.
+for (const name of ['BIN', 'PYTHON', 'FUZZ_SECONDS']) delete process.env[`CHATROOM_${name}`];
 const PATIENCE = 30_000;
 
 /** Programs under way. None outlives this process, whether it ends by itself or is told to. */
@@ -194,9 +198,6 @@ export function selfSigned(folder, name) {
     '-out', certificate, '-subj', `/CN=${name}`, '-addext', `subjectAltName=DNS:${name}`], { stdio: 'ignore' });
   return { key, certificate };
 }
-
-/** Python with the packages that the tests need, as `tests/run` installs them. */
-export const python = process.env.CHATROOM_PYTHON ?? path.join(target, 'venv/bin/python');
 
 /** Starts the system's Chromium, driven by the Playwright of the page's tests. */
 export async function chromium(...flags) {
