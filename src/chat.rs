@@ -15,10 +15,10 @@ use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::author::{Author, AuthorKey};
+use crate::checked::checked;
 use crate::clock::milliseconds;
 use crate::counters::{Counters, count};
 use crate::http::body::Body;
-use crate::http::guard;
 use crate::http::limits::Limits;
 use crate::http::messages;
 use crate::http::routes;
@@ -44,8 +44,6 @@ use crate::store::secret;
 use crate::store::standing::Standing;
 use listener::{Listener, Rooms};
 
-/// Bytes of one text at most, whatever the options say: a message is held in memory whole.
-const MESSAGE_CEILING: usize = 1024 * 1024;
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
 /// Heartbeats are given at least once a [`TICK`], and not more often than this: they may be this late.
@@ -68,9 +66,10 @@ impl Chat {
     /// # Errors
     /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
     /// error says why and what to do.
-    pub fn open(mut options: Options) -> io::Result<Chat> {
+    pub fn open(options: Options) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
-        normalize(&mut options)?;
+        let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
+        let options = checked(options).map_err(bad)?;
         log_configuration(&options);
         let options = Arc::new(options);
         let counters = Arc::<Counters>::default();
@@ -368,24 +367,6 @@ async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
 
 fn member_name(name: &str) -> Result<MemberName, Refusal> {
     MemberName::parse(name).map_err(|_| Refusal::BadName)
-}
-
-/// Brings options into the form in which they are compared.
-fn normalize(options: &mut Options) -> io::Result<()> {
-    let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
-    options.check().map_err(bad)?;
-    options.max_message = options.max_message.min(MESSAGE_CEILING);
-    for origin in &mut options.allow_origin {
-        let bad = || io::Error::new(io::ErrorKind::InvalidInput, format!("no origin: {origin}"));
-        *origin = guard::parse_origin(origin).ok_or_else(bad)?;
-    }
-    let path = options.prefix.trim_matches('/');
-    options.prefix = if path.is_empty() {
-        String::new()
-    } else {
-        format!("/{path}")
-    };
-    Ok(())
 }
 
 /// Opens the store, with the secret from which authors are derived.

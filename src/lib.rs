@@ -238,6 +238,7 @@ mod rooms;
 mod store;
 
 mod author;
+mod checked;
 mod clock;
 mod counters;
 mod lock;
