@@ -298,8 +298,8 @@ fn health(site: &Site) -> Response<Body> {
     let unwell = StatusCode::SERVICE_UNAVAILABLE;
     if site.is_draining() {
         answer::json(unwell, r#"{"status":"draining"}"#)
-    } else if site.store.has_failed() {
-        answer::json(unwell, r#"{"status":"storage-failed"}"#)
+    } else if let Some(trouble) = site.store.trouble() {
+        answer::json(unwell, format!(r#"{{"status":"{}"}}"#, trouble.code()))
     } else {
         answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
     }

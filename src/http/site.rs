@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::RwLock;
+use tokio::task::spawn_blocking;
 
 use super::guard::Guard;
 use super::limits::{Allowance, Limits};
@@ -177,6 +178,10 @@ impl Site {
         }
         if self.hub.tick() {
             self.store.shorten();
+        }
+        if self.standing.is_unsaved() {
+            let standing = self.standing.clone();
+            spawn_blocking(move || standing.save());
         }
         let now = self.hub.clock().now();
         self.limits.forget_idle(now);

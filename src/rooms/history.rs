@@ -75,12 +75,16 @@ impl History {
         }
     }
 
-    /// Evicts what is older than `unix_ms`.
-    pub(super) fn evict_before(&mut self, unix_ms: u64) {
-        let is_old = |entry: &Entry| entry.id.milliseconds < unix_ms;
-        while self.entries.front().is_some_and(is_old) {
-            self.evict_oldest();
-        }
+    /// Evicts what was sent before `unix_ms`, in order, and says whether anything was. What was sent
+    /// after `now`, by a clock that was ahead, goes with the old entry that follows it.
+    pub(super) fn evict_before(&mut self, unix_ms: u64, now: u64) -> bool {
+        let is_current = |entry: &Entry| (unix_ms..=now).contains(&entry.sent_at);
+        let end = self.entries.iter().position(is_current);
+        let mut entries = self.entries.range(..end.unwrap_or(self.entries.len()));
+        let last_old = entries.rposition(|entry| entry.sent_at < unix_ms);
+        let count = last_old.map_or(0, |last| last + 1);
+        (0..count).for_each(|_| self.evict_oldest());
+        count > 0
     }
 
     /// Raises the low-water mark, and evicts what is not above it.

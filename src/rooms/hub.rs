@@ -114,29 +114,30 @@ impl Hub {
         self.options.rooms.contains(name) || *name == self.options.default_room()
     }
 
-    /// Entries with fewer milliseconds than this are too old to be retained.
+    /// Entries that were sent before this are too old to be retained.
     pub(crate) fn expired_before(&self) -> Option<u64> {
         let age = milliseconds(self.options.history_age?);
         Some(self.options.clock.unix_ms().saturating_sub(age))
     }
 
     /// The work of once a second: tells each room who joined and left, evicts what is too old, and
-    /// forgets rooms that nobody needs. Says whether it has forgotten entries with them.
+    /// forgets rooms that nobody needs. Says whether entries went for age or with a room.
     pub(crate) fn tick(&self) -> bool {
-        let now = self.options.clock.now();
+        let (now, unix_ms) = (self.clock().now(), self.clock().unix_ms());
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let expired = self.expired_before();
+        let mut has_evicted = false;
         for name in &names {
             // The lock is free between two rooms.
             if let Some(room) = self.lock().rooms.get_mut(name) {
                 room.tell_changes(name, now, &self.counters);
                 if let Some(expired) = expired {
-                    room.history.evict_before(expired);
+                    has_evicted |= room.history.evict_before(expired, unix_ms);
                 }
             }
         }
         let ttl = self.options.room_ttl;
-        self.lock().forget(|_, room| room.is_expendable(now, ttl))
+        self.lock().forget(|_, room| room.is_expendable(now, ttl)) | has_evicted
     }
 
     /// Sends heartbeats where they are due, to be called several times in their period.

@@ -44,6 +44,9 @@ pub(crate) struct Entry {
     /// The key under which the message was sent; a removal has that of the removed message.
     pub(crate) key: Option<IdempotencyKey>,
     pub(crate) author: Option<Author>,
+    /// When the server took it, in milliseconds since the Unix epoch. Unlike ids, it goes back with the
+    /// clock.
+    pub(crate) sent_at: u64,
     /// The message that this entry removes, if it is a removal.
     pub(crate) removes: Option<EventId>,
 }
@@ -98,6 +101,7 @@ impl Entry {
             frame: Arc::new(frame),
             key,
             author: message.author,
+            sent_at: message.sent_at,
             removes: None,
         }
     }
@@ -119,6 +123,7 @@ impl Entry {
             frame: Arc::new(Frame::new(Some(id), Event::Removed, &data)),
             key: None,
             author: None,
+            sent_at,
             removes: Some(removed),
         }
     }

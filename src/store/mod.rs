@@ -83,11 +83,11 @@ impl Store {
         matches!(self, Store::Journal(_))
     }
 
-    /// Whether the store can take nothing more until its owner has looked after it.
-    pub(crate) fn has_failed(&self) -> bool {
+    /// Why the disk takes nothing at the moment, if it does not.
+    pub(crate) fn trouble(&self) -> Option<Refusal> {
         match self {
-            Store::Journal(journal) => journal.has_failed(),
-            _ => false,
+            Store::Journal(journal) => journal.trouble(),
+            _ => None,
         }
     }
 
@@ -96,7 +96,7 @@ impl Store {
         match self {
             #[cfg(feature = "redis")]
             Store::Redis { redis, .. } => redis.is_up(),
-            _ => !self.has_failed(),
+            _ => self.trouble().is_none(),
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Standing {
     has_changed: AtomicBool,
     /// Where bans are kept across restarts.
     folder: Option<PathBuf>,
+    /// There was no room for the file of the bans, so they are in memory alone.
+    unsaved: AtomicBool,
     report: Reporter,
 }
 
@@ -53,6 +55,7 @@ impl Standing {
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),
             folder,
+            unsaved: AtomicBool::new(false),
             report,
         }
     }
@@ -116,15 +119,43 @@ impl Standing {
             ban => bans.extend(ban),
         }
         if let Some(folder) = &self.folder {
-            bans::save(folder, &bans).map_err(|error| {
+            let saved = bans::save(folder, &bans);
+            if let Err(error) = &saved {
+                let refusal = durable::refusal(error);
+                if refusal != Refusal::StorageFull {
+                    self.report.error(format_args!(
+                        "bans: cannot write, nothing was changed: {error}"
+                    ));
+                    return Err(refusal);
+                }
                 self.report.error(format_args!(
-                    "bans: cannot write, nothing was changed: {error}"
+                    "bans: no room, a restart undoes the change unless there is room before: {error}"
                 ));
-                durable::refusal(&error)
-            })?;
+            }
+            self.unsaved.store(saved.is_err(), Ordering::Relaxed);
         }
         *lock(&self.bans) = bans;
         Ok(())
+    }
+
+    /// Whether there was no room for the bans.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved.load(Ordering::Relaxed)
+    }
+
+    /// Tries again to write the bans for which there was no room, unless they are being changed. It blocks.
+    pub(crate) fn save(&self) {
+        let Ok(_changing) = self.changing.try_lock() else {
+            return;
+        };
+        let bans = lock(&self.bans).clone();
+        let folder = self.folder.as_ref().filter(|_| self.is_unsaved());
+        if folder.is_some_and(|folder| bans::save(folder, &bans).is_ok()) {
+            self.unsaved.store(false, Ordering::Relaxed);
+            self.report.info(format_args!(
+                "bans: there is room again, all changes are stored"
+            ));
+        }
     }
 
     /// Takes over what the servers have in common.

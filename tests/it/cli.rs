@@ -80,6 +80,21 @@ async fn log_lines_are_stamped_unless_journald_does_it() {
     assert_eq!(shape, "0000-00-00T00:00:00.000Z");
 }
 
+/// A mistyped folder looks like a chat in which nothing was ever said.
+#[tokio::test]
+async fn a_data_folder_that_was_not_there_is_called_new() {
+    let folder = Folder::new();
+    let data = format!("{}/dta", folder.as_str());
+    for (is_new, said) in [(true, "info: new journal in"), (false, "info: journal in")] {
+        let mut server = Process::start(&["--data", &data]).await;
+        let said = format!("chatroom {said} {data}");
+        eventually(&said, async || server.stderr().contains(&said)).await;
+        assert_eq!(server.stderr().contains("new"), is_new);
+        server.signal("TERM").await;
+        within("the exit", server.exited()).await;
+    }
+}
+
 #[tokio::test]
 async fn listening_beyond_this_machine_without_a_password_brings_a_warning() {
     let server = Process::start(&["--listen=0.0.0.0:0"]).await;

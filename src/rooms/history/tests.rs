@@ -32,7 +32,15 @@ fn message(n: u64, key: Option<IdempotencyKey>) -> Entry {
         text: MessageText::parse("t", 1).expect("a text"),
         key,
     };
-    draft.into_entry(&room(), id(n), 0)
+    draft.into_entry(&room(), id(n), id(n).milliseconds)
+}
+
+/// A message whose time is not that of its id, as after the clock went back.
+fn sent_at(n: u64, time: u64) -> Entry {
+    Entry {
+        sent_at: id(time).milliseconds,
+        ..message(n, None)
+    }
 }
 
 fn removal(n: u64, of: u64) -> Entry {
@@ -40,7 +48,7 @@ fn removal(n: u64, of: u64) -> Entry {
         removed: id(of),
         by: RemovedBy::Author,
     };
-    draft.into_entry(&room(), id(n), 0)
+    draft.into_entry(&room(), id(n), id(n).milliseconds)
 }
 
 fn limits(history: usize, history_bytes: usize) -> Options {
@@ -86,11 +94,32 @@ fn retains_no_more_than_its_limits() {
 #[test]
 fn evicts_by_age() {
     let mut history = history(&limits(9, usize::MAX), 5);
-    history.evict_before(id(1).milliseconds);
-    assert_eq!(retained(&history).len(), 5);
-    history.evict_before(id(3).milliseconds);
+    let mut evict = |n: u64| history.evict_before(id(n).milliseconds, id(9).milliseconds);
+    assert_eq!([1, 3, 3].map(&mut evict), [false, true, false]);
     assert_eq!(retained(&history), [id(3), id(4), id(5)]);
     assert_eq!(history.mark(), id(2));
+}
+
+/// `(sent at)` of messages in order, what is evicted of them before 50 when it is 60.
+#[test]
+fn a_clock_that_was_wrong_neither_keeps_nor_evicts_what_it_did_not_date() {
+    for (times, gone) in [
+        (&[10, 900, 20, 55][..], 3),
+        (&[900, 20, 901, 55], 2),
+        (&[10, 20, 900], 2),
+        (&[900, 55], 0),
+        (&[55, 10, 58], 0),
+        (&[10, 20], 2),
+        (&[], 0),
+    ] {
+        let mut history = History::new(START);
+        for (n, time) in (1_000..).zip(times) {
+            history.push(sent_at(n, *time), &limits(9, usize::MAX));
+        }
+        let evicted = history.evict_before(id(50).milliseconds, id(60).milliseconds);
+        assert_eq!(retained(&history).len(), times.len() - gone, "{times:?}");
+        assert_eq!(evicted, gone > 0, "{times:?}");
+    }
 }
 
 #[test]
@@ -170,7 +199,7 @@ fn the_newest_message_is_known_whatever_is_removed_and_evicted() {
     }
     history.push(message(7, None), &limits);
     assert_eq!(history.newest_message(), Some(id(7)));
-    history.evict_before(id(8).milliseconds);
+    history.evict_before(id(8).milliseconds, id(9).milliseconds);
     assert_eq!(history.newest_message(), None);
 }
 

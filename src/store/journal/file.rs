@@ -1,13 +1,13 @@
 //! The journal's file: opened by one server at a time, always made of whole lines. All of it may
 //! block.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use std::{fmt, mem};
 
 use super::super::durable::{self, problem};
 use super::super::folder::DataFolder;
@@ -33,8 +33,10 @@ pub(super) struct JournalFile {
     pub(super) folder: DataFolder,
     pub(super) file: File,
     pub(super) bytes: u64,
-    /// The oldest entry in the file, once it has any.
-    pub(super) oldest: Option<EventId>,
+    /// Whether there was none.
+    pub(super) is_new: bool,
+    /// When the oldest entry in the file was sent, once it has any, in milliseconds since the Unix epoch.
+    pub(super) oldest: Option<u64>,
     /// Up to this size, the file has not outgrown the rooms.
     pub(super) next_check_bytes: u64,
     /// When it may be written anew.
@@ -43,8 +45,6 @@ pub(super) struct JournalFile {
     is_synced: bool,
     /// When [`JournalFile::store`] has something to do even without lines.
     pub(super) due: Instant,
-    /// Whether the disk was full at the last attempt.
-    is_full: bool,
     pub(super) status: Arc<Status>,
     counters: Arc<Counters>,
     pub(super) report: Reporter,
@@ -71,7 +71,7 @@ impl JournalFile {
         let mut oldest = None;
         let (mut bytes, lacks_break) = load(&path, &file, |record| {
             if let Record::Entry(_, entry, _) = &record {
-                oldest.get_or_insert(entry.id);
+                oldest = oldest.into_iter().chain([entry.sent_at]).min();
             }
             visit(record);
         })?;
@@ -87,7 +87,8 @@ impl JournalFile {
             file.write_all(b"\n")?;
             bytes += 1;
         }
-        if bytes == 0 {
+        let is_new = bytes == 0;
+        if is_new {
             let mut lines = Vec::new();
             line::mark(&mut lines, None, begin);
             file.write_all(&lines)?;
@@ -108,22 +109,22 @@ impl JournalFile {
             folder,
             file,
             bytes,
+            is_new,
             oldest,
             next_check_bytes: 0,
             not_before: Instant::now(),
             fsync,
             is_synced: true,
             due: Instant::now() + UPKEEP,
-            is_full: false,
             status,
             counters,
             report,
         })
     }
 
-    /// Checks the file and adds whole lines to it, all or none; `first` is the id of the first. Syncs it
-    /// where that is due.
-    pub(super) fn store(&mut self, lines: &[u8], first: Option<EventId>) -> Result<(), Refusal> {
+    /// Checks the file and adds whole lines to it, all or none; `oldest` is when the first of them was
+    /// sent. Syncs it where that is due.
+    pub(super) fn store(&mut self, lines: &[u8], oldest: Option<u64>) -> Result<(), Refusal> {
         let is_due = self.due <= Instant::now();
         if is_due {
             self.due = Instant::now() + UPKEEP;
@@ -139,7 +140,7 @@ impl JournalFile {
             self.roll_back()?;
             return Err(self.refusal(&error));
         }
-        if mem::take(&mut self.is_full) {
+        if self.status.full.swap(false, Ordering::Relaxed) {
             self.report.info(format_args!(
                 "journal: there is room again, messages are stored"
             ));
@@ -153,7 +154,7 @@ impl JournalFile {
             Fsync::EverySecond => self.is_synced = false,
             Fsync::No => {}
         }
-        self.oldest = self.oldest.or(first);
+        self.oldest = self.oldest.into_iter().chain(oldest).min();
         self.grown_to(self.bytes + lines.len() as u64);
         Ok(())
     }
@@ -211,7 +212,7 @@ impl JournalFile {
             self.report.error(format_args!(
                 "journal: cannot write, a message was refused: {error}"
             ));
-        } else if !mem::replace(&mut self.is_full, true) {
+        } else if !self.status.full.swap(true, Ordering::Relaxed) {
             self.report.error(format_args!(
                 "journal: no room, messages are refused until there is: {error}"
             ));

@@ -49,6 +49,8 @@ struct Status {
     /// What is on the disk is not known: a sync failed, the file may end in a piece of a line, or it
     /// is gone. Every post is refused until the server is started again.
     failed: AtomicBool,
+    /// The last write found no room. The next one that does ends it.
+    full: AtomicBool,
     /// The file has texts that must leave it; see [`rewrite`].
     must_shorten: AtomicBool,
 }
@@ -98,14 +100,19 @@ impl Journal {
         )?;
         hub.load(loaded);
         let (folder, bytes) = (file.folder.display(), file.bytes);
-        report.info(format_args!(
-            "journal in {folder}: {messages} messages, {bytes} bytes"
-        ));
+        match file.is_new {
+            // Perhaps at a mistyped place.
+            true => report.info(format_args!("new journal in {folder}")),
+            false => report.info(format_args!(
+                "journal in {folder}: {messages} messages, {bytes} bytes"
+            )),
+        }
         let (posts, queue) = mpsc::channel(QUEUED_POSTS);
         let (ends, writer) = watch::channel(());
         let task = Writer {
             hub,
             status: status.clone(),
+            report,
             queue,
             deferred: Vec::new(),
             _ends: ends,
@@ -131,10 +138,14 @@ impl Journal {
         answered.await.unwrap_or(Err(Refusal::StorageFailed))
     }
 
-    /// Whether every post is refused until the server is started again.
-    pub(crate) fn has_failed(&self) -> bool {
+    /// Why posts are refused at the moment, if they are.
+    pub(crate) fn trouble(&self) -> Option<Refusal> {
         let posts = lock(&self.posts);
-        self.status.has_failed() || posts.as_ref().is_some_and(mpsc::Sender::is_closed)
+        if self.status.has_failed() || posts.as_ref().is_some_and(mpsc::Sender::is_closed) {
+            return Some(Refusal::StorageFailed);
+        }
+        let is_full = self.status.full.load(Ordering::Relaxed);
+        is_full.then_some(Refusal::StorageFull)
     }
 
     /// Removes from the file what the rooms have forgotten, soon.

@@ -25,9 +25,14 @@ const WORTH_REWRITING: u64 = 1024 * 1024;
 const SLACK: u64 = 2;
 /// What a line has beyond its entry's frame, roughly, in bytes.
 const LINE_OVERHEAD: u64 = 20;
-/// How long to wait after a rewrite that failed or was forced: so a stream of removals does not
-/// keep the disk busy, and a text still leaves within 60 s if one rewrite fails.
-const PAUSE: Duration = Duration::from_secs(20);
+/// How long to wait after a rewrite that was forced, at least, and at most: then a text still leaves
+/// within 60 s if one rewrite fails.
+const PAUSE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(40)];
+/// Bytes a second that a stream of removals may have the disk write, as long as the longest pause
+/// allows it.
+const REWRITTEN_A_SECOND: u64 = 3 * 1024 * 1024 / 2;
+/// How long to wait after a rewrite that failed.
+const RETRY: Duration = Duration::from_secs(15);
 
 impl JournalFile {
     /// Rewrites the file if that is due. To be called between two rounds; it may block.
@@ -35,8 +40,8 @@ impl JournalFile {
         if self.not_before > Instant::now() || self.status.has_failed() {
             return;
         }
-        let limits = hub.expired_before().zip(self.oldest);
-        let has_expired = limits.is_some_and(|(limit, oldest)| oldest.milliseconds < limit);
+        let expired = hub.expired_before().unwrap_or(0);
+        let has_expired = self.oldest.is_some_and(|oldest| oldest < expired);
         let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
         if self.bytes <= self.next_check_bytes && !is_forced {
             return;
@@ -48,11 +53,12 @@ impl JournalFile {
         if self.bytes <= self.next_check_bytes && !is_forced {
             return;
         }
-        let rewritten = self.rewrite(mark, rooms);
-        if is_forced || rewritten.is_err() {
-            self.not_before = Instant::now() + PAUSE;
+        let rewritten = self.rewrite(mark, rooms, expired);
+        if is_forced {
+            self.not_before = Instant::now() + pause(self.bytes);
         }
         if let Err(error) = rewritten {
+            self.not_before = Instant::now() + RETRY;
             self.status.force_rewrite();
             // If it stays, the next rewrite or the next start removes it.
             let _ = fs::remove_file(self.folder.join(NEXT_FILE));
@@ -70,8 +76,9 @@ impl JournalFile {
         }
     }
 
-    /// If it fails, this file stays in use.
-    fn rewrite(&mut self, mark: EventId, rooms: Vec<Retained>) -> io::Result<()> {
+    /// If it fails, this file stays in use. What was sent before `expired` is about to leave its room,
+    /// and that will force the next rewrite.
+    fn rewrite(&mut self, mark: EventId, rooms: Vec<Retained>, expired: u64) -> io::Result<()> {
         let (began, before) = (Instant::now(), self.bytes);
         self.check().map_err(io::Error::other)?;
         let mut successor = durable::create(&self.folder.join(NEXT_FILE))?;
@@ -97,7 +104,8 @@ impl JournalFile {
         fs::rename(self.folder.join(NEXT_FILE), self.folder.join(FILE))?;
         // From here on the name means the new file, so it is the one to write to, come what may.
         self.file = successor;
-        self.oldest = entries.first().map(|oldest| oldest.id);
+        let times = entries.iter().map(|entry| entry.sent_at);
+        self.oldest = times.filter(|time| *time >= expired).min();
         self.grown_to(after);
         durable::sync_folder(&self.folder)?;
         let ms = began.elapsed().as_millis();
@@ -105,5 +113,22 @@ impl JournalFile {
             "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
         ));
         Ok(())
+    }
+}
+
+/// How long to wait after a forced rewrite of this many bytes.
+fn pause(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / REWRITTEN_A_SECOND).clamp(PAUSE[0], PAUSE[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_what_is_rewritten_and_a_text_still_leaves_in_time() {
+        let mib = |mib: u64| pause(mib * 1024 * 1024).as_secs();
+        assert_eq!([0, 15, 45, 63, 1_024].map(mib), [20, 20, 30, 40, 40]);
+        assert!(PAUSE[1] + RETRY < Duration::from_secs(60));
     }
 }

@@ -19,6 +19,7 @@ use super::file::JournalFile;
 use super::{Answer, Post, QUEUED_POSTS, Status, line};
 use crate::names::RoomName;
 use crate::refusal::Refusal;
+use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::{Draft, Entry};
@@ -27,6 +28,7 @@ use crate::rooms::message::{Draft, Entry};
 pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
+    pub(super) report: Reporter,
     pub(super) queue: mpsc::Receiver<Post>,
     /// Posts that may repeat another one of their round: the next round finds that in its room.
     pub(super) deferred: Vec<Post>,
@@ -42,11 +44,11 @@ impl Writer {
     pub(super) async fn run(mut self, mut file: JournalFile) {
         while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
-            let first = batch.first().map(|(_, first, _)| first.id);
+            let oldest = batch.iter().map(|(_, entry, _)| entry.sent_at).min();
             let hub = self.hub.clone();
             let round = spawn_blocking(move || {
                 file.rewrite_where_due(&hub);
-                let stored = file.store(&lines, first);
+                let stored = file.store(&lines, oldest);
                 (file, stored)
             });
             let stored;
@@ -115,6 +117,15 @@ impl Writer {
 
     fn publish(&self, batch: Vec<Pending>, stored: &Result<(), Refusal>) {
         for (room, entry, answer) in batch {
+            // A full disk does not keep a text in the room: the removal is stored with the next rewrite.
+            let holds_unstored = entry.removes.is_some() && stored == &Err(Refusal::StorageFull);
+            if holds_unstored {
+                self.report.error(format_args!(
+                    "journal: no room for the removal {}: its text is back after a restart, unless there is room before",
+                    entry.id
+                ));
+            }
+            let stored = if holds_unstored { &Ok(()) } else { stored };
             let committed = stored.clone().map(|()| {
                 if entry.removes.is_some() {
                     self.status.force_rewrite();

@@ -1,5 +1,6 @@
 //! A disk that is full or fails: a message is kept or refused, never half of it, and streams stay.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,14 +8,21 @@ use tokio::process::Command;
 
 use super::{entries, held, texts, with_mounts};
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Response, eventually, figure, get, within,
+    Client, EventStream, Folder, Process, Request, Response, ask, eventually, figure, get, within,
 };
+use crate::moderation::{ANN, BASIC, EVE, PASSWORD, ban, posting, removal, say_as};
 
 /// A text longer than a page of memory, so that a write may end in the middle of it.
 const LONG: usize = 4_000;
 
 async fn post(client: &mut Client, text: &str) -> Response {
     client.ask(&Request::post_text("/chat?name=a", text)).await
+}
+
+async fn health(address: SocketAddr) -> (u16, String) {
+    let answer = get(address, "/healthz").await;
+    let status = answer.json()["status"].as_str().map(str::to_owned);
+    (answer.status, status.expect("a status"))
 }
 
 /// Posts until there is no room, `make_room`s, and posts on. `folder` is the server's data folder.
@@ -45,10 +53,13 @@ async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce())
         "whole lines, of what was taken"
     );
     assert_eq!(server.stderr().matches("no room").count(), 1, "said once");
-    get(address, "/healthz").await.expect(200, "");
+    assert_eq!(health(address).await, (503, "storage-full".into()));
+    assert_eq!(figure(address, "chatroom_store_up").await, 0);
 
     make_room().await;
     post(&mut client, "there is room").await.expect(201, "");
+    assert_eq!(health(address).await, (200, "ok".into()));
+    assert_eq!(figure(address, "chatroom_store_up").await, 1);
     taken.push("there is room".to_owned());
     // The stream stood all the time, and what was refused was seen by nobody.
     for text in &taken {
@@ -107,6 +118,59 @@ async fn a_file_that_may_not_grow_refuses_messages_until_it_may() {
     .await;
 }
 
+/// Limits the size of files, of which even one byte is too much; or no longer.
+async fn make_full(server: &Process, is_full: bool) {
+    let most = if is_full { "0" } else { "unlimited" };
+    let limit = [
+        "--pid",
+        &server.pid().to_string(),
+        &format!("--fsize={most}:unlimited"),
+    ]
+    .map(str::to_owned);
+    let status = Command::new("prlimit").args(limit).status();
+    assert!(status.await.expect("prlimit is needed").success());
+}
+
+/// What moderators do takes no room worth speaking of, and must not wait for it.
+#[tokio::test]
+async fn removals_and_bans_hold_on_a_full_disk_and_are_stored_once_there_is_room() {
+    let folder = Folder::new();
+    let data = folder.path().join("data");
+    let password = folder.file("password", PASSWORD);
+    let arguments = [
+        "--moderator-password-file",
+        &password,
+        "--data",
+        data.to_str().expect("UTF-8"),
+    ];
+    let ignoring = ["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""];
+    let mut server = Process::start_under(&ignoring, &arguments).await;
+    let address = server.address();
+    let wrong = say_as(address, EVE, "eve", "wrong").await;
+    say_as(address, ANN, "ann", "right").await;
+    make_full(&server, true).await;
+    ask(address, posting(ANN)).await.expect(507, "storage-full");
+    let by_moderator = removal(&wrong).header("Authorization", BASIC);
+    ask(address, by_moderator).await.expect(200, "");
+    let author = wrong["author"].as_str().expect("an author");
+    ban(address, author, false).await.expect(201, "");
+    assert_eq!(texts(&held(address).await), ["right"]);
+    ask(address, posting(EVE)).await.expect(403, "banned");
+    for said in ["no room for the removal", "bans: no room"] {
+        eventually(said, async || server.stderr().contains(said)).await;
+    }
+    make_full(&server, false).await;
+    let said = "bans: there is room again";
+    eventually(said, async || server.stderr().contains(said)).await;
+    server.signal("TERM").await;
+    within("the exit", server.exited()).await;
+    let server = Process::start(&arguments).await;
+    assert_eq!(texts(&held(server.address()).await), ["right"]);
+    ask(server.address(), posting(EVE))
+        .await
+        .expect(403, "banned");
+}
+
 /// A server under strace that lets the syncs of its journal fail, from the `when`th on.
 async fn failing_sync(folder: &Folder, fsync: &str, when: usize) -> (Process, PathBuf) {
     let log = folder.path().join("strace.log");
@@ -163,8 +227,7 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
         server.stderr()
     );
     assert_eq!(stream.message().await.text(), "kept");
-    let health = get(address, "/healthz").await.expect(503, "");
-    assert_eq!(health.text(), r#"{"status":"storage-failed"}"#);
+    assert_eq!(health(address).await, (503, "storage-failed".into()));
     assert_eq!(figure(address, "chatroom_store_up").await, 0);
     server.signal("TERM").await;
     // Between what was kept and the goodbye, nothing came.

@@ -214,6 +214,31 @@ async fn what_has_expired_leaves_the_file_even_if_it_was_evicted_before() {
     );
 }
 
+/// Ids never go back, so all that follows has the year that was to come: expiry goes by the time of each
+/// message.
+#[tokio::test]
+async fn one_message_while_the_clock_is_a_year_ahead_keeps_nothing_from_expiring() {
+    let folder = Folder::new();
+    let (now, year) = (1_800_000_000_000, Duration::from_secs(365 * 24 * 3_600));
+    let (clock, age) = (ManualClock::at(now), Duration::from_secs(3_600));
+    let server = Server::with(|_| {
+        let chat = kept(folder.path()).history_age(age);
+        chat.clock(clock.clone())
+    })
+    .await;
+    let address = server.address();
+    clock.advance(year);
+    say(address, "lobby", "a", "from the future").await;
+    clock.set_date(now);
+    say(address, "lobby", "a", "old").await;
+    clock.advance(age - Duration::from_secs(1));
+    say(address, "lobby", "a", "young").await;
+    clock.advance(Duration::from_secs(2));
+    let old = ["from the future", "old"];
+    until_gone(folder.path(), &old, Instant::now()).await;
+    assert_eq!(texts(&held(address).await), ["young"]);
+}
+
 /// A rewrite that cannot be made does not keep the removal from being stored and seen.
 #[tokio::test]
 async fn a_removal_is_tried_again_when_its_rewrite_fails() {

@@ -267,7 +267,7 @@ async fn a_post_whose_body_comes_after_the_ban_is_refused() {
     }
 }
 
-/// The disk is full: nobody is banned in memory alone.
+/// The disk fails, for another reason than room: nobody is banned in memory alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ban_that_cannot_be_stored_is_none() {
     let folder = Folder::new();
