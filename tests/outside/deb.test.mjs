@@ -58,6 +58,19 @@ test('the package installs a service that runs', async (t) => {
   await until(async () => (await machine.run('curl -s localhost:8080/chat/lobby/messages')).stdout.includes('"text":"kept"'), 'the message');
   assert.notEqual((await machine.run('pidof chatroom')).stdout, first);
 
+  // The guide's backup, made twice while the service runs, and restored.
+  const recipe = async (containing) => machine.run(`sudo() { "$@"; }; ${block('sh', containing, 'src/guide/operating.md')}`);
+  const say = (text) => machine.run(`curl -sf --data-raw ${text} -H 'Content-Type: text/plain' 'localhost:8080/chat?name=bot'`);
+  for (const text of ['first', 'second', 'third']) {
+    assert.equal((await say(text)).code, 0);
+    if (text !== 'third') assert.deepEqual(await recipe('/var/backups && rm'), { code: 0, stdout: '', stderr: '' });
+  }
+  assert.equal((await recipe('cp -r /var/backups/chatroom')).code, 0);
+  const restored = async () => (await machine.run('curl -sf localhost:8080/chat/lobby/messages')).stdout;
+  await until(async () => /"text":"kept".*"text":"first".*"text":"second"/.test(await restored()), 'what the second backup has');
+  assert.doesNotMatch(await restored(), /third/);
+  assert.equal((await say('fourth')).code, 0);
+
   // A bad option does not get better by trying again.
   await machine.run("mkdir -p /etc/systemd/system/chatroom.service.d; printf '[Service]\\nEnvironment=CHATROOM_HISTORY=much\\n' > /etc/systemd/system/chatroom.service.d/bad.conf");
   await machine.run('systemctl daemon-reload; systemctl restart chatroom');

@@ -202,6 +202,7 @@ test('below a path of another site, behind nginx', async (t) => {
   await nginx(t, `server { listen 127.0.0.1:${port}; server_name ${host}; ${below} }`, folder);
   const url = `http://${host}:${port}`;
   await until(async () => (await request(`${url}/chat-of-the-team/healthz`, { address: '127.0.0.1' })).status === 200, 'nginx to be ready');
+  assert.equal((await request(`${url}/chat-of-the-team/metrics`, { address: '127.0.0.1' })).status, 403);
   const context = await browser.newContext();
   const page = await context.newPage();
   await page.goto(`${url}/chat-of-the-team/#den`);

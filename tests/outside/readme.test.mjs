@@ -32,17 +32,19 @@ for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/g
       const port = portOf(block);
       if (startsServer(block)) await stop(port);
       const program = start(block);
+      let listens = false;
       if (startsServer(block)) {
         await shows(program, block, new RegExp(`^chatroom listening on http://(127\\.0\\.0\\.1|0\\.0\\.0\\.0):${port}$`));
         servers.set(port, program);
       } else if (streams(block)) {
         await shows(program, block, /^event: chat-room-connected$/);
-        await endGroup(program);
+        listens = true;
       } else {
         assert.equal(await within(program.ended, block), 0, `${block}${program.stderr}`);
         assert.doesNotMatch(program.stdout, /"error":/, block);
       }
-      await checks.find(([text]) => block.includes(text))?.[1]({ shell, port, start, stop });
+      await checks.find(([text]) => block.includes(text))?.[1]({ shell, port, start, stop, block, checkout, program });
+      if (listens) await endGroup(program);
     }
     assert.ok(tried >= least, `${tried} blocks`);
     assert.equal(await shell.run(`git -c safe.directory='*' -C ${checkout} status --porcelain`), '', 'what the commands create is in .gitignore');
@@ -52,19 +54,27 @@ for (const [file, least] of [['README.md', 8], ['src/guide/http.md', 8], ['src/g
 /** What must be true after a block that contains a text. */
 const checks = [
   ['--listen 8082', async ({ shell }) => {
-    await shell.run(`curl -sSf -d 'from one to the other' -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8081/chat?name=bot'`);
+    await shell.run(`curl -sSf --data-raw 'from one to the other' -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8081/chat?name=bot'`);
     await until(async () => (await shell.run(`curl -sSf -H 'Host: ${host}' localhost:8082/chat/lobby/messages`)).includes('from one to the other'), 'the message');
   }],
   ['rm -rf /usr/local/bin/chatroom', ({ shell }) => shell.run('! ls -d /usr/local/bin/chatroom /etc/chatroom /etc/systemd/system/chatroom.service* 2>/dev/null')],
   ['tcp_retries2', async ({ shell }) => assert.equal(await shell.run('cat /proc/sys/net/ipv4/tcp_retries2'), '8\n')],
-  ['--data restored', async ({ shell }) => assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept"/)],
+  ['name=parrot', ({ program }) => until(() => /"name":"parrot".*"text":"It is me\."/.test(program.stdout) && !program.stdout.includes('"error":'), 'its own message')],
+  ['mv backup.new backup\n', async ({ shell, start, block, checkout }) => {
+    // Made a second time, it has what was said since the first.
+    await shell.run(`curl -sSf --data-raw later -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8080/chat?name=bot'`);
+    assert.equal(await within(start(block).ended, block), 0);
+    // What systemd makes for the service; `deb.test.mjs` tests its recipe with systemd.
+    await shell.run(`mkdir -p -m 700 /var/lib/private && cp -r ${checkout}/data /var/lib/private/chatroom && ln -s private/chatroom /var/lib/chatroom`);
+  }],
+  ['--data restored', async ({ shell }) => assert.match(await shell.run('curl -sS localhost:8080/chat/lobby/messages'), /"text":"kept".*"text":"later"/)],
   ['systemctl reload caddy', async ({ shell, start }) => {
     const caddy = start('caddy run --config /etc/caddy/Caddyfile');
     const page = await until(() => shell.run(`curl -skS https://${host}/`), 'Caddy');
     assert.match(page, /<!doctype html>/i);
     await endGroup(caddy);
   }],
-  ['--trusted-proxy', ({ shell, port }) => shell.run(`curl -sSf -d kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:${port}/chat?name=bot'`)],
+  ['--trusted-proxy', ({ shell, port }) => shell.run(`curl -sSf --data-raw kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:${port}/chat?name=bot'`)],
   ['systemctl enable --now chatroom', async ({ shell, start, stop }) => {
     const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
     assert.equal(verified, '');
@@ -127,6 +137,8 @@ test('what the pages link to and name is there', () => {
     const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase().replaceAll(' ', '-').replaceAll(/[^\w-]/g, ''));
     for (const [, anchor] of prose.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.includes(anchor), `${anchor} in ${file}`);
   }
+  // With -d, a text that begins with @ is the name of a file, which is sent.
+  for (const [command] of Object.values(pages).join('').matchAll(/curl [^|]*/g)) assert.doesNotMatch(command, / (-d|--data|--data-ascii) /);
   const lines = pages['README.md'].split('\n').length;
   assert.ok(lines < 200, `the README has ${lines} lines`);
 });
@@ -172,7 +184,7 @@ async function ownMachine(t) {
   writeFileSync(path.join(programs, 'systemctl'), '#!/bin/sh\necho "systemctl $*"\n', { mode: 0o755 });
   const disk = path.join(folder, 'disk');
   mkdirSync(disk);
-  const prepare = `mount -t tmpfs none ${disk} && cd ${disk} && for place in etc usr/local var/lib; do
+  const prepare = `mount -t tmpfs none ${disk} && cd ${disk} && for place in etc usr/local var/lib var/backups; do
     mkdir -p $place/new $place/work && mount -t overlay -o lowerdir=/$place,upperdir=$place/new,workdir=$place/work none /$place || exit 1
     done && ip link set lo up && echo ready && exec cat`;
   const spaces = ['--net', '--mount', '--pid'];
