@@ -196,6 +196,9 @@ impl Options {
         {
             return Err("--moderator-password-file: the password is that of --password-file, which would make everybody a moderator".into());
         }
+        if self.rooms.first().is_some_and(RoomName::is_by_link) {
+            return Err("--room: the first is what /chat means, so everybody would have the link to it; name another one before it".into());
+        }
         let Some(header) = &self.user_header else {
             return Ok(());
         };

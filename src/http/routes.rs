@@ -282,6 +282,7 @@ fn rooms(site: &Site, visitor: &Visitor) -> Response<Body> {
     let summaries = site.hub.summaries(own.unwrap_or(&site.options.rooms));
     let rooms: Vec<String> = summaries
         .iter()
+        .filter(|summary| !summary.room.is_by_link())
         .filter(|summary| site.offered_to(visitor, summary.room.clone()).is_ok())
         .map(|summary| {
             let last = Value::from(summary.newest.map(|id| id.milliseconds));

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod by_link;
 mod cli;
 mod connections;
 mod devices;
