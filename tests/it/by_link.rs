@@ -125,7 +125,7 @@ async fn a_key_is_told_to_nobody_who_does_not_say_it() {
     let server = start().await;
     let address = server.address();
     let answer = get(address, "/rooms").await;
-    assert!(!tells(&answer.text()), "{}", answer.text());
+    assert!(!tells(answer.text()), "{}", answer.text());
     let page = get(address, &format!("{secret}/messages?after=0-0"))
         .await
         .json();
@@ -153,6 +153,6 @@ async fn a_room_by_link_may_be_offered_but_not_first() {
     .await
     .expect(201, "");
     let rooms = get(server.address(), "/rooms").await;
-    assert!(!tells(&rooms.text()), "{}", rooms.text());
+    assert!(!tells(rooms.text()), "{}", rooms.text());
     assert!(offered([&name, "lobby"]).build().is_err());
 }

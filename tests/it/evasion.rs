@@ -123,7 +123,7 @@ async fn names_that_look_alike_are_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_have_names_in_any_script() {
     let server = Server::start().await;
-    for room in ["हिन्दी", "தமிழ்", "ภาษาไทย", "cafe\u{301}", "聊天"]
+    for room in ["हिन्दी", "தமிழ்", "ภาษาไทย", "café", "聊天"]
     {
         let path = encode(room);
         let message = say(server.address(), &path, "ann", "x").await;
