@@ -268,3 +268,39 @@ async fn a_ban_with_the_address_knows_where_another_server_saw_the_author() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_post_in_flight_at_one_server_does_not_outlive_a_ban_at_the_other() {
+    let (redis, folder) = (Redis::start().await, Folder::new());
+    let (url, password) = (redis.url(), folder.file("password", "secret"));
+    let options = ["--redis", &url, "--moderator-password-file", &password];
+    let arguments = [&OPTIONS[..], &options].concat();
+    let a = Process::start(&arguments).await;
+    let b = Process::start(&arguments).await;
+    let address = b.address();
+    for n in 0..20 {
+        let eve = format!("{n:032x}");
+        let request = Request::get("/chat").session(&eve);
+        let greeting = EventStream::request(address, request).await.event().await;
+        let author = greeting.json()["author"].clone();
+        let posting = tokio::spawn(async move {
+            for _ in 0..100 {
+                let post = Request::post_text("/chat?name=eve", "hi").session(&eve);
+                if ask(address, post).await.status == 403 {
+                    return;
+                }
+            }
+            panic!("the ban is never heard of");
+        });
+        let ban = json!({ "author": author, "removeMessages": true, "address": false });
+        let ban = Request::post_json("/bans", &ban).header("Authorization", "Basic OnNlY3JldA==");
+        ask(a.address(), ban).await.expect(201, "");
+        posting.await.expect("no panic");
+        // Once the server has this, it has the removals too.
+        let last = Request::post_text("/chat?name=bot", "last");
+        ask(address, last).await.expect(201, "");
+        let kept = retained(address, "lobby").await;
+        let hers = kept.iter().filter(|message| message["author"] == author);
+        assert_eq!(hers.count(), 0, "round {n}");
+    }
+}

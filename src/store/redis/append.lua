@@ -4,20 +4,21 @@
 -- feed is the order of the ids.
 --
 -- KEYS  epoch, feed, stream of the room, rooms by the time of their newest entry, idempotency keys of
---       the room, token of this attempt, and of a message for which the name has to be free: servers
+--       the room, token of this attempt, bans, and of a message for which the name has to be free: servers
 -- ARGV  epoch, room, entries and bytes retained (0: all), milliseconds that an idle room is kept (0:
 --       for good), the last id that is too old ("-": none), kind, and
 --         message: name, author or "", member (0 or 1), text, idempotency key or "", what the names of
 --         rosters begin with, and the name's field in them
 --         removal: id of the removed message, by
--- Returns "new", "old", "taken", "none" or "epoch"; the entry's id; and of a new message whether its
+-- Returns "new", "old", "banned", "taken", "none" or "epoch"; the entry's id, or for how many
+-- milliseconds its author is banned; and of a new message whether its
 -- sender is a member, of an old entry its fields.
 --
 -- Each entry has the last id that its room had `evicted` when it came, so the newest one has the room's
 -- low-water mark; and the bytes of the room's entries up to there (`gone`) and up to itself (`total`).
 -- So a removed message counts until what came before it is evicted: about as long as Redis keeps it.
 
-local _, _, room, rooms, keys, token, servers = unpack(KEYS)
+local _, _, room, rooms, keys, token, bans, servers = unpack(KEYS)
 local current, name, most_entries, most_bytes, ttl, too_old, kind = unpack(ARGV)
 most_entries, most_bytes, ttl = tonumber(most_entries), tonumber(most_bytes), tonumber(ttl)
 local TOKEN_MS = 60000
@@ -80,6 +81,10 @@ if kind == 'message' then
     local first = key ~= '' and redis.call('HGET', keys, key)
     local entry = first and redis.call('XRANGE', room, first, first)[1]
     if entry then return {'old', first, entry[2]} end
+    -- Who sets a ban can remove all that was said before it: nothing comes after it.
+    local ban = redis.call('HGET', bans, author)
+    local left = ban and cjson.decode(ban)['until'] - now_ms() or 0
+    if left > 0 then return {'banned', string.format('%.0f', left), {}} end
     for _, server in ipairs(servers and member == '0' and redis.call('SMEMBERS', servers) or {}) do
         local holder = redis.call('HGET', prefix .. server, name_field)
         if holder then

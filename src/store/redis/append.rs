@@ -1,6 +1,7 @@
 //! Appending, by a script.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use redis::{RedisResult, ScriptInvocation};
 use tokio::time::sleep;
@@ -59,6 +60,10 @@ impl Redis {
                         };
                         return repeated.map(Committed::Duplicate);
                     }
+                    ("banned", _) => {
+                        let left = Duration::from_millis(id.parse().unwrap_or_default());
+                        return Err(Refusal::Banned { retry_after: left });
+                    }
                     ("taken", _) => return Err(Refusal::NameTaken { room: room.clone() }),
                     ("none", _) => return Err(Refusal::NoSuchMessage),
                     _ => {
@@ -90,6 +95,7 @@ impl Redis {
         call.key(room_key(room)).key(key("rooms"));
         call.key(key(&format!("keys:{room}")));
         call.key(key(&format!("token:{}:{attempt}", self.server)));
+        call.key(key("bans"));
         call.arg(self.epoch().to_string()).arg(room.as_str());
         for most in [options.history, options.history_bytes] {
             call.arg(Some(most).filter(|most| *most < usize::MAX).unwrap_or(0));
