@@ -205,7 +205,8 @@ impl Chat {
     /// # Ok(()) }
     /// ```
     pub fn members(&self, room: &str) -> Result<Vec<MemberName>, Refusal> {
-        Ok(self.site.hub.members(&self.room(room)?).0)
+        let (members, _) = self.site.hub.members(&self.room(room)?);
+        Ok(members.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Removes a message, as a moderator does. Removing it again changes nothing.

@@ -91,13 +91,14 @@ const fn has(source: &[u8], at: usize, sign: &[u8]) -> bool {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 15] = [
+static PARTS: [Part; 16] = [
     lean!("", "index.html", "text/html; charset=utf-8"),
     lean!("chat.css", "text/css; charset=utf-8"),
     whole!("favicon.svg", "image/svg+xml"),
     whole!("favicon-unread.svg", "image/svg+xml"),
     whole!("icon.png", "image/png"),
     whole!("manifest.webmanifest", "application/manifest+json"),
+    lean!("notify.js", SCRIPT),
     lean!("js/log.js", SCRIPT),
     lean!("js/main.js", SCRIPT),
     lean!("js/network.js", SCRIPT),

@@ -210,7 +210,7 @@ async fn respond<B: HttpBody>(
         (&Method::GET, Route::Messages(room)) => messages::history(site, head, &room, permit).await,
         (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
         (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
-        (&Method::GET, Route::Members(room)) => Ok(members(site, &room)),
+        (&Method::GET, Route::Members(room)) => Ok(members(site, visitor, &room)),
         (&Method::GET, Route::Rooms) => Ok(rooms(site, visitor)),
         (&Method::GET, Route::Me) => Ok(me::tell(site, visitor)),
         (&Method::POST, Route::Me) => me::use_code(site, head, body, visitor).await,
@@ -266,15 +266,20 @@ fn count(counters: &Counters, label: &'static str, status: StatusCode) {
     *requests.entry((label, status.as_u16())).or_default() += 1;
 }
 
-fn members(site: &Site, room: &RoomName) -> Response<Body> {
-    let (names, census) = site.hub.members(room);
-    let json = format!(
-        r#"{{"room":{},"members":{},{}}}"#,
+/// Moderators are told the authors too, in the order of the names: whom to ban who never spoke.
+fn members(site: &Site, visitor: &Visitor, room: &RoomName) -> Response<Body> {
+    let (members, census) = site.hub.members(room);
+    let mut answer = format!(
+        r#"{{"room":{},"members":{},{}"#,
         Value::from(room.as_str()),
-        json_names(names.iter()),
+        json_names(members.iter().map(|(name, _)| name)),
         census.json_members()
     );
-    answer::json(StatusCode::OK, json)
+    if visitor.is_moderator {
+        let authors = members.iter().map(|(_, author)| author.to_string());
+        answer += &format!(r#","authors":{}"#, Value::from_iter(authors));
+    }
+    answer::json(StatusCode::OK, answer + "}")
 }
 
 fn rooms(site: &Site, visitor: &Visitor) -> Response<Body> {

@@ -237,9 +237,10 @@ impl Members {
         self.listeners_elsewhere > 0 || self.by_name.values().any(|member| member.elsewhere > 0)
     }
 
-    /// All names, in the order in which they are compared.
-    pub(super) fn names(&self) -> impl Iterator<Item = &MemberName> {
-        self.by_name.values().map(|member| &member.name)
+    /// All names and whose they are, in the order in which they are compared.
+    pub(super) fn names(&self) -> impl Iterator<Item = (&MemberName, Author)> {
+        let members = self.by_name.values();
+        members.map(|member| (&member.name, member.author))
     }
 
     /// The first [`ROSTER_NAMES`] names as a JSON array.

@@ -63,14 +63,15 @@ impl Hub {
     }
 
     /// All names in a room, sorted, and how many are in it.
-    pub(crate) fn members(&self, room: &RoomName) -> (Vec<MemberName>, Census) {
+    pub(crate) fn members(&self, room: &RoomName) -> (Vec<(MemberName, Author)>, Census) {
         let now = self.clock().now();
         match self.lock().rooms.get_mut(room) {
             None => (Vec::new(), Census::default()),
             Some(room) => {
                 room.members.expire(now);
-                let names = room.members.names().cloned().collect();
-                (names, room.members.census())
+                let names = room.members.names();
+                let people = names.map(|(name, author)| (name.clone(), author));
+                (people.collect(), room.members.census())
             }
         }
     }

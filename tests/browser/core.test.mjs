@@ -2,7 +2,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import {
-  LIMITS, addOlder, applyClosed, applyEvent, applyOpened, applyRoster, arrive, compareIds, endSeeking, followNewest, getRoom, isWhole, lastOf, leave,
+  LIMITS, addOlder, applyClosed, applyEvent, applyOpened, applyRoster, arrive, compareIds, endSeeking, followNewest, getRoom, isMention, isWhole, lastOf, leave,
   moveView, newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
@@ -219,6 +219,14 @@ test('the line "new since you left" stands where reading stopped, and not before
   arrive(chat, state);
   tell(chat, message(6, { author: 'b2' }));
   assert.deepEqual(kinds(), []);
+});
+
+test('five thousand unread mentions cost next to nothing at each draw', () => {
+  const [chat, state] = filled(1);
+  for (let n = 2; n <= LIMITS.held; n += 1) tell(chat, message(n, { author: 'b2', name: 'bob', text: `ada, ${'look '.repeat(200)}` }));
+  const before = process.cpuUsage();
+  for (let draw = 0; draw < 100; draw += 1) assert.equal(unreadOf(chat, state).filter((entry) => isMention(chat, entry)).length, LIMITS.held - 1);
+  assert.ok(process.cpuUsage(before).user < 1e6, 'a hundred draws take less than a second');
 });
 
 test('more unread than is rendered, or than a history brings, are not taken as read', () => {

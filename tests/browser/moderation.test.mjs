@@ -271,3 +271,57 @@ test('one\'s own messages are told by who wrote them: not by the name, and under
   await first.locator('.message', { hasText: 'by the second ada' }).locator('.tag', { hasText: 'new device or another person' }).waitFor();
   await clean(first, second);
 });
+
+test('who removed first may still ban: a removed line keeps its menu, and the dialog says of the address what the interface does', async () => {
+  const mod = await moderator('after');
+  const eve = await person(browser, server.url, 'eve', { room: 'after' });
+  await write(eve, 'spam');
+  await mod.locator('.message', { hasText: 'spam' }).waitFor();
+  await openMenu(mod, 'spam');
+  await mod.getByRole('menuitem', { name: 'Remove…' }).click();
+  await mod.getByRole('button', { name: 'Remove', exact: true }).click();
+  await mod.locator('.removed').hover();
+  await mod.locator('.removed .more').click();
+  assert.deepEqual(await mod.evaluate(items), ['Ban author…']);
+  await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
+  assert.ok(await mod.getByLabel('Ban the network address too').isChecked());
+  await mod.getByLabel('Ban the network address too').uncheck();
+  await mod.getByRole('button', { name: 'Ban', exact: true }).click();
+  await mod.getByText('eve is banned.').waitFor();
+  await eve.locator('#name-help.problem', { hasText: 'banned you' }).waitFor({ timeout: 40_000 });
+  assert.equal(await eve.locator('.removed .more:visible').count(), 0);
+  await clean(mod, eve);
+});
+
+test('somebody who never spoke may be banned from the list of people', async () => {
+  const mod = await moderator('silent');
+  const eve = await person(browser, server.url, 'mallory', { room: 'silent' });
+  const row = mod.locator('#people li', { hasText: 'mallory' });
+  await row.waitFor();
+  assert.equal(await mod.locator('#people li', { hasText: 'mod' }).locator('.more:visible').count(), 0, 'oneself');
+  assert.equal(await eve.locator('#people .more:visible').count(), 0, 'who is no moderator');
+  await row.hover();
+  await row.locator('.more').click();
+  await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
+  await mod.getByLabel('Ban the network address too').uncheck();
+  await mod.getByRole('button', { name: 'Ban', exact: true }).click();
+  await eve.locator('#name-help.problem', { hasText: 'banned you' }).waitFor({ timeout: 40_000 });
+  await row.waitFor({ state: 'detached' });
+  await clean(mod, eve);
+});
+
+test('the keyboard is in the log, too, when the message goes before the dialog that asked for it', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'late-answer' });
+  await write(ada, 'one');
+  await shows(ada, ['one']);
+  await ada.route('**/messages/*', async (route) => {
+    const answer = await route.fetch();
+    await ada.locator('.removed').waitFor();
+    await route.fulfill({ response: answer });
+  });
+  await openMenu(ada, 'one');
+  await ada.getByRole('menuitem', { name: 'Remove…' }).press('Enter');
+  await ada.getByRole('button', { name: 'Remove', exact: true }).press('Enter');
+  await until(ada, () => document.activeElement.id, 'scroller');
+  await clean(ada);
+});

@@ -24,7 +24,7 @@ test('offline and back, with messages waiting on both sides', async () => {
   await write(bob, 'from bob 1', 'from bob 2');
   await until(ada, pending, ['from ada 1', 'from ada 2']);
   await shows(bob, ['before', 'from bob 1', 'from bob 2']);
-  await ada.locator('#pending .foot', { hasText: 'Waiting for the connection' }).first().waitFor();
+  await ada.locator('#waiting', { hasText: '2 messages wait for the connection' }).waitFor();
   network.restore();
   await ada.context().setOffline(false);
   const all = ['before', 'from bob 1', 'from bob 2', 'from ada 1', 'from ada 2'];
@@ -178,7 +178,7 @@ test('while it waits for its turn a message says how long', async () => {
   const refusal = { status: 429, headers: { 'Retry-After': '4' }, json: { error: 'too-many-messages', message: 'Wait.' } };
   await ada.route('**/chat/lobby', (route) => (route.request().method() === 'POST' ? route.fulfill(refusal) : route.continue()), { times: 1 });
   await write(ada, 'patience');
-  await ada.locator('#pending .foot', { hasText: /Sent in [1-4] s/ }).waitFor();
+  await ada.locator('#waiting', { hasText: /Sent in [1-4] s/ }).waitFor();
   await shows(ada, ['patience']);
   await clean(ada);
   await server.stop();
@@ -228,6 +228,43 @@ test('a connection that dies without a word is noticed by its missing heartbeats
   await connected(ada);
   await write(ada, 'back');
   await shows(ada, ['back']);
+  await clean(ada);
+  await server.stop();
+});
+
+test('a message stands from the start where it will stand, and in its size; that it takes long is said after two seconds', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  await write(ada, 'before');
+  await shows(ada, ['before']);
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await ada.route('**/chat/lobby', async (route) => (route.request().method() === 'POST' && await held, route.continue()));
+  const place = () => {
+    const { x, y, width, height } = [...document.querySelectorAll('.message .bubble')].at(-1).getBoundingClientRect();
+    const { scrollTop, scrollHeight } = document.getElementById('scroller');
+    return [x, y, width, height, scrollTop, scrollHeight].map(Math.round);
+  };
+  await write(ada, 'a text of\n\n- several\n- lines');
+  await ada.locator('#pending .bubble').waitFor();
+  const first = await ada.evaluate(place);
+  await ada.locator('#pending .progress', { hasText: 'Sending…' }).waitFor();
+  assert.deepEqual(await ada.evaluate(place), first);
+  release();
+  await ada.locator('#log .message').nth(1).waitFor();
+  await until(ada, () => document.getElementById('pending').hidden, true);
+  assert.deepEqual(await ada.evaluate(place), first);
+  await clean(ada);
+  await server.stop();
+});
+
+test('a name that was taken meanwhile is named where the message was refused', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  const refusal = { status: 409, json: { error: 'name-taken', message: 'Taken.' } };
+  await ada.route('**/chat/lobby', (route) => (route.request().method() === 'POST' ? route.fulfill(refusal) : route.continue()));
+  await write(ada, 'hello');
+  await ada.locator('#pending .foot', { hasText: 'already uses the name “ada”' }).waitFor();
   await clean(ada);
   await server.stop();
 });

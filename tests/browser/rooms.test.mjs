@@ -391,3 +391,54 @@ test('who takes another name takes the rooms along', async () => {
   await until(bob, people, ['bob', 'Grace'], 25_000);
   await clean(ada, bob);
 });
+
+test('on a phone the button of the rooms shows what is unread elsewhere, and mentions in their colour', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'mark-a', viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true });
+  await goTo(ada, 'mark-b');
+  await connected(ada);
+  const mark = () => ada.locator('#menu').evaluate((node) => [node.ariaLabel, getComputedStyle(node, '::after').content === 'none' ? '' : getComputedStyle(node, '::after').backgroundColor]);
+  assert.equal((await mark())[1], '');
+  await post(server.url, 'mark-a', 'bot', 'hello');
+  await ada.getByRole('button', { name: /1 unread$/ }).waitFor();
+  const [, unread] = await mark();
+  await post(server.url, 'mark-a', 'bot', 'hello ada');
+  await ada.getByRole('button', { name: /2 unread, 1 mention$/ }).waitFor();
+  const [, mentioned] = await mark();
+  assert.ok(unread && mentioned && unread !== mentioned, `${unread} ${mentioned}`);
+  await clean(ada);
+});
+
+test('a room may have a name that means something to JavaScript', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: '__proto__' });
+  await write(ada, 'hello');
+  await shows(ada, ['hello']);
+  await goTo(ada, 'constructor');
+  await connected(ada);
+  await until(ada, rooms, ['__proto__', 'constructor']);
+  assert.equal(await ada.evaluate(() => 'read' in {}), false);
+  await ada.reload();
+  await connected(ada);
+  await until(ada, rooms, ['__proto__', 'constructor']);
+  await clean(ada);
+});
+
+test('where a page may not show notifications, as on Android, a service worker does, and leads to the room', async () => {
+  const init = () => { window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted'; constructor() { throw new TypeError('Illegal constructor'); } }; };
+  const ada = await person(browser, server.url, 'ada', { room: 'worker-a', init, permissions: ['notifications'] });
+  await goTo(ada, 'worker-b');
+  await connected(ada);
+  await settings(ada);
+  await ada.locator('#notify').selectOption('mentions');
+  await ada.evaluate(async () => { await navigator.serviceWorker.ready; });
+  await post(server.url, 'worker-a', 'bot', 'hello ada');
+  await until(ada, async () => (await (await navigator.serviceWorker.ready).getNotifications()).map(({ title, body }) => `${title}: ${body}`), ['bot · #worker-a: hello ada']);
+  const [worker] = ada.context().serviceWorkers();
+  await worker.evaluate(async () => {
+    const [notification] = await self.registration.getNotifications();
+    self.clients.matchAll = ((original) => async (options) => (await original.call(self.clients, options)).map((client) => ({ postMessage: (room) => client.postMessage(room), focus: async () => {} })))(self.clients.matchAll);
+    self.dispatchEvent(new NotificationEvent('notificationclick', { notification }));
+  });
+  await until(ada, () => document.getElementById('room-title').textContent, 'worker-a');
+  assert.deepEqual(await ada.evaluate(() => caches.keys()), []);
+  await clean(ada);
+});

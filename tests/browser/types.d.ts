@@ -8,6 +8,8 @@ interface Entry {
   changed?: boolean,
   /** Whether a long text is shown in whole. */
   unfolded?: boolean,
+  /** Whether it mentions whoever reads it under this name. */
+  readBy?: string, mention?: boolean,
 }
 
 /** Why the server refused something. */
@@ -50,12 +52,14 @@ interface RoomState {
   read: string, marker: string,
   /** Whether the reader is there, and whether the marker has still to be shown. */
   attended: boolean, seeking: boolean,
+  /** What is unread, as of what it was counted from. */
+  unread?: { basis: string, found: Entry[] },
 }
 
 /** A message on its way. */
 interface Pending {
   key: string, room: string, name: string, text: string, status: 'queued' | 'sending' | 'stored' | 'failed',
-  tries: number, retryAt: number, error?: Problem, eventId?: string,
+  tries: number, retryAt: number, at: number, error?: Problem, eventId?: string,
   /** The id under which the stream told of it before its answer came. */
   seenAs?: string,
 }

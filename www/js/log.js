@@ -1,9 +1,9 @@
 // The log of the room that is shown; menus and dialogs about its messages.
 
-import { $, avatarOf, colourOf, copyText, element, icon, insert, page, paint, say, setText, syncList } from './views.js';
+import { $, avatarOf, colourOf, copyText, element, icon, insert, page, paint, say, setText, syncList, toast } from './views.js';
 import { chat, current } from './start.js';
 import {
-	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
+	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, pendingRowsOf, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
 import { isEmoji, quoteOf, tokensOf } from './text.js';
@@ -16,6 +16,8 @@ const FOLDED_LINES = 20;
 const SPOKEN = 5;
 // Of a message.
 const LABEL_CHARACTERS = 80;
+// Before it is said.
+const SENDING_MILLIS = 2000;
 // Before older messages are asked for again.
 const RETRY_MILLIS = 2000;
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
@@ -93,7 +95,7 @@ export function openLog(changed) {
 
 	/** Shows a long message in part. */
 	function fold() {
-		const fresh = [...log.querySelectorAll('.text:not(.measured)')];
+		const fresh = [...scroller.querySelectorAll('.text:not(.measured)')];
 		const lines = fresh.map((node) => Math.round(node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight)));
 		for (const [at, node] of fresh.entries()) {
 			node.classList.add('measured');
@@ -115,7 +117,7 @@ export function openLog(changed) {
 		changed();
 	}
 
-	log.addEventListener('click', ({ target }) => target.matches('.fold') && unfold(target));
+	scroller.addEventListener('click', ({ target }) => target.matches('.fold') && unfold(target));
 	// A finger that rests on a message means its menu, which would close if it opened before the finger leaves.
 	log.addEventListener('contextmenu', (event) => {
 		if (!fingers.matches || !event.target.closest('.bubble') || event.target.closest('a')) return;
@@ -137,10 +139,12 @@ export function openLog(changed) {
 		syncList(log, rowsOf(chat, state), rowElement, (node, { kind, entry, n, own }) => {
 			if (kind === 'message' && !own) above = paint(node, colourOf(entry.name, entry.author), above);
 			if (kind === 'day') setText(node.firstChild, say.day(entry.sentAt));
-			if (kind === 'removed') setText(node.firstChild, say('removed', { n }));
+			if (kind !== 'removed') return;
+			setText(node.firstChild, say('removed', { n }));
+			node.lastChild.hidden = !mayBan(entry);
 		});
+		drawPending(state);
 		fold();
-		drawPending();
 		const empty = !state.entries.length;
 		$.oldest.hidden = empty ? !isWhole(chat, state) : state.view.from > 0 || !state.oldestReached;
 		$.welcome.hidden = !empty;
@@ -174,8 +178,8 @@ export function openLog(changed) {
 export function onLogKey(event) {
 	const { key, target } = event;
 	const { scroller, log } = $;
-	const buttons = [...log.querySelectorAll('.more')];
-	const inSight = (button) => button.closest('.message').offsetTop < scroller.scrollTop + scroller.clientHeight;
+	const buttons = [...log.querySelectorAll('.more:not([hidden])')];
+	const inSight = (button) => button.closest('[data-id]').offsetTop < scroller.scrollTop + scroller.clientHeight;
 	if (key === 'Enter' && target === scroller) buttons.findLast(inSight)?.focus();
 	else if (!target.matches('.more')) return;
 	else if (key === 'Escape') scroller.focus();
@@ -192,19 +196,23 @@ function moveFocus(nodes, key) {
 function rowElement({ kind, entry, ...row }) {
 	if (kind === 'message') return messageElement(entry, row);
 	if (kind === 'gap') return element('p.gap', {}, say('gap'));
-	return element(`p.${kind}`, {}, element('span', {}, kind === 'new' ? say('newLine') : ''));
+	const words = element('span', {}, kind === 'new' ? say('newLine') : '');
+	return kind === 'removed' ? element('p.removed', { dataset: { id: entry.eventId } }, words, moreOf(entry.name)) : element(`p.${kind}`, {}, words);
 }
+
+/** The button of a menu. */
+export const moreOf = (label) => element('button.more.icon', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${label}, ${say('actions')}` }, icon('more'));
 
 function messageElement({ name, member, changed, sentAt, text, unfolded, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
 	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
 	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member), tag('differentPerson', head && changed), head ? time : '');
+	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member && !own), tag('differentPerson', head && changed), head ? time : '');
 	const body = element('div.text', { dir: 'auto' }, ...tokensOf(text).map(tokenElement));
 	body.classList.toggle('emoji', isEmoji(text));
 	body.classList.toggle('measured', Boolean(unfolded));
 	const bubble = element('div.bubble', {}, body);
-	const more = element('button.more.icon', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${name}: ${text.slice(0, LABEL_CHARACTERS)}, ${say('actions')}` }, icon('more'));
+	const more = moreOf(`${name}: ${text.slice(0, LABEL_CHARACTERS)}`);
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
 	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
@@ -222,24 +230,27 @@ function tokenElement({ kind, text, tokens = [], language, marker }) {
 	return element(kind, {}, ...tokens.map(tokenElement));
 }
 
-function drawPending() {
-	const { pending, open, connection } = chat;
-	const shown = pending.filter(({ room, seenAs }) => room === open && !seenAs);
-	$.pending.hidden = !shown.length;
-	syncList($.pending, shown, ({ key, text }) => {
+function drawPending(state) {
+	const rows = pendingRowsOf(chat, state);
+	$.pending.hidden = !rows.length;
+	syncList($.pending, rows, ({ entry, item: { key }, ...row }) => {
 		const buttons = ['retry', 'discard'].map((action) => element('button.plain', { dataset: { action, key } }, say(action)));
-		return element('li', {}, element('div.text', { dir: 'auto' }, text), element('p.foot', {}, element('span'), ...buttons));
-	}, (node, { status, error, retryAt }) => {
-		const [words, retry, discard] = node.lastChild.children;
-		const idle = ['failed', 'queued'].includes(status);
-		const limited = status === 'queued' && error?.code === 'too-many-messages';
-		const n = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
-		const waiting = connection.phase === 'connected' && retryAt < Date.now() ? 'inLine' : 'queued';
-		setText(words, limited ? say('rateLimited', { n }) : !idle ? say('sending') : error ? say.error(error) : say(waiting));
+		const node = messageElement(entry, row);
+		node.querySelector('.bubble').append(element('span.progress.quiet', {}));
+		return element('li', {}, node, element('p.foot', {}, element('span'), ...buttons));
+	}, (node, { item: { status, error, at } }) => {
+		const failed = status === 'failed';
+		setText(node.querySelector('.progress'), status !== 'queued' && !failed && Date.now() - at > SENDING_MILLIS ? say('sending') : '');
+		setText(node.lastChild.firstChild, failed ? say.error(error) : '');
+		node.lastChild.hidden = !failed;
 		node.className = status;
-		retry.hidden = !idle || limited;
-		discard.hidden = !idle;
 	});
+	const late = ({ status, error, at }) => status === 'queued' && (error || chat.connection.phase !== 'connected' || Date.now() - at > SENDING_MILLIS);
+	const waiting = rows.map(({ item }) => item).filter(late);
+	const { error, retryAt } = waiting[0] ?? {};
+	const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
+	$.waiting.hidden = !waiting.length;
+	setText($.waitingText, error?.code === 'too-many-messages' ? say('rateLimited', { n: seconds }) : error ? say.error(error) : say('waitingFor', { n: waiting.length }));
 }
 
 // ---- The menu of a message, and dialogs
@@ -262,6 +273,8 @@ function ask(title, content, submit = '', /** @type {any} */ act = null, kind = 
 	};
 	dialog.replaceChildren(form);
 	if (!dialog.open) dialog.showModal();
+	// What had the focus before may have gone meanwhile.
+	dialog.onclose = () => document.activeElement === document.body && $.scroller.focus({ preventScroll: true });
 	(form.querySelector('input, select') ?? cancel).focus();
 }
 
@@ -271,17 +284,18 @@ const fingers = matchMedia('(hover: none)');
 export const opensMenu = (target) => target.matches('.more')
 	|| (fingers.matches && target.closest('.bubble') && !target.closest('a, button') && getSelection()?.isCollapsed);
 
+const mayBan = (entry) => page.moderation.moderator && !isOwn(chat, entry) && (entry.author || entry.here);
+
+/** Of a message, of one that was removed, or of somebody who is here. */
 export function openMenu(button, entry) {
-	const { moderator } = page.moderation;
-	const own = isOwn(chat, entry);
+	const mayRemove = page.moderation.moderator || isOwn(chat, entry);
 	const actions = [
-		chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], ['copy', () => copyText(entry.text)],
-		(own || moderator) && ['remove', () => askToRemove(entry)],
-		!own && moderator && entry.author && ['ban', () => askToBan(entry)],
+		entry.text && chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], entry.text && ['copy', () => copyText(entry.text)],
+		entry.text && mayRemove && ['remove', () => askToRemove(entry)], mayBan(entry) && ['ban', () => askToBan(entry)],
 	];
 	const menu = $.menuOfMessage;
 	const items = actions.filter(Boolean).map(([key, act]) => element(`button.item.${key}`, { role: 'menuitem', onclick: () => (menu.hidePopover(), act()) }, say(key)));
-	menu.replaceChildren(element('p.quiet', {}, say.full(entry.sentAt)), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
+	menu.replaceChildren(element('p.quiet', {}, entry.here ? entry.name : say.full(entry.sentAt)), element('div', { role: 'menu', ariaLabel: say('actions') }, ...items));
 	menu.showPopover();
 	const { right, bottom, top } = button.getBoundingClientRect();
 	const { offsetWidth, offsetHeight } = menu;
@@ -296,14 +310,26 @@ function askToRemove({ room, eventId, name }) {
 	ask(say('removeTitle'), [body], say('removeNow'), () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE'), 'danger');
 }
 
-function askToBan({ name, author }) {
+function askToBan({ name, author, room }) {
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
-	const box = (key) => element('label.check', {}, element('input', { type: 'checkbox', name: key }), say(key));
+	const box = (key, checked) => element('label.check', {}, element('input', { type: 'checkbox', name: key, checked }), say(key));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
 	const body = element('p', {}, say('banBody', { name }));
-	ask(say('banTitle', { name }), [body, duration, box('banAddress'), box('banMessages')], say('banNow'), ({ minutes, banAddress, banMessages }) => request('bans', 'POST', {
-		author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
-	}), 'danger');
+	ask(say('banTitle', { name }), [body, duration, box('banAddress', true), box('banMessages', false)], say('banNow'), async ({ minutes, banAddress, banMessages }) => {
+		const banned = author ?? (await authorHere(room, name));
+		if (!banned) return { kind: 'failed', message: say('gone', { name }) };
+		const answer = await request('bans', 'POST', {
+			author: banned, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
+		});
+		if (answer.kind === 'done') toast(say('banned', { name }));
+		return answer;
+	}, 'danger');
+}
+
+/** Who has the name now may never have spoken. */
+async function authorHere(room, name) {
+	const { members = [], authors = [] } = (await request(`${roomPath(room)}/members`)).body ?? {};
+	return authors[members.indexOf(name)];
 }
 
 export function askPassword(done) {

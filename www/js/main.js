@@ -10,16 +10,18 @@ import {
 	translate, typesOnScreen,
 } from './views.js';
 import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, tabs, told, words } from './start.js';
-import { askPassword, onLogKey, openLog, openMenu, opensMenu, showBans } from './log.js';
+import { askPassword, moreOf, onLogKey, openLog, openMenu, opensMenu, showBans } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
-const DRAW_MILLIS = 16; // A frame. A hidden page gets none.
+// A frame. A hidden page gets none.
+const DRAW_MILLIS = 16;
 
 translate(await words);
 const outbox = openOutbox(chat, () => (savePending(), changed()));
 const log = openLog(changed);
-let toFollow = roomHere(); // The room just opened.
+// The room just opened.
+let toFollow = roomHere();
 let drawing = false;
 
 const savePending = () => tab.set('pending', chat.pending);
@@ -49,7 +51,8 @@ function openRoom(room) {
 	showDraft();
 	page.naming = false;
 	const { code, name } = page.nameError;
-	if (code === 'name-taken') setName(name); // It may be free here.
+	// It may be free here.
+	if (code === 'name-taken') setName(name);
 	else if (chat.refused.has(room)) feed.retry(room);
 	tabs.touch();
 }
@@ -77,6 +80,7 @@ function takeName() {
 	if (!name) return;
 	tab.set('name', name);
 	local.set('name', name);
+	for (const item of chat.pending) if (item.status === 'queued' && !item.tries) item.name = name;
 	moveFollowed([chat.name, page.nameError.name], name);
 	setName(name);
 	toFollow = chat.open;
@@ -173,17 +177,22 @@ function noteMessage(entry, fresh) {
 	}
 }
 
-function notify({ room, name, text, eventId: tag }) {
+async function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
+	const title = `${name} · #${room}`;
+	// Under one tag it is shown once.
+	const options = { body: text.slice(0, NOTIFIED_CHARACTERS), tag, data: room };
 	try {
-		// Under one tag it is shown once.
-		new Notification(`${name} · #${room}`, { body: text.slice(0, NOTIFIED_CHARACTERS), tag }).addEventListener('click', () => {
-			window.focus();
-			location.hash = fragmentOf(room);
-		});
+		new Notification(title, options).addEventListener('click', () => goToNotified(room));
 	} catch {
-		// It is missing, or refused as on Android.
+		// Android leaves that to a service worker.
+		(await navigator.serviceWorker?.ready)?.showNotification(title, options).catch(() => {});
 	}
+}
+
+function goToNotified(room) {
+	window.focus();
+	location.hash = fragmentOf(room);
 }
 
 function beep() {
@@ -253,9 +262,17 @@ function onPendingClick({ target }) {
 	focusWriting();
 }
 
+function discardWaiting() {
+	for (const item of chat.pending) if (item.status === 'queued' && item.room === chat.open) dropPending(chat, item);
+	savePending();
+	update();
+}
+
 function onMessageClick({ target }) {
 	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
-	const id = target.closest('.message')?.dataset.id;
+	const person = target.closest('#people li')?.syncKey;
+	if (person && opensMenu(target)) return openMenu(target, { name: person, room: chat.open, here: true });
+	const id = target.closest('#log > [data-id]')?.dataset.id;
 	const entry = current().entries.find(({ eventId }) => eventId === id);
 	if (entry && opensMenu(target)) openMenu(target, entry);
 }
@@ -273,7 +290,7 @@ function changed() {
 }
 
 function update() {
-	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou]) draw();
+	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, () => drawPeople(moreOf), drawYou]) draw();
 	setText($.roomTitle, chat.open);
 	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
 	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
@@ -284,7 +301,9 @@ function update() {
 function listenToControls() {
 	listenToText(send, likelyNames);
 	document.onsubmit = (event) => event.preventDefault();
-	$.composer.onsubmit = () => send();
+	$.composer.onsubmit = () => (send(), typesOnScreen() || focusWriting());
+	// The field keeps the focus.
+	$.send.onmousedown = (event) => event.preventDefault();
 	$.split.onclick = () => (send({ split: true }), focusWriting());
 	$.text.oninput = () => (saveDraft(), drawComposer());
 	$.join.onsubmit = takeName;
@@ -294,6 +313,7 @@ function listenToControls() {
 	$.notify.onchange = async ({ target: { value } }) => {
 		local.set('notify', value);
 		if (value !== 'off') await window.Notification?.requestPermission();
+		if (value !== 'off') navigator.serviceWorker?.register('notify.js').catch(() => {});
 		changed();
 	};
 	$.sound.onchange = ({ target: { checked } }) => {
@@ -313,8 +333,9 @@ function listenToControls() {
 	for (const node of document.querySelectorAll('#shade, .close')) node.addEventListener('click', closeSide);
 	$.invite.onclick = $.inviteEmpty.onclick = invite;
 	$.pending.onclick = onPendingClick;
+	$.waitingDiscard.onclick = discardWaiting;
 	$.log.onclick = onMessageClick;
-	$.people.onclick = (event) => (showSide(''), onMessageClick(event));
+	$.people.onclick = (event) => (event.target.matches('.more') || showSide(''), onMessageClick(event));
 	$.scroller.onkeydown = onLogKey;
 }
 
@@ -336,7 +357,8 @@ function listenToBrowser() {
 		changed();
 	};
 	window.onpageshow = ({ persisted }) => persisted && tabs.leave(false);
-	window.onbeforeunload = () => chat.pending.length > 0 || undefined; // Asks.
+	// Asks.
+	window.onbeforeunload = () => chat.pending.length > 0 || undefined;
 	window.onpagehide = () => (saveReads(), tabs.leave(true));
 	window.onstorage = ({ key }) => {
 		if (!key?.endsWith(' followed')) return;
@@ -345,7 +367,12 @@ function listenToBrowser() {
 		changed();
 	};
 	window.onhashchange = openFragment;
-	window.onkeydown = ({ key }) => void (key === 'Escape' && closeSide());
+	navigator.serviceWorker?.addEventListener('message', ({ data }) => goToNotified(data));
+	window.onkeydown = ({ key, ctrlKey, metaKey, altKey, target }) => {
+		if (key === 'Escape') closeSide();
+		const types = key.length === 1 && key !== ' ' && !ctrlKey && !metaKey && !altKey;
+		if (types && !$.main.inert && !target.closest('input, textarea, select, dialog, [popover]')) focusWriting();
+	};
 	setInterval(() => {
 		tabs.tick();
 		feed.tick();

@@ -2,14 +2,20 @@
 
 import { applyClosed, applyOpened, isAfter, LIMITS } from './state.js';
 
-export const PENDING_MOST = 50; // Messages waiting to be sent.
-const ANSWER_MILLIS = 15_000; // What gives no answer by then has failed.
-const HISTORY = { inAll: 200, least: 10 }; // Messages that a stream begins with.
+// Messages waiting to be sent.
+export const PENDING_MOST = 50;
+// What gives no answer by then has failed.
+const ANSWER_MILLIS = 15_000;
+// Messages that a stream begins with.
+const HISTORY = { inAll: 200, least: 10 };
 
-const STREAMS = 4; // Over HTTP/1.1 a browser opens six connections, and some are for sending.
-const TURN_MILLIS = 5000; // Where more are in sight than that, they take turns.
+// Over HTTP/1.1 a browser opens six connections, and some are for sending.
+const STREAMS = 4;
+// Where more are in sight than that, they take turns.
+const TURN_MILLIS = 5000;
 const TELL_MILLIS = 10_000;
-const ALIVE_MILLIS = 150_000; // A tab that was silent for longer has crashed: a hidden one may speak once a minute.
+// A tab that was silent for longer has crashed: a hidden one may speak once a minute.
+const ALIVE_MILLIS = 150_000;
 
 const EVENTS = ['chat-room-connected', 'messages-missed', 'new-message', 'message-removed', 'members-changed', 'caught-up', 'heartbeat', 'server-closing'];
 const ROOM_PROBLEMS = ['name-taken', 'bad-room', 'room-not-offered', 'too-many-rooms'];
@@ -38,7 +44,8 @@ export async function request(url, method = 'GET', /** @type {any} */ json = und
 			method, headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(json), signal: AbortSignal.timeout(ANSWER_MILLIS),
 		});
 		const isJson = answer.headers.get('Content-Type')?.includes('json');
-		if (!isJson) answer.body?.cancel(); // That of an event stream does not end.
+		// That of an event stream does not end.
+		if (!isJson) answer.body?.cancel();
 		return judgeAnswer(answer.status, isJson && (await answer.json()), Number(answer.headers.get('Retry-After')));
 	} catch {
 		return judgeAnswer(0);
@@ -180,10 +187,12 @@ export function openFeed(chat, listens, wanted, apply) {
 export function openTabs(chat, changed) {
 	const channel = new BroadcastChannel(`chatroom ${location.pathname}`);
 	const id = Math.random();
-	const heard = new Map(); // What the others told.
+	// What the others told.
+	const heard = new Map();
 	let seen = Date.now();
 	let toldAt = 0;
-	let gone = false; // A tab that closes becomes hidden, too.
+	// A tab that closes becomes hidden, too.
+	let gone = false;
 
 	const own = () => ({ id, seen, name: chat.name, room: chat.open, hidden: document.hidden, gone });
 	const others = () => [...heard.values()].filter(({ at }) => Date.now() - at < ALIVE_MILLIS);
@@ -234,7 +243,7 @@ export function openTabs(chat, changed) {
 // ---- Messages on their way
 
 /** @returns {Pending} */
-export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0 });
+export const newPending = (key, room, name, text) => ({ key, room, name, text, status: 'queued', tries: 0, retryAt: 0, at: Date.now() });
 
 export const addPending = (chat, text) => chat.pending.push(newPending(randomKey(), chat.open, chat.name, text));
 
@@ -255,9 +264,10 @@ export function applyAnswer(chat, item, /** @type {Answer} */ { kind, eventId = 
 		const retryAt = now + (millis || backoffMillis(item.tries));
 		Object.assign(item, { status: 'queued', tries: item.tries + 1, retryAt, error: problem.status ? problem : undefined });
 	} else if (problem.code === 'removed') {
-		dropPending(chat, item); // It was stored before.
+		// It was stored before.
+		dropPending(chat, item);
 	} else {
-		Object.assign(item, { status: 'failed', error: problem });
+		Object.assign(item, { status: 'failed', error: { ...problem, name: item.name } });
 	}
 }
 

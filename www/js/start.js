@@ -7,10 +7,12 @@ import { wordsFor } from './words.js';
 
 export const local = openStorage('localStorage');
 export const tab = openStorage('sessionStorage');
-export const words = wordsFor([local.get('language'), ...navigator.languages]); // Others than English are fetched.
+// Others than English are fetched.
+export const words = wordsFor([local.get('language'), ...navigator.languages]);
 
 // By room: how far it was `read`, and under which `name`.
-export const follows = () => local.get('followed') ?? {};
+// A room may be called `__proto__`.
+export const follows = () => Object.assign(Object.create(null), local.get('followed'));
 export const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
 
 export const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
@@ -36,7 +38,8 @@ const wanted = () => [...new Set([chat.open, ...followed()])].filter((room) => i
 /** Falls back to memory where the browser refuses storage. */
 function openStorage(area) {
 	const memory = {};
-	const path = (key) => `chatroom ${location.pathname} ${key}`; // Other paths may be other chats.
+	// Other paths may be other chats.
+	const path = (key) => `chatroom ${location.pathname} ${key}`;
 	return {
 		get(key) {
 			try {

@@ -109,7 +109,8 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 
 function addMessages(chat, state, messages) {
 	const { eventId: last } = lastOf(state);
-	let allRead = state.read && !unreadOf(chat, state).length;
+	const newest = state.entries.findLast((entry) => !entry.gap && (!isOwn(chat, entry) || !isAfter(entry.eventId, state.read)));
+	let allRead = state.read && !(newest && isAfter(newest.eventId, state.read));
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
 	for (const entry of fresh) {
@@ -205,10 +206,21 @@ export const readUpTo = (state, position) => {
 	if (isAfter(position, state.read)) state.read = position;
 };
 
-export function unreadOf(chat, { entries, read }) {
-	if (!read) return []; // It was never opened.
+/** Asked for at each draw, so it is counted anew only when something has changed. */
+export function unreadOf(chat, state) {
+	const { entries, removed, read } = state;
+	const basis = [chat.name, chat.authors.size, read, entries.length, lastOf(state).eventId, removed.size].join();
+	if (state.unread?.basis === basis) return state.unread.found;
 	const readTo = entries.findLastIndex((entry) => !entry.gap && !isAfter(entry.eventId, read));
-	return entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry));
+	// A room without a position of reading was never opened.
+	const found = read ? entries.slice(readTo + 1).filter((entry) => !entry.gap && !entry.removed && !isOwn(chat, entry)) : [];
+	state.unread = { basis, found };
+	return found;
+}
+
+export function isMention(chat, entry) {
+	if (entry.readBy !== chat.name) Object.assign(entry, { readBy: chat.name, mention: mentions(entry.text, chat.name) });
+	return entry.mention && !isOwn(chat, entry) && !sameName(entry.name, chat.name);
 }
 
 export const endSeeking = (state) => Object.assign(state, { seeking: false });
@@ -245,7 +257,8 @@ export function rowsOf(chat, state) {
 	const { entries, view, marker } = state;
 	const rows = [];
 	const line = (kind, entry) => rows.push({ kind, key: `${kind} ${entry.eventId}`, entry, n: 1 });
-	let before; // The message above in the same block.
+	// The message above in the same block.
+	let before;
 	let day = '';
 	// Where reading stopped may be above what is rendered.
 	const first = entries[view.from - 1];
@@ -264,7 +277,7 @@ export function rowsOf(chat, state) {
 		else if (!entry.removed) {
 			rows.push(messageRow(chat, entry, before));
 			before = entry;
-		} else if (rows.at(-1)?.kind === 'removed') rows.at(-1).n += 1;
+		} else if (rows.at(-1)?.kind === 'removed' && rows.at(-1).entry.author === entry.author) rows.at(-1).n += 1;
 		else line('removed', entry);
 	}
 	return rows;
@@ -274,8 +287,22 @@ function messageRow(chat, entry, before) {
 	const same = before && ['name', 'author', 'member'].every((key) => before[key] === entry[key]);
 	const head = !same || entry.sentAt - before.sentAt > LIMITS.groupMillis;
 	const own = isOwn(chat, entry);
-	const mention = !own && !sameName(entry.name, chat.name) && mentions(entry.text, chat.name);
+	const mention = isMention(chat, entry);
 	const [minute, last] = [entry, before ?? entry].map(({ sentAt }) => Math.floor(sentAt / 60_000));
 	const timed = head || minute > last;
 	return { kind: 'message', key: [entry.eventId, head, own, mention, timed, entry.changed].join(' '), entry, head, own, mention, timed };
+}
+
+/** What is on its way stands as it will when it has come. */
+export function pendingRowsOf(chat, state) {
+	const last = state.entries.at(-1);
+	const sameDay = last && new Date(last.sentAt).toDateString() === new Date().toDateString();
+	let before = sameDay && !last.removed ? last : undefined;
+	return chat.pending.filter(({ room, seenAs }) => room === state.room && !seenAs).map((item) => {
+		const { key: eventId, name, text, at: sentAt } = item;
+		const entry = { eventId, name, author: [...chat.authors].at(-1), member: true, text, sentAt };
+		const row = { ...messageRow(chat, entry, before), own: true, item };
+		before = entry;
+		return row;
+	});
 }

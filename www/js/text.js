@@ -158,7 +158,7 @@ export function completionsAt(text, caret, names) {
 	const before = text.slice(0, caret).toLowerCase();
 	const at = before.lastIndexOf('@') + 1;
 	const startingAt = (from) => ({ from, at: at > 0 && from === at, names: names.filter((name) => name.toLowerCase().startsWith(before.slice(from))) });
-	const called = at && !inWord(before[at - 2]) ? startingAt(at) : { names: [] };
+	const called = at && !inWord(before[at - 2]) ? startingAt(at) : { from: caret, at: false, names: [] };
 	const [, word] = before.match(/(?:^|[\s(,:])([^\s@]+)$/) ?? [];
 	return called.names.length || !word ? called : startingAt(caret - word.length);
 }

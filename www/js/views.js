@@ -1,10 +1,10 @@
 // What is drawn beside the log. Texts never enter the document as HTML.
 
 import { chat, current, followed, local } from './start.js';
-import { completionsAt, fittingIn, fragmentOf, hueOf, isRoomName, mentions, partsOf, sameName } from './text.js';
+import { completionsAt, fittingIn, fragmentOf, hueOf, isRoomName, partsOf, sameName } from './text.js';
 import { LANGUAGES } from './words.js';
 import { PENDING_MOST } from './network.js';
-import { unreadOf } from './state.js';
+import { isMention, unreadOf } from './state.js';
 
 // The count tells of the rest.
 const PEOPLE_LISTED = 200;
@@ -104,8 +104,12 @@ export async function copyText(value) {
 		document.execCommand('copy');
 		field.remove();
 	}
+	toast(say('copied'));
+}
+
+export function toast(text) {
 	$.toast.showPopover();
-	setText($.toast, say('copied'));
+	setText($.toast, text);
 	clearTimeout(toasting);
 	toasting = setTimeout(() => $.toast.hidePopover(), TOAST_MILLIS);
 }
@@ -160,7 +164,7 @@ export function drawRooms() {
 		const { memberCount = 0 } = listed.find((other) => other.room === room) ?? {};
 		const state = chat.rooms.get(room);
 		const unread = state ? unreadOf(chat, state) : [];
-		const mentioned = unread.filter(({ text }) => mentions(text, chat.name)).length;
+		const mentioned = unread.filter((entry) => isMention(chat, entry)).length;
 		return { key: room, memberCount, unread: unread.length, mentioned };
 	};
 	const own = [...new Set([...chat.asked, ...followed(), chat.open])];
@@ -173,7 +177,7 @@ export function drawRooms() {
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }, icon('people'), element('span')), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const here = !followed && memberCount;
-		const words = [room, unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned }), here && say('here', { n: here })].filter(Boolean);
+		const words = [room, ...countsOf(unread, mentioned), here && say('here', { n: here })].filter(Boolean);
 		link.ariaCurrent = room === chat.open ? 'page' : null;
 		link.ariaLabel = words.length > 1 ? words.join(', ') : null;
 		link.classList.toggle('unread', unread > 0);
@@ -181,19 +185,27 @@ export function drawRooms() {
 		setText(badge.lastChild, mentioned ? `@${mentioned}` : unread || here || '');
 		button.hidden = !followed || own.length < 2;
 	});
+	const elsewhere = own.filter((room) => room !== chat.open).map(rowOf);
+	const [unread, mentioned] = ['unread', 'mentioned'].map((key) => elsewhere.reduce((sum, row) => sum + row[key], 0));
+	$.menu.ariaLabel = [say('rooms'), ...countsOf(unread, mentioned)].join(', ');
+	$.menu.classList.toggle('unread', unread > 0);
+	$.menu.classList.toggle('mentioned', mentioned > 0);
 	show($.rooms, own, true);
 	show($.otherRooms, others, false);
 	$.others.hidden = !others.length;
 }
 
-export function drawPeople() {
+const countsOf = (unread, mentioned) => [unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })].filter(Boolean);
+
+export function drawPeople(moreOf) {
 	const { members, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
 	let above;
 	syncList($.people, names, (name) => {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
-		return element('li', {}, avatarOf(name), person);
+		return element('li', {}, avatarOf(name), person, moreOf(name));
 	}, (item, name) => {
+		item.lastChild.hidden = !page.moderation.moderator || sameName(name, chat.name);
 		item.classList.toggle('self', sameName(name, chat.name));
 		above = paint(item, colourOf(name), above);
 	});

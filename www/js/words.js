@@ -25,14 +25,14 @@ export const WORDS = {
 		removed: { one: 'A message was removed.', other: '{n} messages were removed.' },
 		gap: 'Messages may be missing here: the server no longer has them.',
 		connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
-		closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', queued: 'Waiting for the connection',
-		inLine: 'Waiting for the message before it', rateLimited: 'Too many messages at once. Sent in {n} s.',
+		closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', waitingFor: { one: '{n} message waits for the connection.', other: '{n} messages wait for the connection.' },
+		rateLimited: 'Too many messages at once. Sent in {n} s.',
 		logHelp: 'Enter selects a message.', actions: 'Message actions', reply: 'Reply', copy: 'Copy text', remove: 'Remove…', ban: 'Ban author…',
 		removeTitle: 'Remove this message?', removeBody: '{name}’s message disappears for everyone in #{room}. This cannot be undone.', removeNow: 'Remove',
 		banTitle: 'Ban {name}?', banBody: '{name} is disconnected at once and can only read, in all rooms, until the ban ends.', banFor: 'Duration', banNow: 'Ban',
 		banAddress: 'Ban the network address too', banMessages: 'Remove all messages of this author, for good',
 		moderate: 'Log in as moderator', moderator: 'You are a moderator.', password: 'Moderator password', logIn: 'Log in', logOut: 'Stop moderating',
-		bans: 'Bans', noBans: 'Nobody is banned.', banLine: 'until {until}', banWithAddress: 'with address, until {until}', lift: 'Lift',
+		banned: '{name} is banned.', gone: '{name} has left.', bans: 'Bans', noBans: 'Nobody is banned.', banLine: 'until {until}', banWithAddress: 'with address, until {until}', lift: 'Lift',
 		// Other codes show the server's message.
 		errors: {
 			'name-taken': 'Someone here already uses the name “{name}”. Choose another, or try again later.',

@@ -25,7 +25,11 @@ fn join(members: &mut Members, claim: &Claim, now: Moment) -> bool {
 }
 
 fn shown(members: &Members) -> Vec<String> {
-    members.names().map(ToString::to_string).collect()
+    members
+        .names()
+        .map(|(name, _)| name)
+        .map(ToString::to_string)
+        .collect()
 }
 
 fn changes(members: &mut Members) -> (Vec<String>, Vec<String>) {
@@ -78,7 +82,7 @@ fn an_encoded_roster_is_kept_while_the_names_that_it_lists_stay() {
     }
     let listed = |members: &mut Members| {
         let roster = members.roster();
-        let names = json_names(members.names().take(ROSTER_NAMES));
+        let names = json_names(members.names().map(|(name, _)| name).take(ROSTER_NAMES));
         assert_eq!(*roster, *names);
         roster
     };
@@ -307,11 +311,11 @@ proptest! {
                     members.expire(now);
                 }
                 Step::Tell => tell(&mut members, &mut watchers),
-                Step::Enter => watchers.push(members.names().cloned().collect()),
+                Step::Enter => watchers.push(members.names().map(|(name, _)| name).cloned().collect()),
             }
         }
         tell(&mut members, &mut watchers);
-        let truth: BTreeSet<MemberName> = members.names().cloned().collect();
+        let truth: BTreeSet<MemberName> = members.names().map(|(name, _)| name).cloned().collect();
         for roster in watchers {
             prop_assert_eq!(&roster, &truth);
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use chatroom::{LogLevel, ManualClock};
 use serde_json::json;
 
-use super::{ANN, BASIC, MODERATOR, PASSWORD, author_of, ban, log_in, moderated, removal, say_as};
+use super::{
+    ANN, BASIC, MODERATOR, PASSWORD, author_of, ban, joining, log_in, moderated, removal, say_as,
+};
 use crate::common::{EventStream, Request, Server, ask, get};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,4 +278,18 @@ async fn a_wrong_password_counts_only_where_rights_are_used() {
     }
     let right = Request::get("/bans").header("Authorization", BASIC);
     ask(address, right).await.expect(200, "");
+}
+
+/// A moderator may ban somebody who never spoke, and so is told who that is. Others are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn moderators_are_told_the_authors_of_members() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let mut stream = EventStream::request(address, joining(ANN, "ann")).await;
+    let author = stream.until("chat-room-connected").await.json()["author"].clone();
+    let members = Request::get("/chat/lobby/members");
+    let answer = ask(address, members.clone().session(ANN)).await;
+    assert!(!answer.text().contains("author"), "{}", answer.text());
+    let answer = ask(address, members.session(MODERATOR)).await;
+    assert_eq!(answer.json()["authors"], json!([author]));
 }
