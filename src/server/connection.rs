@@ -15,12 +15,12 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::connections::Registration;
 use crate::chat::Chat;
-use crate::http::address::ClientAddress;
 use crate::http::visitor::{OverLoopback, PeerAddr};
 
 /// How long the head of a request may take to arrive, and how long a connection may idle between
@@ -32,6 +32,11 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// Bytes of one write at most: more than the kernel takes at once, so what is longer is not copied
 /// again and again.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// A connection that has ended is looked at until its client has closed it too, for the first time after
+/// this pause and then after pauses that double. When one would be longer than this, after 10 s in all, it is given up.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// How HTTP/1.1 is spoken.
 pub(super) fn protocol() -> http1::Builder {
@@ -57,7 +62,7 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
     let protocol = &registration.connections.http;
     let http = protocol.serve_connection(socket, PeerService(registration.clone()));
     tokio::spawn(Connection {
-        http,
+        phase: Phase::Open(http),
         registration,
         has_begun: false,
         is_ending: false,
@@ -85,10 +90,17 @@ impl Service<Request<Incoming>> for PeerService {
 
 /// A connection's whole life.
 struct Connection {
-    http: http1::Connection<Socket, PeerService>,
+    phase: Phase,
     registration: Arc<Registration>,
     has_begun: bool,
     is_ending: bool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "most are open")]
+enum Phase {
+    Open(http1::Connection<Socket, PeerService>),
+    Closing(Box<Closing>),
+    Closed,
 }
 
 impl Future for Connection {
@@ -100,22 +112,65 @@ impl Future for Connection {
             this.has_begun = true;
             this.registration.wake_at_the_end(cx);
         }
-        if this.registration.is_ending() && !this.is_ending {
-            this.is_ending = true;
-            Pin::new(&mut this.http).graceful_shutdown();
+        let is_ending = this.registration.is_ending();
+        if let Phase::Open(http) = &mut this.phase {
+            if is_ending && !this.is_ending {
+                this.is_ending = true;
+                Pin::new(&mut *http).graceful_shutdown();
+            }
+            let ended = ready!(Pin::new(http).poll(cx));
+            // Other errors are clients that left in the middle of an answer.
+            let was_cut = ended.is_err_and(|error| error.source().is_some_and(is_write_timeout));
+            match std::mem::replace(&mut this.phase, Phase::Closed) {
+                Phase::Open(http) if !was_cut => {
+                    let socket = http.into_parts().io.io.into_inner();
+                    this.phase = Phase::Closing(Box::new(Closing::new(socket)));
+                }
+                _ => this.registration.note_cut(),
+            }
         }
-        // Other errors are clients that left in the middle of an answer.
-        if let Err(error) = ready!(Pin::new(&mut this.http).poll(cx))
-            && error.source().is_some_and(is_write_timeout)
-        {
-            let chat = &this.registration.connections.chat;
-            chat.note_stalled_write();
-            chat.report().info(format_args!(
-                "cut {}: it took nothing for too long",
-                ClientAddress::from(this.registration.peer.ip())
-            ));
+        match &mut this.phase {
+            Phase::Closing(closing) if !is_ending => closing.poll_closed(cx),
+            _ => Poll::Ready(()),
         }
-        Poll::Ready(())
+    }
+}
+
+/// A socket whose client may not have taken everything yet. The kernel would keep what is left for
+/// minutes, and it would count towards nobody.
+struct Closing {
+    socket: TcpStream,
+    pause: Duration,
+    next_look: Pin<Box<Sleep>>,
+}
+
+impl Closing {
+    fn new(socket: TcpStream) -> Closing {
+        Closing {
+            socket,
+            pause: FIRST_PAUSE,
+            next_look: Box::pin(sleep(Duration::ZERO)),
+        }
+    }
+
+    /// Waits until the client has taken everything and has closed too, or for long enough.
+    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // What a socket cannot do has been done, or will never be.
+        let _ = Pin::new(&mut self.socket).poll_shutdown(cx);
+        loop {
+            // A socket that is closed at both ends has no peer any more.
+            if self.socket.peer_addr().is_err() {
+                return Poll::Ready(());
+            }
+            ready!(self.next_look.as_mut().poll(cx));
+            if self.pause > LONGEST_PAUSE {
+                // What is left goes with the socket.
+                let _ = self.socket.set_zero_linger();
+                return Poll::Ready(());
+            }
+            self.next_look.as_mut().reset(Instant::now() + self.pause);
+            self.pause *= 2;
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::chat::Chat;
+use crate::http::address::ClientAddress;
 use crate::http::limits::Holding;
 use crate::lock::lock;
 use crate::slab::Slab;
@@ -127,6 +128,16 @@ impl Registration {
     /// Whether the connection is to end after its current answer.
     pub(super) fn is_ending(&self) -> bool {
         self.connections.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Notes that the client was cut because it took nothing.
+    pub(super) fn note_cut(&self) {
+        let chat = &self.connections.chat;
+        chat.note_stalled_write();
+        chat.report().info(format_args!(
+            "cut {}: it took nothing for too long",
+            ClientAddress::from(self.peer.ip())
+        ));
     }
 
     /// Has a task woken when the connection is to end. A task has one waker for life, so it is stored

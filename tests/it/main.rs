@@ -9,6 +9,7 @@ mod connections;
 mod devices;
 mod evasion;
 mod fds;
+mod flood;
 mod hostile;
 mod idempotency;
 mod journal;
