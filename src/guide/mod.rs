@@ -4,6 +4,7 @@
 //! - [`installing`]: static binaries, packages, containers.
 //! - [`operating`]: options, proxies, systemd, logs, backup, memory.
 //! - [`people`]: users whom a proxy or a program knows, and a session on another device.
+//! - [`recipes`]: bots, mentions on the phone, an archive, searching.
 //! - [`security`]: whom the server trusts with what, and the threats that its tests cover.
 //! - [`servers`]: several servers that are one chat.
 //! - [`figures`]: what has been measured, and by which command.
@@ -18,6 +19,7 @@ macro_rules! pages {
          [installing]: crate::guide::installing\n\
          [operating]: crate::guide::operating\n\
          [people]: crate::guide::people\n\
+         [recipes]: crate::guide::recipes\n\
          [security]: crate::guide::security\n\
          [servers]: crate::guide::servers\n\
          [figures]: crate::guide::figures\n\
@@ -42,6 +44,10 @@ pub mod operating {}
 #[doc = pages!()]
 #[doc = include_str!("people.md")]
 pub mod people {}
+
+#[doc = pages!()]
+#[doc = include_str!("recipes.md")]
+pub mod recipes {}
 
 #[doc = pages!()]
 #[doc = include_str!("security.md")]

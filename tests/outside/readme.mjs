@@ -4,7 +4,7 @@ import path from 'node:path';
 import { root } from '../common/support.mjs';
 
 /** The pages by the path of their files, in reading order. */
-export const pages = Object.fromEntries(['README.md', ...['http', 'installing', 'operating', 'people', 'security', 'servers', 'figures', 'tour', 'changes'].map((name) => `src/guide/${name}.md`)]
+export const pages = Object.fromEntries(['README.md', ...['http', 'installing', 'operating', 'people', 'recipes', 'security', 'servers', 'figures', 'tour', 'changes'].map((name) => `src/guide/${name}.md`)]
   .map((file) => [file, readFileSync(path.join(root, file), 'utf8')]));
 
 /** The fenced blocks of a language (the first word of the info string), in order, without the indentation of the list around them. */
