@@ -45,7 +45,7 @@ pub(super) struct State {
     /// rooms that were forgotten had entries.
     pub(super) mark: EventId,
     /// Wakes those who wait for an entry of a room that does not exist.
-    pub(super) openings: Arc<Notify>,
+    pub(super) room_opened: Arc<Notify>,
     /// How often [`Hub::beat`] was due so far.
     beats: u128,
     pub(super) closed: bool,
@@ -64,7 +64,7 @@ impl Hub {
             clients: Slab::default(),
             newest: mark,
             mark,
-            openings: Arc::default(),
+            room_opened: Arc::default(),
             beats: 0,
             closed: false,
         };
@@ -161,7 +161,7 @@ impl Hub {
         self.lock().closed
     }
 
-    /// Takes nothing more, and ends all streams: each client gets what is retained, and a goodbye.
+    /// Stops accepting messages and streams, and ends all streams: each client gets what is retained, and a goodbye.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
@@ -182,15 +182,15 @@ impl State {
         self.clients
             .iter()
             .for_each(|client| client.queue.interrupt());
-        self.openings.notify_waiters();
+        self.room_opened.notify_waiters();
         self.rooms
             .values()
-            .for_each(|room| room.arrivals.notify_waiters());
+            .for_each(|room| room.entry_added.notify_waiters());
     }
 
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
         self.rooms.entry(name.clone()).or_insert_with(|| {
-            self.openings.notify_waiters();
+            self.room_opened.notify_waiters();
             Room::new(self.mark, now)
         })
     }
