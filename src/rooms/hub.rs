@@ -110,6 +110,14 @@ impl Hub {
         Ok(state.room_or_insert(name, now))
     }
 
+    /// How many of these rooms would have to be opened, and count.
+    pub(crate) fn missing(&self, rooms: &[RoomName]) -> u32 {
+        let state = self.lock();
+        let missing =
+            |name: &&RoomName| !state.rooms.contains_key(name) && !self.is_permanent(name);
+        rooms.iter().filter(missing).count() as u32
+    }
+
     fn is_permanent(&self, name: &RoomName) -> bool {
         self.options.rooms.contains(name) || *name == self.options.default_room()
     }
