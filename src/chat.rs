@@ -64,7 +64,7 @@ impl Chat {
     /// Makes a chat, with what it stored in previous runs.
     ///
     /// # Errors
-    /// There is no Tokio runtime; an option is invalid; or the data folder cannot be used. The
+    /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
     /// error says why and what to do.
     pub fn open(options: Options) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
@@ -143,8 +143,8 @@ impl Chat {
         self.subscribe(rooms, None)
     }
 
-    /// Joins one or several rooms under a name, which is reserved for the listener until it is
-    /// dropped. Like [`Chat::listen`], it begins now.
+    /// Joins one or several rooms under a name, which is nobody else's there as long as the listener
+    /// lives. Like [`Chat::listen`], it begins now.
     ///
     /// With Redis, other servers do not know the name yet: it is claimed within a second or so. If
     /// somebody else already has it there, the listener then ends.

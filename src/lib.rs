@@ -104,6 +104,69 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A program that knows its people says who sends each request. They are then the same on every device,
+//! under fixed names, and each may have rooms of their own. Here a middleware of axum does that:
+//!
+//! ```
+//! use axum::extract::{ConnectInfo, Request};
+//! use axum::http::StatusCode;
+//! use axum::middleware::{Next, from_fn};
+//! use axum::response::{IntoResponse, Response};
+//! use chatroom::{Chat, PeerAddr, User};
+//! use hyper::service::Service;
+//! use std::net::SocketAddr;
+//!
+//! /// However the program knows its people: here by a token.
+//! fn person(token: &str) -> Option<User> {
+//!     let (id, name, rooms) = match token {
+//!         "token-of-ann" => ("u-1017", "Ann", "lobby sales"),
+//!         "token-of-bob" => ("u-1018", "Bob", "lobby"),
+//!         _ => return None,
+//!     };
+//!     let mut user = User::new(id, name).ok()?;
+//!     user.rooms = Some(rooms.split(' ').flat_map(str::parse).collect());
+//!     Some(user)
+//! }
+//!
+//! async fn log_in(mut request: Request, next: Next) -> Response {
+//!     let token = request.headers().get("x-token");
+//!     let Some(user) = token.and_then(|token| person(token.to_str().ok()?)) else {
+//!         return StatusCode::UNAUTHORIZED.into_response();
+//!     };
+//!     request.extensions_mut().insert(user);
+//!     next.run(request).await
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let chat = Chat::open(Default::default())?;
+//! let chat = move |ConnectInfo(peer), mut request: Request| {
+//!     request.extensions_mut().insert(PeerAddr(peer));
+//!     chat.call(request)
+//! };
+//! let app = axum::Router::new().fallback(chat).layer(from_fn(log_in));
+//! let app = app.into_make_service_with_connect_info::<SocketAddr>();
+//! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+//! # let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
+//! # let address = listener.local_addr()?;
+//! # let server = tokio::spawn(async { axum::serve(listener, app).await });
+//! # for (token, target, status, part) in [
+//! #     ("token-of-ann", "/me", "200", "\"user\":\"Ann\""),
+//! #     ("token-of-ann", "/chat/sales/messages", "200", "\"room\":\"sales\""),
+//! #     ("token-of-bob", "/chat/sales/messages", "403", "room-not-offered"),
+//! #     ("token-of-bob", "/rooms", "200", "[{\"room\":\"lobby\","),
+//! #     ("token-of-eve", "/me", "401", ""),
+//! # ] {
+//! #     let mut client = tokio::net::TcpStream::connect(address).await?;
+//! #     let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nX-Token: {token}\r\nConnection: close\r\n\r\n");
+//! #     client.write_all(request.as_bytes()).await?;
+//! #     let mut answer = String::new();
+//! #     client.read_to_string(&mut answer).await?;
+//! #     assert!(answer.starts_with(&format!("HTTP/1.1 {status}")) && answer.contains(part), "{answer}");
+//! # }
+//! # server.abort();
+//! # Ok(()) }
+//! ```
+//!
 //! A bot that answers, with a name of its own:
 //!
 //! ```
@@ -166,7 +229,8 @@
 //! 1. `server` accepts a connection and gives it to hyper, in a task of its own. The socket is
 //!    wrapped, so that a client that takes nothing is noticed and cut.
 //! 2. `http` finds the route, because the guard needs it, then asks the guard whether the request may
-//!    come in (host, origin, password). It checks bans, spends one of the sender's messages, and
+//!    come in (host, user, origin, password), and finds out who sends it: a user whom the program in front
+//!    names, or a session. It checks bans, spends one of the sender's messages, and
 //!    parses what was sent into checked types. Behind that edge a name with a line break in it cannot
 //!    exist.
 //! 3. `store` gives the draft its id and commits it: in memory at once, in the journal when it is

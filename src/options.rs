@@ -56,7 +56,7 @@ const OTHER_HEADERS_BEGIN: [&str; 10] = [
     "x-forwarded-server",
 ];
 
-/// The configuration of a chat.
+/// What the owner of a chat decides.
 ///
 /// Names and defaults are those of the program's options. Sizes are in bytes. `usize::MAX` and `None`
 /// mean no limit.
@@ -110,27 +110,27 @@ pub struct Options {
     pub trusted_proxy: Vec<Network>,
     /// Sends a heartbeat after a stream was silent for this long. Default: 15 s.
     pub heartbeat: Option<Duration>,
-    /// The most messages and removals retained per room. Default: 500.
+    /// Messages and removals retained per room, at most. Default: 500.
     pub history: usize,
-    /// The most bytes of memory for what is retained per room. Default: 262,144.
+    /// Bytes of memory for what is retained per room, at most. Default: 262,144.
     pub history_bytes: usize,
     /// Evicts messages older than this, from the journal within 60 s too. Default: no limit.
     pub history_age: Option<Duration>,
-    /// The most rooms; the default room and those offered do not count. Default: 256.
+    /// Rooms at most; the default room and those offered do not count. Default: 256.
     pub max_rooms: usize,
-    /// The most open streams. Default: 10,000.
+    /// Open streams at most. Default: 10,000.
     pub max_streams: usize,
     /// Open streams of one address at most (IPv6: of one /64); one of more than eight rooms counts as
     /// several. It also bounds the address's connections and unread answers. Default: 100.
     pub max_streams_per_ip: usize,
-    /// The most bytes of one text; never more than 1 MiB. Default: 4,096.
+    /// Bytes of one text at most; never more than 1 MiB. Default: 4,096.
     pub max_message: usize,
-    /// Sustained messages per second of one sender, with bursts of ten times that. All senders of one
-    /// address together may send ten times as much. Default: 2.
+    /// Messages per second that a session or address may keep up, ten times that at once; all senders
+    /// of one address together ten times as much. Default: 2.
     pub message_rate: f64,
     /// How long a room is kept while nothing is said and nobody is in it. Default: 30 days.
     pub room_ttl: Option<Duration>,
-    /// Disconnects a client that reads nothing for this long. Default: 10 s. Only [`serve`](crate::serve)
+    /// Cuts a client that takes nothing for this long. Default: 10 s. Only [`serve`](crate::serve)
     /// does so.
     pub write_timeout: Option<Duration>,
     /// How long shutdown may take. Default: 5 s. Only [`serve`](crate::serve) heeds it.

@@ -10,11 +10,11 @@ use crate::names::RoomName;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// `bad-request`: a part of the request is invalid; the text says which.
+    /// `bad-request`: a part of the request cannot be right; the text says which.
     BadRequest(&'static str),
-    /// `bad-room`: this is not a valid room name.
+    /// `bad-room`: this cannot be the name of a room.
     BadRoom,
-    /// `bad-name`: this is not a valid member name.
+    /// `bad-name`: this cannot be the name of a member.
     BadName,
     /// `bad-text`: the text is empty.
     EmptyText,
@@ -84,7 +84,7 @@ pub enum Refusal {
         /// How long to wait before trying again.
         retry_after: Duration,
     },
-    /// `too-many-requests`: the address exceeds its read rate.
+    /// `too-many-requests`: the address reads faster than it may.
     TooManyRequests {
         /// How long until it may read on.
         retry_after: Duration,
@@ -136,7 +136,7 @@ impl Refusal {
             R::NotYours => (403, "not-yours", "Somebody else wrote that message: its author or a moderator can remove it."),
             R::NotModerator => (403, "not-moderator", "Only moderators may do that: log in as one."),
             R::WrongPassword => (403, "wrong-password", "That is not the moderators' password."),
-            R::WrongCode => (403, "wrong-code", "That code is invalid, expired or already used: get a new one on the other device."),
+            R::WrongCode => (403, "wrong-code", "That code was used, has ended, or never was: get a new one on the other device."),
             R::UserRequired => (403, "user-required", "Log in where this chat is reached: only those whom its proxy knows may come in."),
             R::Banned { .. } => (403, "banned", "You may read here, but not take part, until the time that Retry-After says."),
             R::NotFound => (404, "not-found", "There is nothing here: check the path."),

@@ -23,10 +23,6 @@ const SENDERS_OF_ADDRESS: f64 = 10.0;
 /// Streams under names that one address may open per second, as a share of those that it may have open,
 /// which may all come back at once: so names in their grace stay few.
 const OPENINGS_PER_SECOND: f64 = 0.1;
-/// Rooms that an address may open at once by listening in them, at least; it is half of all rooms where
-/// that is more. Afterwards there is one a minute.
-const LEAST_ROOMS: usize = 64;
-const ROOMS_PER_SECOND: f64 = 1.0 / 60.0;
 /// Wrong passwords that an address may try at once, and per minute.
 const PASSWORD_ATTEMPTS: f64 = 10.0;
 /// A stream of more rooms than this counts as several.
@@ -55,8 +51,6 @@ pub(crate) enum Allowance {
     /// Streams under a name. Each keeps the name in all of its rooms for a while after its end.
     Openings(ClientAddress),
     WrongPasswords(ClientAddress),
-    /// Rooms that exist only since somebody listens there, and as long as somebody does.
-    Rooms(ClientAddress),
     /// Bytes of answers, of requests that only read.
     Reading(ClientAddress),
 }
@@ -81,8 +75,6 @@ pub(crate) type Share = [u32; 4];
 #[derive(Debug)]
 pub(crate) struct Limits {
     message_rate: f64,
-    /// Rooms that an address may open at once by listening there.
-    rooms_of_address: f64,
     max_streams: u32,
     max_of_address: Share,
     /// What was left of each allowance at some moment.
@@ -122,11 +114,6 @@ impl Limits {
         };
         Limits {
             message_rate: options.message_rate,
-            rooms_of_address: if streams < u32::MAX && options.max_rooms < usize::MAX {
-                (options.max_rooms / 2).max(LEAST_ROOMS) as f64
-            } else {
-                f64::INFINITY
-            },
             max_streams: count(options.max_streams),
             max_of_address: [under_way, under_way, streams, answer_bytes],
             left: Mutex::default(),
@@ -202,7 +189,6 @@ impl Limits {
                 let streams = limit(self.max_of_address[Holding::Streams as usize]);
                 (streams * OPENINGS_PER_SECOND, streams)
             }
-            Allowance::Rooms(_) => (ROOMS_PER_SECOND, self.rooms_of_address),
             Allowance::Reading(_) => {
                 let connections = limit(self.max_of_address[Holding::Connections as usize]);
                 (

@@ -236,7 +236,7 @@ pub(crate) async fn history(
     if may_wait && is_empty && !site.is_draining() {
         permit.stay_open(1)?;
         // Whether something came or time is up, the answer is what there is now.
-        let arrival = site.hub.entry_after(room, page.next);
+        let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;
         page = site.hub.page(room, PageAt::After(page.next), limit);
     }

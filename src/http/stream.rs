@@ -65,12 +65,6 @@ pub(crate) async fn open(
         let spent = site.limits.spend(opening, streams, now);
         spent.map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
     }
-    let missing = site.hub.missing(&rooms);
-    if missing > 0 {
-        let opening = Allowance::Rooms(visitor.address);
-        let spent = site.limits.spend(opening, missing, now);
-        spent.map_err(|_| Refusal::TooManyRooms)?;
-    }
     let past = site.hub.past_bytes(&rooms, start);
     let reading = Allowance::Reading(visitor.address);
     site.limits.charge(reading, past, now);

@@ -41,9 +41,9 @@ pub struct Https;
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct User {
-    /// A stable identifier, whatever the name: messages of one id have one author, across restarts too.
+    /// Who it is, whatever the name: what one id wrote is one author's, in later runs too.
     pub id: String,
-    /// The name under which the user appears.
+    /// The name of all that the user does here.
     pub name: MemberName,
     /// The only rooms that there are for this user, the first of which is the one that `/chat` means;
     /// `None` means all.
@@ -51,10 +51,10 @@ pub struct User {
 }
 
 impl User {
-    /// A user with access to all rooms.
+    /// A user who has all rooms.
     ///
     /// # Errors
-    /// The name is invalid.
+    /// Nobody can have this name.
     pub fn new(id: impl Into<String>, name: &str) -> Result<User, Malformed> {
         Ok(User {
             id: id.into(),

@@ -19,30 +19,20 @@ pub(super) struct Client {
     pub(super) arrival: Option<Box<Arrival>>,
 }
 
-impl Client {
-    /// The position after which the client gets what is in its n-th room.
-    pub(super) fn begin(&self, n: usize, position: EventId) -> EventId {
-        let arrival = self.arrival.as_ref();
-        let begin = arrival.and_then(|arrival| arrival.begins.get(n));
-        begin.map_or(position, |begin| position.max(*begin))
-    }
-}
-
 /// A client's place in one room.
 pub(super) struct Membership {
     pub(super) room: RoomName,
     pub(super) place: usize,
-    /// The version of the roster when the client was last sent all of it; 0 before that. Changes that it
-    /// receives while it is live do not raise it, so a roster may be sent again without need.
-    pub(super) roster_version: u64,
+    /// The roster that the client was given last, by [`Room::told`](super::room::Room::told).
+    pub(super) roster: u64,
 }
 
 /// What a client that is new needs beside its position.
 pub(super) struct Arrival {
     /// Who the client is to others.
     pub(super) author: Option<Author>,
-    /// How many rooms have been greeted, in the order of the memberships.
-    pub(super) rooms_greeted: usize,
-    /// The position after which the stream begins in each room: the same for all if it resumes.
+    /// Rooms that have been greeted, in the order of the memberships.
+    pub(super) greeted: usize,
+    /// Where a fresh stream begins in each room; empty on a stream that resumes.
     pub(super) begins: Vec<EventId>,
 }

@@ -8,7 +8,7 @@ use super::frame::Frame;
 use super::history::History;
 use super::hub::{Hub, State};
 use super::id::EventId;
-use super::message::{Draft, Entry};
+use super::message::{Draft, Entry, Message};
 use super::room::Room;
 use crate::author::Author;
 use crate::counters::count;
@@ -115,7 +115,7 @@ impl Hub {
         }
     }
 
-    /// Replaces all histories with those loaded from the store. Streams continue from their positions.
+    /// Takes over what a store has, in place of what there was. Streams go on from their positions.
     pub(crate) fn load(&self, loaded: Loaded) {
         let now = self.clock().now();
         let state = &mut *self.lock();
@@ -220,7 +220,7 @@ impl Hub {
     }
 
     /// Waits until a room has something after `position`. It never times out.
-    pub(crate) async fn entry_after(&self, name: &RoomName, position: EventId) {
+    pub(crate) async fn arrival_after(&self, name: &RoomName, position: EventId) {
         loop {
             let arrival = {
                 let state = self.lock();
@@ -229,7 +229,7 @@ impl Hub {
                     return;
                 }
                 // Of a room that does not exist, the first thing to come is the room.
-                let arrivals = room.map_or(&state.room_opened, |room| &room.entry_added);
+                let arrivals = room.map_or(&state.openings, |room| &room.arrivals);
                 arrivals.clone().notified_owned()
             };
             arrival.await;
@@ -285,5 +285,26 @@ impl State {
 
     fn by_key(&self, room: &RoomName, key: &IdempotencyKey) -> Option<&Entry> {
         self.rooms.get(room)?.history.by_key(key)
+    }
+}
+
+impl Entry {
+    /// The entry's frame, if a message of this text under its key repeats it. A `name` of `None`
+    /// fits any.
+    ///
+    /// # Errors
+    /// The key was used for a different message, or the message was removed.
+    pub(crate) fn repeated_by(
+        &self,
+        name: Option<&MemberName>,
+        text: &MessageText,
+    ) -> Result<Arc<Frame>, Refusal> {
+        let first = Message::from_frame(&self.frame).ok_or(Refusal::Removed)?;
+        let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
+        if same_name && first.text == *text {
+            Ok(self.frame.clone())
+        } else {
+            Err(Refusal::KeyReused)
+        }
     }
 }

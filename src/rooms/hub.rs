@@ -45,7 +45,7 @@ pub(super) struct State {
     /// rooms that were forgotten had entries.
     pub(super) mark: EventId,
     /// Wakes those who wait for an entry of a room that does not exist.
-    pub(super) room_opened: Arc<Notify>,
+    pub(super) openings: Arc<Notify>,
     /// How often [`Hub::beat`] was due so far.
     beats: u128,
     pub(super) closed: bool,
@@ -64,7 +64,7 @@ impl Hub {
             clients: Slab::default(),
             newest: mark,
             mark,
-            room_opened: Arc::default(),
+            openings: Arc::default(),
             beats: 0,
             closed: false,
         };
@@ -108,14 +108,6 @@ impl Hub {
             }
         }
         Ok(state.room_or_insert(name, now))
-    }
-
-    /// How many of these rooms would have to be opened, and count.
-    pub(crate) fn missing(&self, rooms: &[RoomName]) -> u32 {
-        let state = self.lock();
-        let missing =
-            |name: &&RoomName| !state.rooms.contains_key(name) && !self.is_permanent(name);
-        rooms.iter().filter(missing).count() as u32
     }
 
     fn is_permanent(&self, name: &RoomName) -> bool {
@@ -169,7 +161,7 @@ impl Hub {
         self.lock().closed
     }
 
-    /// Stops accepting messages and streams, and ends all streams: each client gets what is retained, and a goodbye.
+    /// Takes nothing more, and ends all streams: each client gets what is retained, and a goodbye.
     pub(crate) fn close(&self) {
         let state = &mut *self.lock();
         state.closed = true;
@@ -190,15 +182,15 @@ impl State {
         self.clients
             .iter()
             .for_each(|client| client.queue.interrupt());
-        self.room_opened.notify_waiters();
+        self.openings.notify_waiters();
         self.rooms
             .values()
-            .for_each(|room| room.entry_added.notify_waiters());
+            .for_each(|room| room.arrivals.notify_waiters());
     }
 
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
         self.rooms.entry(name.clone()).or_insert_with(|| {
-            self.room_opened.notify_waiters();
+            self.openings.notify_waiters();
             Room::new(self.mark, now)
         })
     }

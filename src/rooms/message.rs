@@ -8,7 +8,6 @@ use super::frame::{Event, Frame};
 use super::id::EventId;
 use crate::author::Author;
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
-use crate::refusal::Refusal;
 
 /// A message, with its place among all events.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -126,25 +125,6 @@ impl Entry {
             author: None,
             sent_at,
             removes: Some(removed),
-        }
-    }
-
-    /// The entry's frame, if a message of this text under its key repeats it. A `name` of `None`
-    /// fits any.
-    ///
-    /// # Errors
-    /// The key was used for a different message, or the message was removed.
-    pub(crate) fn repeated_by(
-        &self,
-        name: Option<&MemberName>,
-        text: &MessageText,
-    ) -> Result<Arc<Frame>, Refusal> {
-        let first = Message::from_frame(&self.frame).ok_or(Refusal::Removed)?;
-        let same_name = name.is_none_or(|name| name.folded() == first.name.folded());
-        if same_name && first.text == *text {
-            Ok(self.frame.clone())
-        } else {
-            Err(Refusal::KeyReused)
         }
     }
 }

@@ -36,7 +36,6 @@ pub(super) fn past<'a>(
             next.extend(following.map(|entry| Reverse((entry.id, place))));
             return Some(entry.frame.clone());
         }
-        // No two entries have one id, and none has the id of a mark above it: this is a mark.
         let mut gone = vec![names[place]];
         while let Some(Reverse((_, place))) = next.peek().filter(|Reverse((same, _))| *same == id) {
             gone.push(names[*place]);

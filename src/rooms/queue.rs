@@ -115,16 +115,15 @@ impl Queue {
         lock(&self.0).position
     }
 
-    /// Queues what a client that is behind gets next. Returns true once the iterator is exhausted, and
-    /// false if the queue filled up first or the stream has ended. A frame is taken from the iterator
-    /// only if there is room for it, since the iterators note what they have given.
+    /// Queues what a client that is behind gets next, until the queue is full. Says whether that was
+    /// all of it.
     pub(super) fn fill(
         &self,
         mut frames: impl Iterator<Item = Arc<Frame>>,
         counters: &Counters,
     ) -> bool {
         let queue = &mut *lock(&self.0);
-        // The stream may have been ended in the meantime.
+        // It may have been ended since it found that it is behind.
         while queue.mode == Mode::Behind && !queue.is_full() {
             let Some(frame) = frames.next() else {
                 return true;
@@ -190,7 +189,6 @@ impl State {
             || (!self.frames.is_empty() && self.bytes + frame.bytes().len() > QUEUE_BYTES)
     }
 
-    /// Entries, notices of gaps and `caught-up` have an id; greetings and rosters leave the position.
     fn push(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.bytes().len();
         self.position = frame.id().unwrap_or(self.position);

@@ -22,11 +22,11 @@ use crate::slab::Slab;
 pub(super) struct Room {
     pub(super) history: History,
     pub(super) members: Members,
-    /// Raised with each `members-changed`. It starts at 1, so that 0 is no version.
-    pub(super) roster_version: u64,
+    /// Counts the changes of the roster that were told, from 1.
+    pub(super) told: u64,
     pub(super) clients: Slab<Arc<Queue>>,
     /// Wakes those who wait for an entry without a stream.
-    pub(super) entry_added: Arc<Notify>,
+    pub(super) arrivals: Arc<Notify>,
     /// When somebody last spoke or left.
     pub(super) active_at: Moment,
 }
@@ -36,9 +36,9 @@ impl Room {
         Room {
             history: History::new(mark),
             members: Members::default(),
-            roster_version: 1,
+            told: 1,
             clients: Slab::default(),
-            entry_added: Arc::default(),
+            arrivals: Arc::default(),
             active_at: now,
         }
     }
@@ -55,7 +55,7 @@ impl Room {
         self.history.push(entry, limits);
         self.active_at = now;
         self.deliver(&frame, counters);
-        self.entry_added.notify_waiters();
+        self.arrivals.notify_waiters();
     }
 
     /// Removes the client at a place.
@@ -76,7 +76,7 @@ impl Room {
             }
             Some(Changes::Roster) => self.whole_roster(name),
         };
-        self.roster_version += 1;
+        self.told += 1;
         self.deliver(&Arc::new(frame), counters);
     }
 
@@ -112,6 +112,6 @@ impl Room {
         !self.clients.is_empty()
             || self.members.has_streams_elsewhere()
             // A waiting request holds the other reference.
-            || Arc::strong_count(&self.entry_added) > 1
+            || Arc::strong_count(&self.arrivals) > 1
     }
 }

@@ -58,8 +58,7 @@ impl Hub {
         let state = &mut *self.lock();
         self.admit(state, rooms, claim.as_ref())?;
         let now = self.clock().now();
-        let begins = state.begins(rooms, start);
-        let position = begins.iter().min().copied().unwrap_or(state.newest);
+        let (position, begins) = state.beginning_of(rooms, start);
         let queue = Arc::new(Queue::new(position));
         let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
@@ -70,13 +69,13 @@ impl Hub {
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
-                roster_version: 0,
+                roster: 0,
             }
         };
         let memberships = rooms.iter().map(join).collect();
         let arrival = Arrival {
             author,
-            rooms_greeted: 0,
+            greeted: 0,
             begins,
         };
         if let Start::After(_) = start {
@@ -99,7 +98,8 @@ impl Hub {
     /// About how many bytes of entries and names a stream of these rooms begins with.
     pub(crate) fn past_bytes(&self, rooms: &[RoomName], start: Start) -> u32 {
         let state = self.lock();
-        let begins = state.begins(rooms, start);
+        let (position, begins) = state.beginning_of(rooms, start);
+        let begins = begins.into_iter().chain(iter::repeat(position));
         let bytes = rooms.iter().zip(begins).map(|(name, begin)| {
             let Some(Room {
                 history, members, ..
@@ -140,9 +140,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Queues what a client that is behind gets next: greetings, the past, and rosters that may have
-    /// changed unseen. When nothing is left, `caught-up` follows and the client is live. If the chat is
-    /// closed, a goodbye takes the place of rosters and `caught-up`, and the stream ends.
+    /// Queues what a client that is behind gets next: greetings, the past, rosters that may have changed
+    /// unseen, and at last the event with which it is live. Of a chat that is closed the last is goodbye.
     fn catch_up(&self, state: &mut State, place: usize) {
         let (rooms, newest) = (&mut state.rooms, state.newest);
         let Some(client) = state.clients.get_mut(place) else {
@@ -154,11 +153,14 @@ impl Hub {
             return;
         }
         let position = queue.position();
-        let of_rooms = client.memberships.iter().enumerate();
-        let of_rooms = of_rooms.filter_map(|(n, Membership { room, .. })| {
-            Some((room, &rooms.get(room)?.history, client.begin(n, position)))
-        });
-        if !queue.fill(past(of_rooms), counters) {
+        let begins = client.arrival.iter().flat_map(|arrival| &arrival.begins);
+        let begins = begins.copied().chain(iter::repeat(position));
+        let of_rooms = client.memberships.iter().zip(begins);
+        let past = past(of_rooms.filter_map(|(membership, begin)| {
+            let history = &rooms.get(&membership.room)?.history;
+            Some((&membership.room, history, begin.max(position)))
+        }));
+        if !queue.fill(past, counters) {
             return;
         }
         if state.closed {
@@ -185,17 +187,17 @@ impl Hub {
         let mut arrival = client.arrival.as_mut();
         iter::from_fn(move || {
             let arrival = arrival.as_mut()?;
-            let Membership { room, .. } = memberships.get(arrival.rooms_greeted)?;
+            let Membership { room, .. } = memberships.get(arrival.greeted)?;
             let greeting = Greeting {
                 newest,
-                is_first: arrival.rooms_greeted == 0,
+                is_first: arrival.greeted == 0,
                 room,
                 name,
                 author: arrival.author,
                 census: rooms.get(room)?.members.census(),
                 heartbeat: self.options.heartbeat.unwrap_or_default(),
             };
-            arrival.rooms_greeted += 1;
+            arrival.greeted += 1;
             Some(Arc::new(Frame::connected(&greeting)))
         })
     }
@@ -222,30 +224,34 @@ fn rosters<'a>(
 ) -> impl Iterator<Item = Arc<Frame>> {
     memberships.iter_mut().filter_map(|membership| {
         let room = rooms.get_mut(&membership.room)?;
-        let given = std::mem::replace(&mut membership.roster_version, room.roster_version);
-        (given != room.roster_version).then(|| Arc::new(room.whole_roster(&membership.room)))
+        let given = std::mem::replace(&mut membership.roster, room.told);
+        (given != room.told).then(|| Arc::new(room.whole_roster(&membership.room)))
     })
 }
 
 impl State {
-    /// The position after which a new stream begins in each of its rooms.
-    fn begins(&self, rooms: &[RoomName], start: Start) -> Vec<EventId> {
-        let begin = |name| match start {
-            Start::After(position) => self.known(position),
+    /// The position of a new stream, and where it begins in each room unless it resumes there.
+    fn beginning_of(&self, rooms: &[RoomName], start: Start) -> (EventId, Vec<EventId>) {
+        match start {
+            Start::After(position) => (self.known(position), Vec::new()),
             Start::Latest(count) => {
-                let room = self.rooms.get(name);
-                let first = room.and_then(|room| room.history.latest(count));
-                first.map_or(self.newest, EventId::before)
+                let begins = rooms.iter().map(|name| {
+                    let room = self.rooms.get(name);
+                    let first = room.and_then(|room| room.history.latest(count));
+                    first.map_or(self.newest, EventId::before)
+                });
+                let begins: Vec<EventId> = begins.collect();
+                let position = begins.iter().min().copied();
+                (position.unwrap_or(self.newest), begins)
             }
-        };
-        rooms.iter().map(begin).collect()
+        }
     }
 }
 
 impl Stream {
     /// The next frame; `None` when the stream ends.
     ///
-    /// A client whose queue was full catches up here, in its own task.
+    /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         loop {
             match self.queue.poll_next(cx) {

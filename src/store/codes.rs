@@ -10,9 +10,9 @@ use crate::lock::lock;
 /// How long a code may be used, in milliseconds: time to type it on the other device.
 pub(crate) const CODE_MS: u64 = 10 * 60 * 1_000;
 /// Codes at most: with what they carry, about 4 MB.
-const MOST_CODES: usize = 1_000;
+pub(super) const MOST_CODES: usize = 1_000;
 /// Codes of one address at most.
-const MOST_OF_ADDRESS: usize = 20;
+pub(super) const MOST_OF_ADDRESS: usize = 20;
 
 /// A code that nobody has used yet.
 pub(crate) struct Code {

@@ -161,15 +161,21 @@ impl Store {
         applying.await.unwrap_or(Err(Refusal::Draining))
     }
 
-    /// Keeps a code that takes a session to another device.
+    /// Keeps a code that takes a session to another device, at all servers.
     pub(crate) async fn put_code(
         &self,
         codes: &Codes,
         code: Code,
         unix_ms: u64,
     ) -> Result<(), Refusal> {
-        codes.put(code, unix_ms);
-        Ok(())
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis { redis, .. } => redis.put_code(code, unix_ms).await,
+            _ => {
+                codes.put(code, unix_ms);
+                Ok(())
+            }
+        }
     }
 
     /// Takes a code, which cannot be used again: the session, and what the code carried.
@@ -179,7 +185,11 @@ impl Store {
         bits: u64,
         unix_ms: u64,
     ) -> Result<Option<(SessionId, Vec<u8>)>, Refusal> {
-        Ok(codes.take(bits, unix_ms))
+        match self {
+            #[cfg(feature = "redis")]
+            Store::Redis { redis, .. } => redis.take_code(bits, unix_ms).await,
+            _ => Ok(codes.take(bits, unix_ms)),
+        }
     }
 
     /// How long a session is a moderator, in milliseconds.

@@ -304,3 +304,48 @@ async fn a_post_in_flight_at_one_server_does_not_outlive_a_ban_at_the_other() {
         assert_eq!(hers.count(), 0, "round {n}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_one_server_takes_the_session_to_another_device_at_the_other() {
+    let redis = Redis::start().await;
+    let (a, b) = (server(&redis.url()).await, server(&redis.url()).await);
+    let session = |n: u32| format!("{n:032x}");
+    let wanting = |n: u32, carried: &str| {
+        let request = Request::new("POST", "/me/code").session(&session(n));
+        request.body(carried)
+    };
+    let using = |code: &str| Request::post_json("/me", &json!({"code": code}));
+    let code = async |server: &Process, n: u32| {
+        let answer = ask(server.address(), wanting(n, "{ }")).await;
+        let answer = answer.expect(201, "").json();
+        answer["code"].as_str().expect("a code").to_owned()
+    };
+    let carried = "{ \"name\":\"é\\u00e9\" }\n";
+    let given = ask(a.address(), wanting(1, carried)).await.expect(201, "");
+    let given = given.json()["code"].as_str().expect("a code").to_owned();
+    let answer = ask(b.address(), using(&given)).await.expect(200, "");
+    assert_eq!(
+        (answer.text(), answer.session()),
+        (carried, Some(session(1)))
+    );
+    for server in [&a, &b] {
+        let again = ask(server.address(), using(&given)).await;
+        again.expect(403, "wrong-code");
+    }
+    // One of a session, and 20 of an address, at whichever server.
+    let (first, second) = (code(&a, 1).await, code(&b, 1).await);
+    ask(a.address(), using(&first))
+        .await
+        .expect(403, "wrong-code");
+    ask(a.address(), using(&second)).await.expect(200, "");
+    let mut codes = Vec::new();
+    for n in 0..21 {
+        codes.push(code([&a, &b][n as usize % 2], n).await);
+    }
+    ask(b.address(), using(&codes[0]))
+        .await
+        .expect(403, "wrong-code");
+    for good in &codes[1..] {
+        ask(b.address(), using(good)).await.expect(200, "");
+    }
+}

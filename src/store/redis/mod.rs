@@ -9,6 +9,7 @@
 //! the rooms anew and tells its streams that entries were lost.
 
 mod append;
+mod codes;
 mod entry;
 mod feed;
 mod link;
