@@ -2,7 +2,6 @@
 
 use crate::common::Change as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::Range;
 use std::time::Duration;
 
 use chatroom::{ManualClock, RoomName};
@@ -285,39 +284,6 @@ async fn an_address_reads_no_more_than_its_share_and_nobody_else_notices() {
     }
 }
 
-/// Rooms in which nobody ever said anything last as long as somebody listens.
-#[tokio::test(flavor = "multi_thread")]
-async fn nobody_holds_all_rooms_by_listening_in_them() {
-    let clock = ManualClock::at(1_700_000_000_000);
-    let server = Server::with(|chat| {
-        let chat = chat.max_streams_per_ip(100).max_rooms(80);
-        chat.clock(clock.clone())
-            .trusted_proxy(Ipv4Addr::LOCALHOST.into())
-    })
-    .await;
-    let open = async |n: u8, rooms: Range<u8>| {
-        let rooms: Vec<String> = rooms.map(|room| format!("room=r{room}")).collect();
-        let request = Request::get(&format!("/chat?{}", rooms.join("&")));
-        let request = request.header("X-Forwarded-For", format!("192.0.2.{n}"));
-        EventStream::attempt(server.address(), request).await
-    };
-    let refused = async |n, rooms| {
-        let refused = open(n, rooms).await.err().expect("a refusal");
-        refused.expect(503, "too-many-rooms");
-    };
-    let _first = (
-        open(1, 0..32).await,
-        open(1, 32..64).await.expect("half of them"),
-    );
-    refused(1, 64..65).await;
-    // Where others are already it may be too, and it has new rooms in time.
-    let _again = open(1, 0..32).await.expect("the same rooms");
-    let _other = open(2, 64..79).await.expect("other rooms");
-    clock.advance(Duration::from_secs(60));
-    let _last = open(1, 79..80).await.expect("one a minute");
-    refused(3, 80..81).await;
-}
-
 /// A stream is worth what it begins with.
 #[tokio::test(flavor = "multi_thread")]
 async fn catching_up_counts_as_reading() {
@@ -336,7 +302,7 @@ async fn catching_up_counts_as_reading() {
             }
         };
         assert!(
-            (most * 2 / 3..=most).contains(&streams.len()),
+            (most * 3 / 4..=most).contains(&streams.len()),
             "{}",
             streams.len()
         );

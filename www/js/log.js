@@ -1,12 +1,12 @@
 // The log of the room that is shown; menus and dialogs about its messages.
 
 import { $, avatarOf, colourOf, copyText, element, icon, insert, page, paint, say, setText, syncList, toast } from './views.js';
-import { chat, current } from './start.js';
+import { chat, current, follows, local, tab } from './start.js';
 import {
 	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, pendingRowsOf, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
-import { isEmoji, quoteOf, tokensOf } from './text.js';
+import { codeOfFragment, fragmentOfCode, isEmoji, quoteOf, tokensOf } from './text.js';
 
 // This close counts as at the end.
 const END_PIXELS = 8;
@@ -20,6 +20,8 @@ const LABEL_CHARACTERS = 80;
 const SENDING_MILLIS = 2000;
 // Before older messages are asked for again.
 const RETRY_MILLIS = 2000;
+// As the server takes it.
+const CARRIED_BYTES = 4096;
 const BAN_MINUTES = { hour: 60, day: 1440, week: 10_080, year: 525_600 };
 
 export function openLog(changed) {
@@ -284,11 +286,11 @@ const fingers = matchMedia('(hover: none)');
 export const opensMenu = (target) => target.matches('.more')
 	|| (fingers.matches && target.closest('.bubble') && !target.closest('a, button') && getSelection()?.isCollapsed);
 
-const mayBan = (entry) => page.moderation.moderator && !isOwn(chat, entry) && (entry.author || entry.here);
+const mayBan = (entry) => page.me.moderator && !isOwn(chat, entry) && (entry.author || entry.here);
 
 /** Of a message, of one that was removed, or of somebody who is here. */
 export function openMenu(button, entry) {
-	const mayRemove = page.moderation.moderator || isOwn(chat, entry);
+	const mayRemove = page.me.moderator || isOwn(chat, entry);
 	const actions = [
 		entry.text && chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], entry.text && ['copy', () => copyText(entry.text)],
 		entry.text && mayRemove && ['remove', () => askToRemove(entry)], mayBan(entry) && ['ban', () => askToBan(entry)],
@@ -337,6 +339,47 @@ export function askPassword(done) {
 	ask(say('moderate'), [element('label', {}, say('password'), field)], say('logIn'), async () => {
 		const answer = await request('moderator', 'POST', { password: field.value });
 		await done();
+		return answer;
+	});
+}
+
+/** Shows a code by which another device goes on as this person, with the name, the rooms and what is read. */
+async function showCode() {
+	const carried = { name: chat.name, followed: {} };
+	for (const [room, entry] of Object.entries(follows())) {
+		carried.followed[room] = entry;
+		if (new TextEncoder().encode(JSON.stringify(carried)).length > CARRIED_BYTES) delete carried.followed[room];
+	}
+	const { kind, body, ...problem } = await request('me/code', 'POST', carried);
+	if (kind !== 'done') return ask(say('takeAlong'), [element('p.problem', {}, say.error(problem))]);
+	const link = location.origin + location.pathname + fragmentOfCode(body.code);
+	const copy = element('button.plain', { type: 'button', onclick: () => copyText(link) }, say('copyLink'));
+	const code = element('strong', { id: 'code' }, body.code);
+	ask(say('takeAlong'), [element('p', {}, say('codeBody', { until: say.time(body.expiresAt) })), element('p', {}, code, ' ', copy)]);
+}
+
+$.takeAlong.onclick = showCode;
+$.samePerson.onclick = () => askCode();
+
+/** The code of another device in the address does not stay there. */
+export function takeCode() {
+	const code = codeOfFragment(location.hash);
+	if (!code) return;
+	history.replaceState(null, '', location.pathname);
+	askCode(code);
+}
+
+/** Nobody goes on as somebody else unasked: the link may be another's. */
+function askCode(code = '') {
+	const field = element('input', { value: code, autocomplete: 'off', spellcheck: false, required: true, ariaLabel: say('code') });
+	ask(say('samePerson'), [element('p', {}, say('samePersonBody')), field], say('goOn'), async () => {
+		const answer = await request('me', 'POST', { code: field.value.trim() });
+		if (answer.kind === 'done') {
+			const { name = '', followed = {} } = answer.body;
+			for (const area of [local, tab]) area.set('name', name);
+			local.set('followed', followed);
+			location.replace(location.pathname);
+		}
 		return answer;
 	});
 }

@@ -9,8 +9,8 @@ import {
 	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, partsToSend, say, setText, showSide,
 	translate, typesOnScreen,
 } from './views.js';
-import { chat, current, feed, followed, follows, joinAs, local, roomHere, tab, tabs, told, words } from './start.js';
-import { askPassword, moreOf, onLogKey, openLog, openMenu, opensMenu, showBans } from './log.js';
+import { chat, current, feed, followed, follows, joinAs, local, me, roomHere, tab, tabs, told, words } from './start.js';
+import { askPassword, moreOf, onLogKey, openLog, openMenu, opensMenu, showBans, takeCode } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
@@ -33,6 +33,7 @@ const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
 const knownRooms = () => [...chat.rooms.keys(), ...page.listed.map(({ room }) => room)];
 
 function openFragment() {
+	takeCode();
 	const room = roomHere(knownRooms());
 	if (location.hash && roomOfFragment(location.hash) !== room) history.replaceState(null, '', fragmentOf(room));
 	openRoom(room);
@@ -146,7 +147,7 @@ function take(what) {
 	else setConnection(chat, connection);
 	if (phase !== 'connected' && chat.connection.phase === 'connected') {
 		outbox.wake();
-		askModeration();
+		askMe();
 	}
 	if (event === 'chat-room-connected') outbox.flush();
 	if (toFollow && current().settled) {
@@ -210,9 +211,12 @@ async function askRooms() {
 	changed();
 }
 
-async function askModeration() {
-	page.moderation = (await request('me')).body ?? {};
-	changed();
+async function askMe(asked = request('me')) {
+	const isFirst = page.me.asked;
+	page.me = (await asked).body ?? {};
+	if (page.me.user && chat.name !== page.me.user && !page.nameError.code) setName(page.me.user);
+	update();
+	if (isFirst && !typesOnScreen()) focusWriting();
 }
 
 // ---- What people do
@@ -320,12 +324,12 @@ function listenToControls() {
 		local.set('sound', checked);
 		if (checked) beep();
 	};
-	$.moderate.onclick = () => (page.moderation.moderator ? request('moderator', 'DELETE').then(askModeration) : askPassword(askModeration));
+	$.moderate.onclick = () => (page.me.moderator ? request('moderator', 'DELETE').then(() => askMe()) : askPassword(() => askMe()));
 	$.bans.onclick = showBans;
 	$.roomForm.onsubmit = goToRoom;
 	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
 	$.rooms.onclick = ({ target }) => (target.ariaCurrent ? closeSide() : target.dataset.leave && leaveRoom(target.dataset.leave));
-	$.tryAgain.onclick = () => feed.retry(chat.open);
+	$.tryAgain.onclick = () => (page.me.user && !chat.name ? setName(page.me.user) : feed.retry(chat.open));
 	$.jump.onclick = () => (log.jump(), update(), typesOnScreen() || focusWriting());
 	$.menu.onclick = () => showSide('side');
 	$.here.onclick = () => showSide('crowd');
@@ -391,4 +395,5 @@ $.app.hidden = false;
 told.take = take;
 told.waiting.forEach(take);
 openFragment();
+askMe(me);
 outbox.flush();

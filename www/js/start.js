@@ -2,7 +2,7 @@
 
 import { getRoom, newChat, openIn, rename } from './state.js';
 import { isRoomName, roomAmong, roomOfFragment } from './text.js';
-import { openFeed, openTabs } from './network.js';
+import { openFeed, openTabs, request } from './network.js';
 import { wordsFor } from './words.js';
 
 export const local = openStorage('localStorage');
@@ -60,3 +60,5 @@ function openStorage(area) {
 
 openIn(chat, roomHere());
 joinAs(chat.name);
+// After the stream, which most wait for.
+export const me = request('me');

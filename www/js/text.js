@@ -187,3 +187,7 @@ export function roomOfFragment(fragment) {
 }
 
 export const fragmentOf = (room) => `#${encodeURIComponent(room)}`;
+
+// No room is called like that.
+export const fragmentOfCode = (code) => `#device=${code}`;
+export const codeOfFragment = (fragment) => fragment.match(/^#device=([\w-]+)$/)?.[1];

@@ -14,7 +14,7 @@ const NAMES_OFFERED = 6;
 const TOAST_MILLIS = 2000;
 
 /** What is shown and belongs to no room. @type {any} */
-export const page = { listed: [], naming: false, nameError: {}, moderation: {} };
+export const page = { listed: [], naming: false, nameError: {}, me: { asked: true } };
 
 /** `$.ownName` is the element `own-name`. @type {Record<string, any>} */
 export const $ = new Proxy({}, { get: (_, key) => document.getElementById(String(key).replace(/[A-Z]/g, '-$&').toLowerCase()) });
@@ -141,7 +141,7 @@ export function drawConnection() {
 	const { settled, memberCount } = current();
 	const { connection, open, refused } = chat;
 	const bad = !isRoomName(open);
-	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem;
+	const problem = bad ? { message: say('badRoom') } : refused.get(open) ?? connection.problem ?? (page.me.user && page.nameError.code ? page.nameError : undefined);
 	const phase = bad || refused.has(open) ? 'refused' : connection.phase === 'connected' && !settled ? 'connecting' : connection.phase;
 	const wait = Math.ceil(((connection.until ?? 0) - Date.now()) / 1000);
 	$.statusDot.className = `dot ${phase}`;
@@ -153,7 +153,7 @@ export function drawConnection() {
 	setText($.hereCount, memberCount);
 	// A live region would read out each second.
 	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
-	$.notice.hidden = !problem || page.naming;
+	$.notice.hidden = !problem || (page.naming && !page.me.user);
 	setText($.noticeText, problem ? say.error(problem) : '');
 	$.tryAgain.hidden = bad;
 }
@@ -205,7 +205,7 @@ export function drawPeople(moreOf) {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 		return element('li', {}, avatarOf(name), person, moreOf(name));
 	}, (item, name) => {
-		item.lastChild.hidden = !page.moderation.moderator || sameName(name, chat.name);
+		item.lastChild.hidden = !page.me.moderator || sameName(name, chat.name);
 		item.classList.toggle('self', sameName(name, chat.name));
 		above = paint(item, colourOf(name), above);
 	});
@@ -215,8 +215,10 @@ export function drawPeople(moreOf) {
 }
 
 export function drawYou() {
-	const { moderators, moderator } = page.moderation;
-	$.ownAvatar.hidden = $.rename.hidden = !chat.name;
+	const { author, user, moderators, moderator } = page.me;
+	$.ownAvatar.hidden = !chat.name;
+	$.rename.hidden = !chat.name || user;
+	$.takeAlong.hidden = !author || user;
 	setText($.ownName, chat.name);
 	$.ownAvatar.dataset.letter = letterOf(chat.name);
 	paint($.own, colourOf(chat.name));
@@ -237,12 +239,13 @@ export const typesOnScreen = () => screenKeys.matches;
 export const focusWriting = () => ($.join.hidden ? $.text : $.name).focus();
 
 export function drawComposer() {
-	const { naming, nameError } = page;
+	const { naming, nameError, me } = page;
 	const usable = isRoomName(chat.open);
 	const text = $.text;
-	$.join.hidden = !usable || !(naming || !chat.name);
+	$.join.hidden = !usable || me.asked || me.user || !(naming || !chat.name);
 	$.composer.hidden = !usable || !(chat.name || text.value || document.activeElement === text);
 	$.joinCancel.hidden = !chat.name;
+	$.samePerson.hidden = chat.name;
 	setText($.joinNow, say(chat.name ? 'save' : 'join'));
 	const { code } = nameError;
 	setText($.nameHelp, code ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));

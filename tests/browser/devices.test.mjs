@@ -1,0 +1,113 @@
+// One person in two browsers: by a code, and because a proxy says who it is.
+import test, { after, before } from 'node:test';
+import assert from 'node:assert/strict';
+import { createServer, request as forward } from 'node:http';
+import { clean, connected, openBrowser, people, person, settings, shows, startServer, until, write } from './support.mjs';
+
+let browser;
+before(async () => { browser = await openBrowser(); });
+after(() => browser.close());
+
+const codeOf = async (page) => {
+  await settings(page);
+  await page.getByRole('button', { name: 'Use on another device' }).click();
+  return page.locator('#code').textContent();
+};
+
+test('a code makes the phone the same person, with the name, the rooms and what is read', async () => {
+  const server = await startServer(['--message-rate', '0']);
+  const laptop = await person(browser, server.url, 'ada', { room: 'den', permissions: ['clipboard-read', 'clipboard-write'] });
+  await write(laptop, 'from the laptop');
+  await laptop.evaluate(() => { location.hash = '#attic'; });
+  await laptop.locator('.rooms a', { hasText: 'attic' }).waitFor();
+  const code = await codeOf(laptop);
+  assert.match(code, /^[0-9A-Z]{5}-[0-9A-Z]{5}$/);
+
+  const phone = await person(browser, server.url, undefined, { room: 'lobby' });
+  await phone.getByRole('button', { name: 'I am here on another device already' }).click();
+  await phone.getByLabel('Code').fill('AAAAA-AAAAA');
+  await phone.getByRole('button', { name: 'Continue' }).click();
+  await phone.locator('#dialog .problem', { hasText: 'Get a new one' }).waitFor();
+  await phone.getByLabel('Code').fill(` ${code.toLowerCase().replace('-', '')} `);
+  await phone.getByRole('button', { name: 'Continue' }).click();
+  await phone.locator('#own-name', { hasText: 'ada' }).waitFor({ state: 'attached' });
+  await connected(phone);
+  const rooms = () => [...document.querySelectorAll('#rooms a bdi')].map((node) => node.textContent);
+  await until(phone, rooms, ['attic', 'den', 'lobby']);
+  await phone.evaluate(() => { location.hash = '#den'; });
+  await shows(phone, ['from the laptop']);
+  assert.equal(await phone.locator('.badge.mentioned, .new').count(), 0, 'what was read there is read here');
+  // Both are one member, and each may remove what the other wrote.
+  await write(phone, 'from the phone');
+  await until(phone, people, ['ada']);
+  await phone.locator('.message', { hasText: 'from the laptop' }).hover();
+  await phone.locator('.message', { hasText: 'from the laptop' }).getByRole('button', { name: 'Message actions' }).click();
+  await phone.getByRole('menuitem', { name: 'Remove…' }).waitFor();
+
+  // The link asks before it makes anybody another person, and does not stay in the address.
+  await laptop.keyboard.press('Escape');
+  await codeOf(laptop);
+  await laptop.getByRole('button', { name: 'Copy the link' }).click();
+  const link = await laptop.evaluate(() => navigator.clipboard.readText());
+  const tablet = await (await browser.newContext({ locale: 'en-GB' })).newPage();
+  tablet.problems = [];
+  await tablet.goto(link);
+  await tablet.getByRole('button', { name: 'Continue' }).waitFor();
+  assert.doesNotMatch(tablet.url(), /device/);
+  assert.equal(await tablet.locator('#own-name').textContent(), '');
+  await tablet.getByRole('button', { name: 'Continue' }).click();
+  await tablet.locator('#own-name', { hasText: 'ada' }).waitFor({ state: 'attached' });
+  await clean(laptop, phone, tablet);
+  await server.stop();
+});
+
+/** A proxy that names the user who is in its cookie, or the one given. */
+async function proxyOf(url, user) {
+  const { hostname, port } = new URL(url);
+  const proxy = createServer((request, answer) => {
+    const headers = { ...request.headers, 'remote-user': user() };
+    const onward = forward({ hostname, port, path: request.url, method: request.method, headers }, (response) => {
+      answer.writeHead(response.statusCode, response.headers);
+      response.pipe(answer);
+    });
+    onward.on('error', () => answer.destroy());
+    answer.on('close', () => onward.destroy());
+    request.pipe(onward);
+  }).listen(0, '127.0.0.1');
+  await new Promise((resolve) => proxy.once('listening', resolve));
+  return { url: `http://127.0.0.1:${proxy.address().port}`, close: () => (proxy.closeAllConnections(), proxy.close()) };
+}
+
+test('with a proxy that names the user, the page asks for no name', async () => {
+  const server = await startServer(['--trusted-proxy', '127.0.0.1', '--user-header', 'Remote-User', '--moderator', 'Ada L.', '--message-rate', '0']);
+  let user = 'Ada L.';
+  const proxy = await proxyOf(server.url, () => user);
+  const laptop = await person(browser, proxy.url, undefined, { room: 'den' });
+  await laptop.locator('#own-name', { hasText: 'Ada L.' }).waitFor({ state: 'attached' });
+  await laptop.locator('#composer').waitFor();
+  assert.equal(await laptop.locator('#join').isVisible(), false);
+  await settings(laptop);
+  await laptop.getByText('You are a moderator.').waitFor();
+  for (const hidden of ['#rename', '#take-along']) assert.equal(await laptop.locator(hidden).isVisible(), false, hidden);
+  await laptop.keyboard.press('Escape');
+  await write(laptop, 'hello');
+  await shows(laptop, ['hello']);
+  // Elsewhere, and under a name that this browser had before, it is the same person.
+  const phone = await person(browser, proxy.url, undefined, {
+    room: 'den', init: () => { localStorage['chatroom / name'] = '"somebody"'; },
+  });
+  await phone.locator('#own-name', { hasText: 'Ada L.' }).waitFor({ state: 'attached' });
+  await until(phone, people, ['Ada L.']);
+  await write(phone, 'from the phone');
+  await shows(laptop, ['hello', 'from the phone']);
+  await until(laptop, () => [...new Set([...document.querySelectorAll('#log .name')].map((node) => node.textContent))], ['Ada L.']);
+  // Somebody whose name looks the same is told so, and reads on.
+  user = 'ADA L.';
+  const other = await person(browser, proxy.url, undefined, { room: 'den' });
+  await other.locator('#notice', { hasText: 'already uses the name' }).waitFor();
+  assert.equal(await other.locator('#join').isVisible(), false);
+  await shows(other, ['hello', 'from the phone']);
+  await clean(laptop, phone, other);
+  proxy.close();
+  await server.stop();
+});
