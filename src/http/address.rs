@@ -46,6 +46,10 @@ impl Network {
         Some(Network { bits, ..network })
     }
 
+    pub(crate) fn is_ipv4(self) -> bool {
+        self.bits >= 96 && self.address >> 32 == 0xffff
+    }
+
     /// Whether the two have an address in common.
     pub(crate) fn overlaps(self, other: impl Into<Network>) -> bool {
         let other = other.into();

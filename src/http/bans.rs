@@ -10,7 +10,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
-use super::address::ClientAddress;
+use super::address::{ClientAddress, Network};
 use super::answer;
 use super::body::Body;
 use super::request::read_object;
@@ -71,9 +71,12 @@ impl Site {
         // All clients of a program that tells no addresses have this one.
         let address = last_seen.filter(|seen| with_address && *seen != Ipv4Addr::UNSPECIFIED);
         let proxies = &self.options.trusted_proxy;
-        let is_proxys = |address| {
+        let is_proxys = |address: IpAddr| {
             let client = ClientAddress::from(address);
-            proxies.iter().any(|network| network.overlaps(client))
+            // No client of IPv6 has an address of IPv4, also in `::/64`, where those are mapped.
+            let is_apart = |network: &Network| network.is_ipv4() && address.is_ipv6();
+            let mut proxies = proxies.iter().filter(|network| !is_apart(network));
+            proxies.any(|network| network.overlaps(client))
         };
         if address.is_some_and(is_proxys) {
             return Err(Refusal::BadRequest(
