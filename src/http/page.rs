@@ -56,8 +56,8 @@ macro_rules! lean {
     }};
 }
 
-/// Leaves out indentation and comments, a tenth of what the page weighs on the wire. A comment is a
-/// line, or what follows ` // ` in one. Tells also how long the rest is.
+/// Leaves out indentation, empty lines and comments, a tenth of what the page weighs on the wire. A
+/// comment is a line, or what follows ` // ` in one. Tells also how long the rest is.
 const fn lean<const N: usize>(source: &[u8]) -> ([u8; N], usize) {
     let (mut left, mut length, mut at) = ([0; N], 0, 0);
     let (mut line_starts, mut line, mut comment) = (true, false, false);
@@ -67,7 +67,7 @@ const fn lean<const N: usize>(source: &[u8]) -> ([u8; N], usize) {
             line = has(source, at, b"//") || has(source, at, b"/*");
         }
         comment = line || (!line_starts && byte != b'\n' && (comment || has(source, at, b" // ")));
-        let indents = line_starts && byte == b'\t';
+        let indents = line_starts && matches!(byte, b'\t' | b'\n');
         if !comment && !indents {
             if length < N {
                 left[length] = byte;

@@ -54,7 +54,7 @@ async function overMarionette(t) {
   await writeFile(path.join(profile, 'user.js'), 'user_pref("marionette.port", 0); user_pref("intl.accept_languages", "en-GB");');
   service(t, 'firefox-esr', ['--marionette', '--headless', '--no-remote', '--profile', profile], { env: { ...process.env, HOME: profile } });
   const told = path.join(profile, 'MarionetteActivePort');
-  const port = await until(async () => Number(await readFile(told, 'utf8')), 'Firefox');
+  const port = await until(async () => Number(await readFile(told, 'utf8')), 'Firefox', 90_000);
   const socket = connect(port, '127.0.0.1');
   t.after(() => socket.destroy());
   const waiting = new Map();

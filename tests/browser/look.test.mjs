@@ -464,7 +464,7 @@ test('colours are the same for all who see a room, and neighbours who share a hu
   await until(ada, looks, await bob.evaluate(looks));
   await write(ada, 'hello');
   await write(bob, 'hello');
-  await until(ada, () => document.querySelectorAll('#log .message').length, 2);
+  for (const page of [ada, bob]) await until(page, () => document.querySelectorAll('#log .message').length, 2);
   await until(ada, looks, await bob.evaluate(looks));
   const alike = Array.from({ length: 100 }, (_, n) => `person ${n}`).filter((name) => hueOf(name) === 0).slice(0, 5);
   for (const name of alike) await post(server.url, 'hues', name, 'hello');

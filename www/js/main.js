@@ -82,7 +82,6 @@ function takeName() {
 	tab.set('name', name);
 	local.set('name', name);
 	for (const item of chat.pending) if (item.status === 'queued' && !item.tries) item.name = name;
-	moveFollowed([chat.name, page.nameError.name], name);
 	setName(name);
 	toFollow = chat.open;
 	askName(false);
@@ -101,14 +100,6 @@ function setFollowed(room, entry) {
 	const { [room]: _, ...others } = follows();
 	local.set('followed', entry ? { ...others, [room]: entry } : others);
 	feed.reopen();
-}
-
-/** Other tabs keep their name, and its rooms. */
-function moveFollowed(names, name) {
-	if (!tabs.isAlone()) return;
-	const rooms = follows();
-	for (const each of Object.values(rooms)) if (names.includes(each.name)) each.name = name;
-	local.set('followed', rooms);
 }
 
 function saveReads() {
@@ -151,7 +142,7 @@ function take(what) {
 	}
 	if (event === 'chat-room-connected') outbox.flush();
 	if (toFollow && current().settled) {
-		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read, name: chat.name });
+		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read });
 		toFollow = '';
 	}
 	changed();
@@ -255,21 +246,14 @@ function goToRoom() {
 	location.hash = fragmentOf(room);
 }
 
+/** Without a key it is about all that waits. */
 function onPendingClick({ target }) {
 	const { action, key } = target.dataset;
-	const item = chat.pending.find((other) => other.key === key);
-	if (!item) return;
-	if (action === 'discard') dropPending(chat, item);
-	else outbox.retry(item);
+	const items = chat.pending.filter((item) => (key ? item.key === key : item.status === 'queued' && item.room === chat.open));
+	for (const item of action ? items : []) action === 'discard' ? dropPending(chat, item) : outbox.retry(item);
 	savePending();
 	update();
 	focusWriting();
-}
-
-function discardWaiting() {
-	for (const item of chat.pending) if (item.status === 'queued' && item.room === chat.open) dropPending(chat, item);
-	savePending();
-	update();
 }
 
 function onMessageClick({ target }) {
@@ -316,8 +300,10 @@ function listenToControls() {
 	$.rename.onclick = () => askName(true);
 	$.notify.onchange = async ({ target: { value } }) => {
 		local.set('notify', value);
-		if (value !== 'off') await window.Notification?.requestPermission();
-		if (value !== 'off') navigator.serviceWorker?.register('notify.js').catch(() => {});
+		if (value !== 'off') {
+			await window.Notification?.requestPermission();
+			navigator.serviceWorker?.register('notify.js').catch(() => {});
+		}
 		changed();
 	};
 	$.sound.onchange = ({ target: { checked } }) => {
@@ -336,8 +322,7 @@ function listenToControls() {
 	$.language.onchange = ({ target: { value } }) => (local.set('language', value), location.reload());
 	for (const node of document.querySelectorAll('#shade, .close')) node.addEventListener('click', closeSide);
 	$.invite.onclick = $.inviteEmpty.onclick = invite;
-	$.pending.onclick = onPendingClick;
-	$.waitingDiscard.onclick = discardWaiting;
+	$.pending.onclick = $.waiting.onclick = onPendingClick;
 	$.log.onclick = onMessageClick;
 	$.people.onclick = (event) => (event.target.matches('.more') || showSide(''), onMessageClick(event));
 	$.scroller.onkeydown = onLogKey;

@@ -223,7 +223,6 @@ export function openTabs(chat, changed) {
 			gone = leaving;
 			touch();
 		},
-		isAlone: () => !others().length,
 		listens() {
 			const before = others().filter(outranks);
 			const watched = before.some(({ hidden, name }) => hidden && name === chat.name);

@@ -10,10 +10,10 @@ export const tab = openStorage('sessionStorage');
 // Others than English are fetched.
 export const words = wordsFor([local.get('language'), ...navigator.languages]);
 
-// By room: how far it was `read`, and under which `name`.
+// By room: how far it was `read`.
 // A room may be called `__proto__`.
 export const follows = () => Object.assign(Object.create(null), local.get('followed'));
-export const followed = () => Object.keys(follows()).filter((room) => follows()[room].name === chat.name);
+export const followed = () => Object.keys(follows());
 
 export const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
 export const current = () => getRoom(chat, chat.open);

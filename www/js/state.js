@@ -109,8 +109,7 @@ export function applyRoster(state, { members, left = [], joined = [], memberCoun
 
 function addMessages(chat, state, messages) {
 	const { eventId: last } = lastOf(state);
-	const newest = state.entries.findLast((entry) => !entry.gap && (!isOwn(chat, entry) || !isAfter(entry.eventId, state.read)));
-	let allRead = state.read && !(newest && isAfter(newest.eventId, state.read));
+	let allRead = state.read && !unreadOf(chat, state).length;
 	const fresh = addEntries(state, messages).filter((entry) => !entry.gap);
 	trimEntries(state, chat.open === state.room ? LIMITS.held : LIMITS.heldElsewhere);
 	for (const entry of fresh) {
