@@ -65,7 +65,7 @@ test('of eight tabs the one that is seen has a stream, and one that watches; not
 
 test('when the tab that watches closes, another hidden one watches, without telling again of what is past', async () => {
   const first = await person(browser, server.url, 'ada', { room: 'watch', init: withVisibility });
-  await first.locator('#notify').selectOption('all');
+  await (await settings(first)).locator('#notify').selectOption('all');
   const second = await openTab(first.context(), server.url, { room: 'watch' });
   for (const tab of [first, second]) await hide(tab, true);
   await post(server.url, 'watch', 'bot', 'one');
@@ -89,7 +89,10 @@ test('a tab that crashed counts as visible no longer: another one notifies', asy
   for (const tab of [first, second]) await shows(tab, ['in sight of the second']);
   await second.evaluate(() => { window.onpagehide = document.onvisibilitychange = null; }); // It says no goodbye.
   await second.close();
+  // It was silent for as long, and comes back: what it missed meanwhile is past.
+  const again = first.waitForRequest(/\/chat\?/);
   await first.clock.fastForward(151_000);
+  await again;
   await connected(first);
   await post(server.url, 'crash', 'bot', 'in sight of nobody');
   await until(first, () => window.notified, ['bot · #crash: in sight of nobody']);
