@@ -11,6 +11,9 @@ const guide = 'src/guide/recipes.md';
 
 /** A server that keeps its messages and can be started anew, in a folder where a recipe runs. */
 async function setUp(t) {
+  const ends = [];
+  // Before the folder is removed in which they write.
+  t.after(() => Promise.all(ends.map((end) => end())));
   const folder = scratch(t);
   const listen = `127.0.0.1:${await freePort()}`;
   const options = ['--data', path.join(folder, 'data'), '--message-rate', '0'];
@@ -36,7 +39,7 @@ async function setUp(t) {
         if (program.child.exitCode === null && program.child.signalCode === null) process.kill(-program.child.pid);
         await within(program.ended, 'the recipe to end');
       };
-      t.after(end);
+      ends.push(end);
       return end;
     },
     async texts(room = 'lobby') {
