@@ -211,11 +211,11 @@ impl Hub {
             PageAt::End => EventId::MAX,
         };
         let messages = history.messages_before(before, limit);
+        page.messages = messages.map(|entry| entry.frame.clone()).collect();
         if let PageAt::Before(_) = at {
-            let last = messages.last().map(|entry| entry.id);
+            let last = page.messages.last().and_then(|message| message.id());
             page.next = last.unwrap_or(history.mark());
         }
-        page.messages = messages.iter().map(|entry| entry.frame.clone()).collect();
         page
     }
 

@@ -167,13 +167,19 @@ impl History {
     }
 
     /// The messages nearest before a position, at most `limit`, oldest first.
-    pub(super) fn messages_before(&self, position: EventId, limit: usize) -> Vec<&Entry> {
+    pub(super) fn messages_before(
+        &self,
+        position: EventId,
+        limit: usize,
+    ) -> impl Iterator<Item = &Entry> {
         let end = self.entries.partition_point(|entry| entry.id < position);
-        let messages = self.entries.range(..end).rev();
-        let nearest = messages.filter(|entry| entry.removes.is_none()).take(limit);
-        let mut nearest: Vec<&Entry> = nearest.collect();
-        nearest.reverse();
-        nearest
+        let is_message = |entry: &&Entry| entry.removes.is_none();
+        let before = self.entries.range(..end).enumerate().rev();
+        let nearest = before
+            .filter(move |(_, entry)| is_message(entry))
+            .take(limit);
+        let start = nearest.last().map_or(end, |(start, _)| start);
+        self.entries.range(start..end).filter(is_message)
     }
 }
 

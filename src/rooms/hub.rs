@@ -111,7 +111,10 @@ impl Hub {
     }
 
     fn is_permanent(&self, name: &RoomName) -> bool {
-        self.options.rooms.contains(name) || *name == self.options.default_room()
+        match self.options.rooms.is_empty() {
+            true => *name == self.options.default_room(),
+            false => self.options.rooms.contains(name),
+        }
     }
 
     /// Entries that were sent before this are too old to be retained.
@@ -197,15 +200,16 @@ impl State {
 
     /// Forgets expendable rooms, and says whether entries went with any of them.
     fn forget(&mut self, is_expendable: impl Fn(&RoomName, &Room) -> bool) -> bool {
-        let before = self.mark;
+        let mut forgotten = false;
         self.rooms.retain(|name, room| {
             let expendable = is_expendable(name, room);
             if expendable {
+                forgotten |= !room.history.is_empty();
                 self.mark = self.mark.max(room.history.newest());
             }
             !expendable
         });
-        self.mark > before
+        forgotten
     }
 
     /// Forgets a room that its last client has left, if it has no entries.

@@ -29,6 +29,11 @@ impl EventId {
         sequence: 1,
     };
 
+    /// The last sequence of a millisecond, of a run that keeps its messages. No entry has it, so a
+    /// low-water mark that is made up may.
+    #[cfg(feature = "redis")]
+    pub(crate) const LAST_SEQUENCE: u64 = (1 << TAG_SHIFT) - 1;
+
     /// After everything.
     pub(crate) const MAX: EventId = EventId {
         milliseconds: u64::MAX,

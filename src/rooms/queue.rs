@@ -154,11 +154,12 @@ impl Queue {
     }
 
     /// Notes that so many parts of the heartbeat's period have passed, and queues the heartbeat if
-    /// nothing was queued in all of them. Says whether it did.
+    /// nothing was queued in all of them, and nothing waits. Says whether it did.
     pub(super) fn beat(&self, passed: u32, heartbeat: &Arc<Frame>) -> bool {
         let queue = &mut *lock(&self.0);
         queue.quiet_beats = queue.quiet_beats.saturating_add(passed);
-        let is_due = queue.quiet_beats >= BEATS_PER_PERIOD && queue.mode == Mode::Live;
+        let is_silent = queue.quiet_beats >= BEATS_PER_PERIOD && queue.frames.is_empty();
+        let is_due = is_silent && queue.mode == Mode::Live;
         if is_due {
             queue.push(heartbeat.clone());
             queue.wake();

@@ -81,18 +81,18 @@ impl Hub {
         if let Start::After(_) = start {
             count(&self.counters.resumes);
         }
-        let stream = Stream {
+        let client = state.clients.insert(Client {
+            queue: queue.clone(),
+            claim: claim.map(Box::new),
+            memberships,
+            arrival: Some(Box::new(arrival)),
+        });
+        self.catch_up(state, client);
+        Ok(Stream {
             hub: self.clone(),
-            client: state.clients.insert(Client {
-                queue: queue.clone(),
-                claim: claim.map(Box::new),
-                memberships,
-                arrival: Some(Box::new(arrival)),
-            }),
+            client,
             queue,
-        };
-        self.catch_up(state, stream.client);
-        Ok(stream)
+        })
     }
 
     /// About how many bytes of entries and names a stream of these rooms begins with.
@@ -116,7 +116,7 @@ impl Hub {
         u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Opens the rooms, if all of them take a stream under this claim.
+    /// Opens the rooms, if all of them take a stream under this claim. Otherwise it leaves none behind.
     fn admit(
         &self,
         state: &mut State,
@@ -127,17 +127,19 @@ impl Hub {
         if state.closed {
             return Err(Refusal::Draining);
         }
-        for name in rooms {
+        let admitted = rooms.iter().try_for_each(|name| {
             let room = self.open_locked(state, name, rooms)?;
-            if claim.is_some_and(|claim| !room.members.admits(claim, now)) {
-                let room = name.clone();
-                rooms
-                    .iter()
-                    .for_each(|name| state.forget_if_empty(name, now));
-                return Err(Refusal::NameTaken { room });
+            match claim.is_none_or(|claim| room.members.admits(claim, now)) {
+                true => Ok(()),
+                false => Err(Refusal::NameTaken { room: name.clone() }),
             }
+        });
+        if admitted.is_err() {
+            rooms
+                .iter()
+                .for_each(|name| state.forget_if_empty(name, now));
         }
-        Ok(())
+        admitted
     }
 
     /// Queues what a client that is behind gets next: greetings, the past, rosters that may have changed

@@ -181,7 +181,7 @@ fn pages() {
     let history = history(&limits(5, usize::MAX), 10);
     let before = |n, limit| -> Vec<EventId> {
         let messages = history.messages_before(id(n), limit);
-        messages.iter().map(|entry| entry.id).collect()
+        messages.map(|entry| entry.id).collect()
     };
     assert_eq!(before(9, 2), [id(7), id(8)]);
     assert_eq!(before(7, 9), [id(6)]);

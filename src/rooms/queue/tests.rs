@@ -161,13 +161,18 @@ fn the_end_is_final_for_a_client_that_catches_up() {
 }
 
 #[test]
-fn a_heartbeat_comes_after_a_whole_period_of_silence() {
+fn a_heartbeat_comes_after_a_whole_period_of_silence_to_a_client_that_reads() {
     let queue = live();
     let heartbeat = frame("{}");
     assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
     queue.send(&frame("{}"));
-    assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
-    assert!(queue.beat(1, &heartbeat));
-    assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
-    assert!(queue.beat(1, &heartbeat));
+    assert!(queue.pop(usize::MAX).is_some());
+    for _ in 0..2 {
+        assert!(!queue.beat(BEATS_PER_PERIOD - 1, &heartbeat));
+        assert!(queue.beat(1, &heartbeat));
+        assert!(!queue.beat(BEATS_PER_PERIOD, &heartbeat), "one waits");
+        assert!(queue.pop(usize::MAX).is_some());
+        queue.send(&frame("{}"));
+        assert!(queue.pop(usize::MAX).is_some());
+    }
 }

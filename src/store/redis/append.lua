@@ -32,7 +32,8 @@ if newest then
     evicted, gone, total = field(newest, 'evicted'), number(newest, 'gone'), number(newest, 'total')
 elseif ttl > 0 then
     -- It may have had entries until it expired.
-    evicted = string.format('%.0f-0', math.max(0, now_ms() + 1 - ttl))
+    -- No entry has this sequence, so it is the id of none.
+    evicted = string.format('%.0f-1048575', math.max(0, now_ms() - ttl))
 end
 
 -- Evicts what is beyond the limits. An idempotency key is forgotten with the entry that it was last

@@ -144,8 +144,8 @@ impl Redis {
             let mut loaded = load_rooms(connection, last, epoch, &self.hub.options).await?;
             // Rooms that Redis does not have had no later entries: it keeps a room so long.
             let forgotten = self.room_ms().map(|kept| EventId {
-                milliseconds: (now + 1).saturating_sub(kept),
-                sequence: 0,
+                milliseconds: now.saturating_sub(kept),
+                sequence: EventId::LAST_SEQUENCE,
             });
             loaded.mark = epoch.max(forgotten.unwrap_or_default().min(last));
             self.load_standing(connection).await?;
