@@ -6,7 +6,7 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::Request;
@@ -58,9 +58,13 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
         io: TokioIo::new(stream),
         registration: registration.clone(),
         blocked: None,
+        has_task: false,
     };
     let protocol = &registration.connections.http;
-    let http = protocol.serve_connection(socket, PeerService(registration.clone()));
+    let mut http = protocol.serve_connection(socket, PeerService(registration.clone()));
+    // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
+    // requests, most of it is memory that nothing has used, which costs nothing.
+    let _ = Pin::new(&mut http).poll(&mut Context::from_waker(Waker::noop()));
     tokio::spawn(Connection {
         phase: Phase::Open(http),
         registration,
@@ -188,6 +192,8 @@ struct Socket {
     registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
+    /// Whether the connection is in its task, and may read.
+    has_task: bool,
 }
 
 impl Read for Socket {
@@ -196,6 +202,9 @@ impl Read for Socket {
         cx: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !std::mem::replace(&mut self.has_task, true) {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.io).poll_read(cx, buffer)
     }
 }
