@@ -13,9 +13,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 export const root = path.resolve(import.meta.dirname, '../..');
 export const target = path.resolve(root, process.env.CARGO_TARGET_DIR ?? 'target');
-export const binary = process.env.CHATROOM_BIN ?? path.join(target, 'release/chatroom');
+export const binary = process.env.TEST_BIN ?? path.join(target, 'release/chatroom');
 /** Python with the packages that the tests need, as `tests/run` installs them. */
-export const python = process.env.CHATROOM_PYTHON ?? path.join(target, 'venv/bin/python');
+export const python = process.env.TEST_PYTHON ?? path.join(target, 'venv/bin/python');
 // They are for the tests: a server would warn of them.
 for (const name of ['BIN', 'PYTHON', 'FUZZ_SECONDS']) delete process.env[`CHATROOM_${name}`];
 const PATIENCE = 30_000;

@@ -29,7 +29,7 @@ const LISTENING: Duration = Duration::from_millis(100);
 
 /// How long the server is under fire.
 fn duration() -> Duration {
-    let seconds = std::env::var("CHATROOM_FUZZ_SECONDS").ok();
+    let seconds = std::env::var("TEST_FUZZ_SECONDS").ok();
     Duration::from_secs(
         seconds
             .and_then(|seconds| seconds.parse().ok())

@@ -40,6 +40,7 @@ fn lean(source: &str) -> String {
     let lines = source.lines().map(|line| line.trim_start_matches('\t'));
     let kept = lines.filter(|line| !line.starts_with("//") && !line.starts_with("/*"));
     kept.filter_map(|line| line.split(" // ").next())
+        .filter(|line| !line.is_empty())
         .map(|line| format!("{line}\n"))
         .collect()
 }

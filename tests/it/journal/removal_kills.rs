@@ -92,15 +92,18 @@ impl Told {
             now.iter().all(|id| !self.removed.contains(id)),
             "{step}: a text came back"
         );
-        let removed = get(address, "/chat/lobby/messages?after=0-0&limit=500")
-            .await
-            .json();
-        let told: HashSet<String> = removed["removed"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|id| id.as_str().expect("an id").to_owned())
-            .collect();
+        let (mut told, mut after) = (HashSet::new(), "0-0".to_owned());
+        loop {
+            let target = format!("/chat/lobby/messages?after={after}&limit=500");
+            let page = get(address, &target).await.json();
+            let removed = page["removed"].as_array().expect("a list").iter();
+            told.extend(removed.map(|id| id.as_str().expect("an id").to_owned()));
+            let next = page["next"].as_str().expect("an id");
+            if next == after {
+                break;
+            }
+            after = next.to_owned();
+        }
         assert_eq!(told, self.removed, "{step}: removals");
     }
 
