@@ -60,7 +60,7 @@ test('a wrong password asks again, and who gives up then reads the same page', a
 });
 
 test('a browser that asks for a host that is not allowed gets a page to read, too', async () => {
-  const refused = await ask(server.url.replace('127.0.0.1', 'localhost'));
+  const refused = await ask(server.url.replace('127.0.0.1', 'elsewhere.localhost'));
   assert.deepEqual([refused.asked, refused.shown[0]], [0, 403]);
   assertReadable(refused);
 });

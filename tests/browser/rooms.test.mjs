@@ -296,6 +296,8 @@ test('a line stands where reading stopped: after the tab was hidden, and after a
   await goTo(ada, 'line-b');
   await connected(ada);
   await post(server.url, 'line', 'bot', 'five');
+  // It has to be there before the room is seen again.
+  await until(ada, () => [...document.querySelectorAll('#rooms li')].some((node) => node.querySelector('a').textContent === 'line' && node.querySelector('.badge').textContent === '1'), true);
   await ada.goBack();
   await until(ada, lines, ['one', 'two', 'three', 'four', '--', 'five']);
   await write(ada, 'answer');
