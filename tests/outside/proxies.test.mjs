@@ -46,7 +46,7 @@ const proxies = {
     const file = path.join(folder, 'Caddyfile');
     // The global options replace the public name and the public certificate authority.
     writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}\n}\n${
-      block('caddy', 'reverse_proxy 127.0.0.1:8080').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
+      block('caddy', 'reverse_proxy 127.0.0.1:8080', 'src/guide/operating.md').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
     const home = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
     // A graceful shutdown would first wait for its streams to end.
     service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env: home, end: 'SIGKILL' });

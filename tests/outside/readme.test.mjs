@@ -74,6 +74,7 @@ const checks = [
     assert.match(page, /<!doctype html>/i);
     await endGroup(caddy);
   }],
+  ['--user-header', async ({ shell, port }) => assert.match(await shell.run(`curl -sSf -H 'Remote-User: ann' -H 'Host: ${host}' localhost:${port}/me`), /"user":"ann","moderator":true/)],
   ['--trusted-proxy', ({ shell, port }) => shell.run(`curl -sSf --data-raw kept -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:${port}/chat?name=bot'`)],
   ['systemctl enable --now chatroom', async ({ shell, start, stop }) => {
     const verified = await shell.run('systemd-analyze verify --man=no /etc/systemd/system/chatroom.service 2>&1');
