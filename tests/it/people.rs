@@ -474,7 +474,7 @@ async fn rooms_that_a_user_does_not_have() {
         (status, &said["room"], &said["name"]),
         (201, &json!("sales"), &json!("Ann"))
     );
-    // Everybody else has all, and a user who has none has none.
+    // Without a list of rooms a user has all; with an empty list, no room.
     let bob = User::new("u-2", "Bob").expect("a name");
     assert_eq!(call(&chat, Some(&bob), &refused[0]).await.0, 200);
     assert_eq!(call(&chat, None, &refused[4]).await.0, 200);
