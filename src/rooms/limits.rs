@@ -26,4 +26,4 @@ pub(crate) const QUEUE_BYTES: usize = 32 * 1024;
 pub(crate) const STREAM_ROOMS: usize = 32;
 
 /// Parts of a heartbeat's period in which silence is counted: a heartbeat is late by one at most.
-pub(crate) const BEATS_PER_PERIOD: u32 = 16;
+pub(crate) const BEATS_PER_PERIOD: u32 = 8;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::future::Future;
+use std::future::{Future, ready as at_once};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -88,7 +88,16 @@ impl Service<Request<Incoming>> for PeerService {
         if registration.over_loopback {
             request.extensions_mut().insert(OverLoopback);
         }
-        registration.connections.chat.call(request)
+        let mut answer = registration.connections.chat.call(request);
+        // hyper reads on as soon as it has the future, into the same buffer if the head of the request
+        // is not needed any more, and else into a new one, which stays as long as a stream does.
+        match answer
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(answer) => Box::pin(at_once(answer)),
+            Poll::Pending => answer,
+        }
     }
 }
 

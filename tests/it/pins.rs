@@ -219,8 +219,8 @@ async fn bytes_per_stream(before: &[&str]) -> u64 {
     grown / CLIENTS as u64
 }
 
-/// What a stream may take, in bytes: two pages of hyper's buffers, and two for the rest.
-const STREAM: u64 = 15_000;
+/// What a stream may take, in bytes: a page of each of hyper's buffers, and a little more than one for the rest.
+const STREAM: u64 = 13_000;
 
 /// hyper keeps the room of its longest list of pieces as long as a connection lives, and its buffers may
 /// lie where earlier requests have used all memory.
