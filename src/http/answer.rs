@@ -13,6 +13,9 @@ use serde_json::Value;
 use super::body::Body;
 use crate::refusal::Refusal;
 
+/// What becomes of a request.
+pub(crate) type Answer = Result<Response<Body>, Refusal>;
+
 /// A status without content.
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());

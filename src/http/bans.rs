@@ -5,14 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::body::Body as HttpBody;
-use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::address::{ClientAddress, Network};
-use super::answer;
-use super::body::Body;
+use super::answer::{self, Answer};
 use super::request::read_object;
 use super::site::Site;
 use super::visitor::Visitor;
@@ -29,7 +27,7 @@ const MAX_MINUTES: u64 = 365 * 24 * 60;
 
 impl Site {
     /// Refuses a visitor who is banned. A ban of an address does not touch moderators.
-    pub(crate) fn check_ban(&self, visitor: &Visitor) -> Result<(), Refusal> {
+    pub(crate) fn check_ban(&self, visitor: &Visitor<'_>) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
         let of_author = |ban: &Ban| Some(ban.author) == visitor.author;
         let of_address = |ban: &Ban| ban.address == Some(visitor.address.ip());
@@ -133,12 +131,8 @@ impl Site {
 }
 
 /// Lists the bans.
-pub(crate) fn list(
-    site: &Site,
-    head: &Parts,
-    visitor: &Visitor,
-) -> Result<Response<Body>, Refusal> {
-    site.require_moderator(head, visitor)?;
+pub(crate) fn list(site: &Site, visitor: &Visitor<'_>) -> Answer {
+    site.require_moderator(visitor)?;
     let now = site.hub.clock().unix_ms();
     let list = lock(&site.standing.bans);
     let current = list.iter().filter(|ban| ban.until > now);
@@ -148,14 +142,9 @@ pub(crate) fn list(
 }
 
 /// Bans an author.
-pub(crate) async fn add<B: HttpBody>(
-    site: &Arc<Site>,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
-) -> Result<Response<Body>, Refusal> {
-    site.require_moderator(head, visitor)?;
-    let (_, fields) = read_object(head, body).await?;
+pub(crate) async fn add<B: HttpBody>(site: &Arc<Site>, visitor: &Visitor<'_>, body: B) -> Answer {
+    site.require_moderator(visitor)?;
+    let (_, fields) = read_object(visitor.head, body).await?;
     let asked = asked_for(&fields);
     let (author, minutes, with_address, remove_messages) = asked.ok_or(Refusal::BadRequest(
         "Say whom to ban: {\"author\":\"…\",\"minutes\":1440,\"address\":true,\"removeMessages\":false}, for 1 to 525600 minutes.",
@@ -189,13 +178,8 @@ fn asked_for(fields: &Map<String, Value>) -> Option<(Author, u64, bool, bool)> {
 }
 
 /// Lifts a ban.
-pub(crate) async fn lift(
-    site: &Arc<Site>,
-    head: &Parts,
-    visitor: &Visitor,
-    author: &str,
-) -> Result<Response<Body>, Refusal> {
-    site.require_moderator(head, visitor)?;
+pub(crate) async fn lift(site: &Arc<Site>, visitor: &Visitor<'_>, author: &str) -> Answer {
+    site.require_moderator(visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
     let (site, address) = (site.clone(), visitor.address);
     let lifting = tokio::spawn(async move {

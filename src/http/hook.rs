@@ -1,16 +1,12 @@
 //! Messages in the format of Slack's incoming webhooks, which many programs can send.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Body as HttpBody;
-use hyper::http::request::Parts;
 use serde_json::Value;
 
-use super::answer;
-use super::body::Body;
+use super::answer::{self, Answer};
 use super::messages::{self, MediaType};
 use super::request::Query;
 use super::site::Site;
@@ -33,17 +29,16 @@ const ELLIPSIS: char = '…';
 /// program. That of a user is the user's. If somebody has the name, it goes under it all the same, as no member's: nobody can
 /// silence an alarm by taking its name.
 pub(crate) async fn post<B: HttpBody>(
-    site: &Arc<Site>,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
+    site: &Site,
+    visitor: &Visitor<'_>,
     room: &RoomName,
-) -> Result<Response<Body>, Refusal> {
+    body: B,
+) -> Answer {
     let visitor = &Visitor {
         author: visitor.author.filter(|_| visitor.name.is_some()),
         ..visitor.clone()
     };
-    let received = messages::receive(site, head, body, visitor, room, BODY_BYTES, TYPES);
+    let received = messages::receive(site, visitor, room, body, BODY_BYTES, TYPES);
     let (media_type, body) = received.await?;
     let payload = match media_type {
         MediaType::Json => parse(&body),
@@ -55,7 +50,7 @@ pub(crate) async fn post<B: HttpBody>(
     ))?;
     let given = || match payload["username"].as_str().map(MemberName::parse) {
         Some(Ok(name)) => Ok(Some(name)),
-        _ => Query::of(&head.uri).name(),
+        _ => Query::of(&visitor.head.uri).name(),
     };
     let name = visitor.name_or(given)?;
     let name = name.map_or_else(|| MemberName::parse(DEFAULT_NAME), Ok);

@@ -88,13 +88,12 @@ struct Open {
     by_address: HashMap<ClientAddress, Share>,
 }
 
-/// A request under way with what it holds, all of which is given back when this is dropped.
+/// What an address holds, all of which is given back when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     limits: Arc<Limits>,
     address: ClientAddress,
-    streams: u32,
-    answer_bytes: u32,
+    share: Share,
 }
 
 /// As how many streams one of this many rooms counts for its address.
@@ -215,13 +214,13 @@ impl Limits {
 
     /// Begins a request.
     pub(crate) fn begin(self: &Arc<Limits>, address: ClientAddress) -> Result<Permit, Refusal> {
-        self.take(address, Holding::Requests, 1)?;
-        Ok(Permit {
+        let mut permit = Permit {
             limits: self.clone(),
             address,
-            streams: 0,
-            answer_bytes: 0,
-        })
+            share: Share::default(),
+        };
+        permit.take(Holding::Requests, 1)?;
+        Ok(permit)
     }
 
     /// Takes so much of something for an address. 0 can always be had.
@@ -280,26 +279,17 @@ fn refilled(since: Moment, now: Moment, per_second: f64) -> f64 {
 }
 
 impl Permit {
-    /// Makes the request one that stays open, and counts as so many streams.
-    pub(crate) fn stay_open(&mut self, streams: u32) -> Result<(), Refusal> {
-        self.limits.take(self.address, Holding::Streams, streams)?;
-        self.streams += streams;
-        Ok(())
-    }
-
-    /// Counts a whole answer.
-    pub(crate) fn answer(&mut self, bytes: u32) -> Result<(), Refusal> {
-        self.limits
-            .take(self.address, Holding::AnswerBytes, bytes)?;
-        self.answer_bytes += bytes;
+    /// Takes so much more of something.
+    pub(crate) fn take(&mut self, what: Holding, count: u32) -> Result<(), Refusal> {
+        self.limits.take(self.address, what, count)?;
+        self.share[what as usize] += count;
         Ok(())
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let share = [0, 1, self.streams, self.answer_bytes];
-        self.limits.give_back(self.address, share);
+        self.limits.give_back(self.address, self.share);
     }
 }
 

@@ -2,11 +2,10 @@
 
 use hyper::body::Body as HttpBody;
 use hyper::header::SET_COOKIE;
-use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 use serde_json::Value;
 
-use super::answer;
+use super::answer::{self, Answer};
 use super::body::Body;
 use super::request::read_object;
 use super::site::Site;
@@ -22,7 +21,7 @@ const HALF: usize = 5;
 const BITS: usize = 5 * 2 * HALF;
 
 /// Says who the visitor is.
-pub(crate) fn tell(site: &Site, visitor: &Visitor) -> Response<Body> {
+pub(crate) fn tell(site: &Site, visitor: &Visitor<'_>) -> Response<Body> {
     let author = Value::from(visitor.author.map(|author| author.to_string()));
     let user = Value::from(visitor.name.as_ref().map(|name| name.as_str()));
     let moderator = visitor.is_moderator;
@@ -36,14 +35,9 @@ pub(crate) fn tell(site: &Site, visitor: &Visitor) -> Response<Body> {
 }
 
 /// Gives out a code for the visitor's session. What the request carries, the other device gets.
-pub(crate) async fn give_code<B: HttpBody>(
-    site: &Site,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
-) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn give_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, body: B) -> Answer {
     let session = visitor.session.ok_or(Refusal::NotFound)?;
-    let (carried, _) = read_object(head, body).await?;
+    let (carried, _) = read_object(visitor.head, body).await?;
     let now = site.hub.clock().unix_ms();
     let (SessionId(random), expires_at) = (site.sessions.issue(), now + CODE_MS);
     let bits = random as u64 % (1 << BITS);
@@ -61,17 +55,12 @@ pub(crate) async fn give_code<B: HttpBody>(
 }
 
 /// Gives the session behind a code to this device.
-pub(crate) async fn use_code<B: HttpBody>(
-    site: &Site,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
-) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn use_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, body: B) -> Answer {
     if visitor.name.is_some() {
         // A user is the same on every device.
         return Err(Refusal::NotFound);
     }
-    let (_, fields) = read_object(head, body).await?;
+    let (_, fields) = read_object(visitor.head, body).await?;
     let given = fields.get("code").and_then(Value::as_str);
     let given = given.ok_or(Refusal::BadRequest(
         "Send the code that the other device shows: {\"code\":\"XXXXX-XXXXX\"}.",

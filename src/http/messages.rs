@@ -4,16 +4,16 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
 use hyper::header::{CONTENT_TYPE, EXPECT, HeaderMap};
 use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::answer;
+use super::answer::{self, Answer};
 use super::body::Body;
-use super::limits::Permit;
+use super::limits::{Holding, Permit};
 use super::request::{Query, read_body};
 use super::site::Site;
 use super::visitor::Visitor;
@@ -45,14 +45,14 @@ pub(super) enum MediaType {
 
 /// Takes a message.
 pub(crate) async fn post<B: HttpBody>(
-    site: &Arc<Site>,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
+    site: &Site,
+    visitor: &Visitor<'_>,
     room: &RoomName,
-) -> Result<Response<Body>, Refusal> {
-    let (media_type, body) = receive(site, head, body, visitor, room, 0, TYPES).await?;
-    let key = idempotency_key(&head.headers)?.map(|key| key.of(site.owner(visitor)));
+    body: B,
+) -> Answer {
+    let (media_type, body) = receive(site, visitor, room, body, 0, TYPES).await?;
+    let key = idempotency_key(&visitor.head.headers)?;
+    let key = key.map(|key| key.of(site.owner(visitor)));
     let (text, in_body) = match media_type {
         MediaType::Json => parse_json(&body)?,
         MediaType::Plain => {
@@ -63,7 +63,7 @@ pub(crate) async fn post<B: HttpBody>(
     };
     let text = message_text(site, &text)?;
     let name = visitor.name_or(|| match &in_body {
-        Value::Null => Query::of(&head.uri).name(),
+        Value::Null => Query::of(&visitor.head.uri).name(),
         Value::String(name) => MemberName::parse(name)
             .map(Some)
             .map_err(|_| Refusal::BadName),
@@ -80,10 +80,9 @@ pub(crate) async fn post<B: HttpBody>(
 /// of a type that nobody takes, the refusal names `types`.
 pub(super) async fn receive<B: HttpBody>(
     site: &Site,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
+    visitor: &Visitor<'_>,
     room: &RoomName,
+    body: B,
     min_limit: usize,
     types: &'static str,
 ) -> Result<(MediaType, Vec<u8>), Refusal> {
@@ -92,9 +91,10 @@ pub(super) async fn receive<B: HttpBody>(
     }
     site.check_ban(visitor)?;
     site.spend_message(visitor, room)?;
-    let media_type = media_type(&head.headers).ok_or(Refusal::UnsupportedMediaType(types))?;
+    let headers = &visitor.head.headers;
+    let media_type = media_type(headers).ok_or(Refusal::UnsupportedMediaType(types))?;
     let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
-    let expects_continue = head.headers.contains_key(EXPECT);
+    let expects_continue = headers.contains_key(EXPECT);
     let body = read_body(body, longest.max(min_limit), expects_continue).await?;
     Ok((media_type, body))
 }
@@ -108,9 +108,9 @@ pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refus
 }
 
 /// Sends a message under a name, or under the only one that the visitor's session has in the room.
-pub(crate) async fn send(
-    site: &Arc<Site>,
-    visitor: &Visitor,
+async fn send(
+    site: &Site,
+    visitor: &Visitor<'_>,
     room: &RoomName,
     name: Option<MemberName>,
     text: MessageText,
@@ -200,11 +200,11 @@ fn parse_json(body: &[u8]) -> Result<(String, Value), Refusal> {
 
 /// Answers with retained messages; if there are none and the request may wait, with those that come.
 pub(crate) async fn history(
-    site: &Arc<Site>,
+    site: &Site,
     head: &Parts,
     room: &RoomName,
     permit: &mut Permit,
-) -> Result<Response<Body>, Refusal> {
+) -> Answer {
     let query = Query::of(&head.uri);
     let limit_advice = "limit is how many messages to answer with: 1 to 500.";
     let limit = query
@@ -234,7 +234,7 @@ pub(crate) async fn history(
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     let may_wait = wait > 0 && !matches!(at, PageAt::Before(_));
     if may_wait && is_empty && !site.is_draining() {
-        permit.stay_open(1)?;
+        permit.take(Holding::Streams, 1)?;
         // Whether something came or time is up, the answer is what there is now.
         let arrival = site.hub.arrival_after(room, page.next);
         let _ = timeout(Duration::from_secs(wait), arrival).await;

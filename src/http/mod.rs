@@ -22,7 +22,6 @@ pub(crate) mod visitor;
 pub(crate) mod address;
 pub(crate) mod guard;
 pub(crate) mod limits;
-pub(crate) mod password;
 pub(crate) mod session;
 
 mod answer;

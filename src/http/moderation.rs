@@ -1,15 +1,11 @@
 //! Moderators, and removing messages.
 
-use std::sync::Arc;
-
+use hyper::StatusCode;
 use hyper::body::Body as HttpBody;
 use hyper::header::SET_COOKIE;
-use hyper::http::request::Parts;
-use hyper::{Response, StatusCode};
 use serde_json::Value;
 
-use super::answer;
-use super::body::Body;
+use super::answer::{self, Answer};
 use super::request::read_object;
 use super::site::Site;
 use super::visitor::Visitor;
@@ -38,7 +34,7 @@ impl Site {
     }
 
     /// Refuses a visitor who is not a moderator.
-    pub(super) fn require_moderator(&self, head: &Parts, visitor: &Visitor) -> Result<(), Refusal> {
+    pub(super) fn require_moderator(&self, visitor: &Visitor<'_>) -> Result<(), Refusal> {
         if visitor.is_moderator {
             return Ok(());
         }
@@ -46,7 +42,7 @@ impl Site {
             return Err(Refusal::NotFound);
         }
         let refusal = Refusal::NotModerator;
-        Err(self.guard.refuse_moderator(&head.headers, visitor, refusal))
+        Err(self.guard.refuse_moderator(visitor, refusal))
     }
 
     /// Removes a message, or finds that it was removed. `by_whom` is what the log calls the one who
@@ -70,12 +66,11 @@ impl Site {
 
 /// Removes a message for its author or a moderator.
 pub(crate) async fn remove(
-    site: &Arc<Site>,
-    head: &Parts,
-    visitor: &Visitor,
+    site: &Site,
+    visitor: &Visitor<'_>,
     room: &RoomName,
     id: &str,
-) -> Result<Response<Body>, Refusal> {
+) -> Answer {
     let bad = Refusal::BadRequest("A message's id is <milliseconds>-<sequence>.");
     let message: EventId = id.parse().map_err(|_| bad)?;
     let fate = site.hub.fate_of(room, message)?;
@@ -88,8 +83,7 @@ pub(crate) async fn remove(
     } else if visitor.is_moderator {
         (RemovedBy::Moderator, "a moderator")
     } else {
-        let guard = &site.guard;
-        return Err(guard.refuse_moderator(&head.headers, visitor, Refusal::NotYours));
+        return Err(site.guard.refuse_moderator(visitor, Refusal::NotYours));
     };
     let by_whom = format!("{title} at {}", visitor.address);
     let (Committed::New(removal) | Committed::Duplicate(removal)) =
@@ -98,15 +92,10 @@ pub(crate) async fn remove(
 }
 
 /// Makes a session or a user a moderator.
-pub(crate) async fn log_in<B: HttpBody>(
-    site: &Site,
-    head: &Parts,
-    body: B,
-    visitor: &Visitor,
-) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn log_in<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, body: B) -> Answer {
     let password = site.options.moderator_password.as_ref();
     let password = password.ok_or(Refusal::NotFound)?;
-    let (_, fields) = read_object(head, body).await?;
+    let (_, fields) = read_object(visitor.head, body).await?;
     let given = fields.get("password").and_then(Value::as_str);
     let given = given.ok_or(Refusal::BadRequest(
         "Send the moderators' password: {\"password\":\"…\"}.",
@@ -115,8 +104,8 @@ pub(crate) async fn log_in<B: HttpBody>(
     if !guard.is_right(given.as_bytes(), [password], visitor)? {
         return Err(Refusal::WrongPassword);
     }
-    let (author, cookie) = site.identify(head, visitor);
-    guard.remember_moderator(author, given.as_bytes());
+    let (author, cookie) = site.identify(visitor);
+    guard.remember(author, given.as_bytes());
     let until = site.hub.clock().unix_ms();
     let until = until.saturating_add(site.store.moderator_ms());
     site.change_standing(Change::LogIn(author, until)).await?;
@@ -128,7 +117,7 @@ pub(crate) async fn log_in<B: HttpBody>(
 }
 
 /// Ends what [`log_in`] began.
-pub(crate) async fn log_out(site: &Site, visitor: &Visitor) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn log_out(site: &Site, visitor: &Visitor<'_>) -> Answer {
     if site.options.moderator_password.is_none() {
         return Err(Refusal::NotFound);
     }

@@ -10,14 +10,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
 
+use super::answer::Answer;
 use super::body::Body;
-use super::limits::{Allowance, Permit};
-use super::page::Part;
+use super::limits::{Allowance, Holding, Permit};
 use super::request::{Query, decode};
 use super::site::Site;
 use super::visitor::Visitor;
 use super::{answer, bans, hook, me, messages, metrics, moderation, page, stream};
-use crate::counters::Counters;
 use crate::lock::lock;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -30,117 +29,63 @@ const REQUEST_BYTES: u32 = 512;
 const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// What a path means.
-enum Route {
-    Part(&'static Part),
-    /// The prefix under which a chat is mounted, without a slash at its end.
-    Prefix,
-    /// `None` means the rooms in the query, or the default room.
-    Chat(Option<RoomName>),
-    Messages(RoomName),
-    Message(RoomName, String),
-    Hook(RoomName),
-    Members(RoomName),
-    Rooms,
-    Me,
-    Code,
-    Moderator,
-    Bans,
-    Ban(String),
-    Health,
-    Metrics,
+struct Route<'a> {
+    name: &'static str,
+    /// What it is called in the metrics.
+    label: &'static str,
+    /// The methods that it takes.
+    allow: &'static str,
+    /// The room that the path names.
+    room: Option<RoomName>,
+    /// What else the path names: a message, an author, or a part of the page.
+    id: &'a str,
 }
 
-impl Route {
-    fn of(path: &str) -> Result<Route, Refusal> {
-        let room = |name: &str| {
-            let name = decode(name).ok_or(Refusal::BadRoom)?;
-            RoomName::parse(&name).map_err(|_| Refusal::BadRoom)
-        };
+impl Route<'_> {
+    #[rustfmt::skip]
+    fn of(path: &str) -> Result<Route<'_>, Refusal> {
         let segments: Vec<&str> = path.split('/').collect();
-        match segments[..] {
-            [""] => Ok(Route::Prefix),
-            ["", "chat"] => Ok(Route::Chat(None)),
-            ["", "chat", name] => Ok(Route::Chat(Some(room(name)?))),
-            ["", "chat", name, "messages"] => room(name).map(Route::Messages),
-            ["", "chat", name, "messages", id] if !id.is_empty() => {
-                Ok(Route::Message(room(name)?, id.to_owned()))
-            }
-            ["", "chat", name, "hook"] => room(name).map(Route::Hook),
-            ["", "chat", name, "members"] => room(name).map(Route::Members),
-            ["", "rooms"] => Ok(Route::Rooms),
-            ["", "me"] => Ok(Route::Me),
-            ["", "me", "code"] => Ok(Route::Code),
-            ["", "moderator"] => Ok(Route::Moderator),
-            ["", "bans"] => Ok(Route::Bans),
-            ["", "bans", author] if !author.is_empty() => Ok(Route::Ban(author.to_owned())),
-            ["", "healthz"] => Ok(Route::Health),
-            ["", "metrics"] => Ok(Route::Metrics),
-            ["", ..] => page::part(&path[1..])
-                .map(Route::Part)
-                .ok_or(Refusal::NotFound),
-            _ => Err(Refusal::NotFound),
-        }
-    }
-
-    /// The room that the path names.
-    fn room(&self) -> Option<&RoomName> {
-        match self {
-            Route::Chat(room) => room.as_ref(),
-            Route::Messages(room)
-            | Route::Message(room, _)
-            | Route::Hook(room)
-            | Route::Members(room) => Some(room),
-            _ => None,
-        }
-    }
-
-    fn allow(&self) -> &'static str {
-        match self {
-            Route::Chat(_) => "GET, POST",
-            Route::Message(..) | Route::Ban(_) => "DELETE",
-            Route::Hook(_) | Route::Code => "POST",
-            Route::Moderator => "POST, DELETE",
-            Route::Bans | Route::Me => "GET, HEAD, POST",
-            _ => "GET, HEAD",
-        }
-    }
-
-    /// What the route is called in the metrics.
-    fn label(&self) -> &'static str {
-        match self {
-            Route::Part(_) | Route::Prefix => "page",
-            Route::Chat(_) => "chat",
-            Route::Messages(_) | Route::Message(..) => "messages",
-            Route::Hook(_) => "hook",
-            Route::Members(_) => "members",
-            Route::Rooms => "rooms",
-            Route::Me | Route::Code => "me",
-            Route::Moderator => "moderator",
-            Route::Bans | Route::Ban(_) => "bans",
-            Route::Health => "healthz",
-            Route::Metrics => "metrics",
-        }
+        let (name, label, allow, room, id) = match segments[..] {
+            // The prefix under which a chat is mounted, without a slash at its end.
+            [""] => ("prefix", "page", "GET, HEAD", None, ""),
+            ["", "chat"] => ("chat", "chat", "GET, POST", None, ""),
+            ["", "chat", room] => ("chat", "chat", "GET, POST", Some(room), ""),
+            ["", "chat", room, "messages"] => ("messages", "messages", "GET, HEAD", Some(room), ""),
+            ["", "chat", room, "messages", id] if !id.is_empty() => ("message", "messages", "DELETE", Some(room), id),
+            ["", "chat", room, "hook"] => ("hook", "hook", "POST", Some(room), ""),
+            ["", "chat", room, "members"] => ("members", "members", "GET, HEAD", Some(room), ""),
+            ["", "rooms"] => ("rooms", "rooms", "GET, HEAD", None, ""),
+            ["", "me"] => ("me", "me", "GET, HEAD, POST", None, ""),
+            ["", "me", "code"] => ("code", "me", "POST", None, ""),
+            ["", "moderator"] => ("moderator", "moderator", "POST, DELETE", None, ""),
+            ["", "bans"] => ("bans", "bans", "GET, HEAD, POST", None, ""),
+            ["", "bans", author] if !author.is_empty() => ("ban", "bans", "DELETE", None, author),
+            ["", "healthz"] => ("health", "healthz", "GET, HEAD", None, ""),
+            ["", "metrics"] => ("metrics", "metrics", "GET, HEAD", None, ""),
+            ["", ..] if page::part(&path[1..]).is_some() => ("part", "page", "GET, HEAD", None, &path[1..]),
+            _ => return Err(Refusal::NotFound),
+        };
+        let parse = |room| RoomName::parse(&decode(room)?).ok();
+        let parsed = room.map(|room| parse(room).ok_or(Refusal::BadRoom));
+        Ok(Route { name, label, allow, room: parsed.transpose()?, id })
     }
 }
 
 /// Answers a request.
 pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let route = head
-        .uri
-        .path()
-        .strip_prefix(&*site.options.prefix)
-        .ok_or(Refusal::NotFound)
-        .and_then(Route::of);
-    let label = route.as_ref().map_or("none", Route::label);
-    let is_post_to_room =
-        head.method == Method::POST && matches!(route, Ok(Route::Chat(_) | Route::Hook(_)));
+    let path = head.uri.path().strip_prefix(&*site.options.prefix);
+    let route = path.ok_or(Refusal::NotFound).and_then(Route::of);
+    let (name, label) = match &route {
+        Ok(route) => (route.name, route.label),
+        Err(_) => ("none", "none"),
+    };
     let result = match site.guard.preflight(&head) {
         Some(answered) => answered,
         None => dispatch(site, route, &head, body).await,
     };
     let mut response = result.unwrap_or_else(|refusal| {
-        if is_post_to_room {
+        if head.method == Method::POST && matches!(name, "chat" | "hook") {
             *lock(&site.counters.refused)
                 .entry(refusal.code())
                 .or_default() += 1;
@@ -148,10 +93,11 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
         answer::refused(&refusal, navigates(&head, &refusal))
     });
     site.guard.seal(&head.headers, &mut response);
-    let status = response.status();
-    count(&site.counters, label, status);
+    let status = response.status().as_u16();
+    let requests = &site.counters.requests;
+    *lock(requests).entry((label, status)).or_default() += 1;
     site.report
-        .debug(format_args!("{} {label} {}", head.method, status.as_u16()));
+        .debug(format_args!("{} {label} {status}", head.method));
     response
 }
 
@@ -159,31 +105,34 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
 /// stream, a body on its way or an answer that nobody takes, and what it reads.
 async fn dispatch<B: HttpBody>(
     site: &Arc<Site>,
-    route: Result<Route, Refusal>,
+    route: Result<Route<'_>, Refusal>,
     head: &Parts,
     body: B,
-) -> Result<Response<Body>, Refusal> {
-    let visitor = &admit(site, &route, head)?;
+) -> Answer {
+    let name = route.as_ref().map_or("none", |route| route.name);
+    let is_open = name == "health";
+    let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let stays_open = match name {
+        "chat" => head.method == Method::GET,
+        "messages" => Query::of(&head.uri).has("wait"),
+        _ => false,
+    };
+    let visitor = &site.admit(head, !reads || stays_open, is_open)?;
     let mut permit = site.limits.begin(visitor.address)?;
-    let is_static = matches!(route, Ok(Route::Part(_)));
-    let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && !matches!(route, Ok(Route::Health));
     let reading = Allowance::Reading(visitor.address);
-    if reads
-        && let Err(retry_after) = site
-            .limits
-            .spend(reading, REQUEST_BYTES, site.hub.clock().now())
-    {
+    let now = || site.hub.clock().now();
+    let counts = reads && !is_open;
+    if counts && let Err(retry_after) = site.limits.spend(reading, REQUEST_BYTES, now()) {
         sleep(REFUSAL_DELAY).await;
         return Err(Refusal::TooManyRequests { retry_after });
     }
-    let mut response = respond(site, route?, head, body, visitor, &mut permit).await?;
-    if reads {
+    let mut response = respond(site, route?, visitor, body, &mut permit).await?;
+    if counts {
         let bytes = response.body().size_hint().lower();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        site.limits.charge(reading, bytes, site.hub.clock().now());
-        if !is_static {
-            permit.answer(bytes)?;
+        site.limits.charge(reading, bytes, now());
+        if name != "part" {
+            permit.take(Holding::AnswerBytes, bytes)?;
         }
     }
     response.body_mut().hold(permit);
@@ -193,61 +142,50 @@ async fn dispatch<B: HttpBody>(
 #[rustfmt::skip]
 async fn respond<B: HttpBody>(
     site: &Arc<Site>,
-    route: Route,
-    head: &Parts,
+    route: Route<'_>,
+    visitor: &Visitor<'_>,
     body: B,
-    visitor: &Visitor,
     permit: &mut Permit,
-) -> Result<Response<Body>, Refusal> {
-    if let Some(room) = route.room() {
+) -> Answer {
+    if let Some(room) = &route.room {
         site.offered_to(visitor, room.clone())?;
     }
-    let get = Method::GET;
-    let method = if head.method == Method::HEAD { &get } else { &head.method };
-    match (method, route) {
-        (&Method::GET, Route::Chat(room)) if head.method != Method::HEAD => stream::open(site, head, visitor, room, permit).await,
-        (&Method::POST, Route::Chat(room)) => messages::post(site, head, body, visitor, &one_room(site, head, visitor, room)?).await,
-        (&Method::GET, Route::Messages(room)) => messages::history(site, head, &room, permit).await,
-        (&Method::DELETE, Route::Message(room, id)) => moderation::remove(site, head, visitor, &room, &id).await,
-        (&Method::POST, Route::Hook(room)) => hook::post(site, head, body, visitor, &room).await,
-        (&Method::GET, Route::Members(room)) => Ok(members(site, visitor, &room)),
-        (&Method::GET, Route::Rooms) => Ok(rooms(site, visitor)),
-        (&Method::GET, Route::Me) => Ok(me::tell(site, visitor)),
-        (&Method::POST, Route::Me) => me::use_code(site, head, body, visitor).await,
-        (&Method::POST, Route::Code) => me::give_code(site, head, body, visitor).await,
-        (&Method::POST, Route::Moderator) => moderation::log_in(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Moderator) => moderation::log_out(site, visitor).await,
-        (&Method::GET, Route::Bans) => bans::list(site, head, visitor),
-        (&Method::POST, Route::Bans) => bans::add(site, head, body, visitor).await,
-        (&Method::DELETE, Route::Ban(author)) => bans::lift(site, head, visitor, &author).await,
-        (&Method::GET, Route::Part(part)) => Ok(page::serve(part, &head.headers)),
-        (&Method::GET, Route::Prefix) => redirect(&format!("{}/", site.options.prefix)),
-        (&Method::GET, Route::Health) => Ok(health(site)),
-        (&Method::GET, Route::Metrics) => Ok(metrics::serve(site).await),
-        (_, route) => Err(Refusal::MethodNotAllowed { allow: route.allow() }),
-    }
-}
-
-fn admit(site: &Site, route: &Result<Route, Refusal>, head: &Parts) -> Result<Visitor, Refusal> {
-    let reads = matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let holds = match route {
-        Ok(Route::Chat(_)) => head.method == Method::GET,
-        Ok(Route::Messages(_)) => Query::of(&head.uri).has("wait"),
-        _ => false,
+    let head = visitor.head;
+    let method = match head.method.as_str() {
+        "HEAD" if route.name != "chat" => "GET",
+        method => method,
     };
-    let is_open = matches!(route, Ok(Route::Health));
-    site.admit(head, !reads || holds, is_open)
+    match (method, route.name, &route.room) {
+        ("GET", "chat", _) => stream::open(site, visitor, route.room, permit).await,
+        ("POST", "chat", _) => messages::post(site, visitor, &one_room(site, visitor, route.room)?, body).await,
+        ("GET", "messages", Some(room)) => messages::history(site, head, room, permit).await,
+        ("DELETE", "message", Some(room)) => moderation::remove(site, visitor, room, route.id).await,
+        ("POST", "hook", Some(room)) => hook::post(site, visitor, room, body).await,
+        ("GET", "members", Some(room)) => Ok(members(site, visitor, room)),
+        ("GET", "rooms", _) => Ok(rooms(site, visitor)),
+        ("GET", "me", _) => Ok(me::tell(site, visitor)),
+        ("POST", "me", _) => me::use_code(site, visitor, body).await,
+        ("POST", "code", _) => me::give_code(site, visitor, body).await,
+        ("POST", "moderator", _) => moderation::log_in(site, visitor, body).await,
+        ("DELETE", "moderator", _) => moderation::log_out(site, visitor).await,
+        ("GET", "bans", _) => bans::list(site, visitor),
+        ("POST", "bans", _) => bans::add(site, visitor, body).await,
+        ("DELETE", "ban", _) => bans::lift(site, visitor, route.id).await,
+        ("GET", "part", _) => Ok(page::serve(page::part(route.id).ok_or(Refusal::NotFound)?, &head.headers)),
+        ("GET", "prefix", _) => redirect(&format!("{}/", site.options.prefix)),
+        ("GET", "health", _) => Ok(health(site)),
+        ("GET", "metrics", _) => Ok(metrics::serve(site).await),
+        _ => Err(Refusal::MethodNotAllowed { allow: route.allow }),
+    }
 }
 
 /// The one room that a post is for.
 fn one_room(
     site: &Site,
-    head: &Parts,
-    visitor: &Visitor,
+    visitor: &Visitor<'_>,
     room: Option<RoomName>,
 ) -> Result<RoomName, Refusal> {
-    let query = Query::of(&head.uri);
-    match <[RoomName; 1]>::try_from(stream::rooms(site, visitor, query, room)?) {
+    match <[RoomName; 1]>::try_from(stream::rooms(site, visitor, room)?) {
         Ok([room]) => Ok(room),
         Err(_) => Err(Refusal::BadRequest("A message is sent to one room.")),
     }
@@ -261,13 +199,8 @@ fn navigates(head: &Parts, refusal: &Refusal) -> bool {
     html && matches!(refusal.parts().0, 401 | 403)
 }
 
-fn count(counters: &Counters, label: &'static str, status: StatusCode) {
-    let requests = &mut *lock(&counters.requests);
-    *requests.entry((label, status.as_u16())).or_default() += 1;
-}
-
 /// Moderators are told the authors too, in the order of the names: whom to ban who never spoke.
-fn members(site: &Site, visitor: &Visitor, room: &RoomName) -> Response<Body> {
+fn members(site: &Site, visitor: &Visitor<'_>, room: &RoomName) -> Response<Body> {
     let (members, census) = site.hub.members(room);
     let mut answer = format!(
         r#"{{"room":{},"members":{},{}"#,
@@ -282,7 +215,7 @@ fn members(site: &Site, visitor: &Visitor, room: &RoomName) -> Response<Body> {
     answer::json(StatusCode::OK, answer + "}")
 }
 
-fn rooms(site: &Site, visitor: &Visitor) -> Response<Body> {
+fn rooms(site: &Site, visitor: &Visitor<'_>) -> Response<Body> {
     let own = visitor.rooms.as_ref();
     let summaries = site.hub.summaries(own.unwrap_or(&site.options.rooms));
     let rooms: Vec<String> = summaries
@@ -311,7 +244,7 @@ fn health(site: &Site) -> Response<Body> {
     }
 }
 
-fn redirect(location: &str) -> Result<Response<Body>, Refusal> {
+fn redirect(location: &str) -> Answer {
     let location = HeaderValue::from_str(location).map_err(|_| Refusal::NotFound)?;
     let mut response = answer::empty(StatusCode::PERMANENT_REDIRECT);
     response.headers_mut().insert(LOCATION, location);

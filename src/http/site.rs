@@ -81,7 +81,7 @@ impl Site {
     /// Checks that a room is on offer, to this visitor too.
     pub(super) fn offered_to(
         &self,
-        visitor: &Visitor,
+        visitor: &Visitor<'_>,
         room: RoomName,
     ) -> Result<RoomName, Refusal> {
         match &visitor.rooms {
@@ -96,14 +96,18 @@ impl Site {
     }
 
     /// Whose the idempotency keys of a visitor are: the author's, or the address's.
-    pub(crate) fn owner(&self, visitor: &Visitor) -> Author {
+    pub(crate) fn owner(&self, visitor: &Visitor<'_>) -> Author {
         let address = || self.authors.of_address(visitor.address.ip());
         visitor.author.unwrap_or_else(address)
     }
 
     /// Spends one of the visitor's messages: its own or one that it shares with others, and one of its
     /// address.
-    pub(crate) fn spend_message(&self, visitor: &Visitor, room: &RoomName) -> Result<(), Refusal> {
+    pub(crate) fn spend_message(
+        &self,
+        visitor: &Visitor<'_>,
+        room: &RoomName,
+    ) -> Result<(), Refusal> {
         let now = self.hub.clock().now();
         let is_member = |author: &Author| self.hub.includes(room, *author);
         let own = match visitor.author.filter(is_member) {
@@ -129,7 +133,7 @@ impl Site {
     /// a ban that removes messages waits for it.
     pub(super) async fn append_of(
         &self,
-        visitor: &Visitor,
+        visitor: &Visitor<'_>,
         room: &RoomName,
         draft: Draft,
     ) -> Result<Committed, Refusal> {

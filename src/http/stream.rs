@@ -1,15 +1,13 @@
 //! Opening an event stream.
 
-use std::sync::Arc;
-
 use hyper::Response;
 use hyper::header::{
     ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
 };
-use hyper::http::request::Parts;
 
+use super::answer::Answer;
 use super::body::Body;
-use super::limits::{Allowance, Permit, streams_of};
+use super::limits::{Allowance, Holding, Permit, streams_of};
 use super::request::Query;
 use super::site::Site;
 use super::visitor::Visitor;
@@ -32,31 +30,30 @@ const HEADERS: [(HeaderName, &str); 3] = [
 
 /// Opens a stream of the room in the path, or of those in the query.
 pub(crate) async fn open(
-    site: &Arc<Site>,
-    head: &Parts,
-    visitor: &Visitor,
+    site: &Site,
+    visitor: &Visitor<'_>,
     room: Option<RoomName>,
     permit: &mut Permit,
-) -> Result<Response<Body>, Refusal> {
+) -> Answer {
     if site.is_draining() {
         return Err(Refusal::Draining);
     }
-    let query = Query::of(&head.uri);
+    let (headers, query) = (&visitor.head.headers, Query::of(&visitor.head.uri));
     let takes_part = query.has("name");
-    if !accepts_event_stream(&head.headers, takes_part) {
+    if !accepts_event_stream(headers, takes_part) {
         return Err(Refusal::NotAcceptable);
     }
     let name = match takes_part {
         true => visitor.name_or(|| query.name())?,
         false => None,
     };
-    let rooms = rooms(site, visitor, query, room)?;
-    let start = start(&head.headers, query)?;
+    let rooms = rooms(site, visitor, room)?;
+    let start = start(headers, query)?;
     if name.is_some() {
         site.check_ban(visitor)?;
     }
     let streams = streams_of(rooms.len());
-    permit.stay_open(streams)?;
+    permit.take(Holding::Streams, streams)?;
     let now = site.hub.clock().now();
     if let Some(name) = &name
         && !site.hub.owns(&rooms, name, visitor.author)
@@ -68,9 +65,9 @@ pub(crate) async fn open(
     let past = site.hub.past_bytes(&rooms, start);
     let reading = Allowance::Reading(visitor.address);
     site.limits.charge(reading, past, now);
-    let (author, cookie) = match accepts_event_stream(&head.headers, true) {
+    let (author, cookie) = match accepts_event_stream(headers, true) {
         true => {
-            let (author, cookie) = site.identify(head, visitor);
+            let (author, cookie) = site.identify(visitor);
             (Some(author), cookie)
         }
         // Perhaps a page of another site, or a link there: a cookie would replace the visitor's.
@@ -117,12 +114,11 @@ fn event_stream(body: Body) -> Response<Body> {
 /// The rooms of a request, each once, in the order asked for.
 pub(crate) fn rooms(
     site: &Site,
-    visitor: &Visitor,
-    query: Query<'_>,
+    visitor: &Visitor<'_>,
     in_path: Option<RoomName>,
 ) -> Result<Vec<RoomName>, Refusal> {
     let mut rooms = Vec::new();
-    for name in query.all("room") {
+    for name in Query::of(&visitor.head.uri).all("room") {
         let name = name.map_err(|()| Refusal::BadRoom)?;
         let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
         if !rooms.contains(&room) && rooms.len() <= STREAM_ROOMS {

@@ -8,6 +8,7 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 
 use super::address::{ClientAddress, client_origin};
+use super::guard::password_in;
 use super::moderation::Moderator;
 use super::site::Site;
 use crate::author::{Author, SessionId};
@@ -78,9 +79,10 @@ impl User {
 #[derive(Clone, Copy)]
 pub(crate) struct OverLoopback;
 
-/// The sender of a request, as far as it is known.
+/// The sender of a request, as far as it is known, and what was asked.
 #[derive(Clone)]
-pub(crate) struct Visitor {
+pub(crate) struct Visitor<'a> {
+    pub(super) head: &'a Parts,
     pub(crate) address: ClientAddress,
     /// Whether the request came over TLS.
     pub(crate) https: bool,
@@ -93,9 +95,11 @@ pub(crate) struct Visitor {
     /// The only rooms that there are for the visitor.
     pub(crate) rooms: Option<Vec<RoomName>>,
     pub(crate) is_moderator: bool,
+    /// What came by HTTP Basic. A user's is not read: the header belongs to the program in front.
+    pub(super) password: Option<Vec<u8>>,
 }
 
-impl Visitor {
+impl Visitor<'_> {
     /// The name to take part under: the visitor's own, whatever is given, or the one given.
     pub(super) fn name_or(
         &self,
@@ -111,17 +115,18 @@ impl Site {
     /// What changes something that others see, or holds something open, may not be done unseen by
     /// another site's page. What is open needs no password and works under any host name: a load
     /// balancer or a container checks the server's health by whatever address it has.
-    pub(crate) fn admit(
+    pub(crate) fn admit<'a>(
         &self,
-        head: &Parts,
+        head: &'a Parts,
         changes_state: bool,
         is_open: bool,
-    ) -> Result<Visitor, Refusal> {
+    ) -> Result<Visitor<'a>, Refusal> {
         let (guard, options, headers) = (&self.guard, &self.options, &head.headers);
         let (address, https) = client_origin(peer_of(head), headers, &options.trusted_proxy);
         let host = guard.check_host(head, is_open)?;
         let user = if is_open { None } else { guard.user(head)? };
         let mut visitor = Visitor {
+            head,
             address,
             https: https || head.extensions.get::<Https>().is_some(),
             author: None,
@@ -129,6 +134,7 @@ impl Site {
             name: None,
             rooms: None,
             is_moderator: head.extensions.get::<Moderator>().is_some(),
+            password: None,
         };
         if let Some(user) = user {
             visitor.author = Some(self.authors.of_user(&user.id));
@@ -137,32 +143,32 @@ impl Site {
         } else {
             visitor.session = self.sessions.of(headers);
             visitor.author = visitor.session.map(|session| self.author(session));
+            visitor.password = password_in(headers);
         }
         if changes_state {
             guard.check_origin(headers, host)?;
         }
         if !is_open {
-            guard.check_door(headers, &visitor)?;
+            guard.check_door(&visitor)?;
         }
-        visitor.is_moderator |= visitor
-            .author
-            .is_some_and(|author| self.has_logged_in(author))
-            || guard.is_moderator(headers, &visitor);
+        let has_logged_in = |author| self.has_logged_in(author);
+        visitor.is_moderator |=
+            visitor.author.is_some_and(has_logged_in) || guard.is_moderator(&visitor);
         Ok(visitor)
     }
 
     /// Who a visitor is to others. One without a session gets one, with the cookie returned.
-    pub(crate) fn identify(
-        &self,
-        head: &Parts,
-        visitor: &Visitor,
-    ) -> (Author, Option<HeaderValue>) {
+    pub(crate) fn identify(&self, visitor: &Visitor<'_>) -> (Author, Option<HeaderValue>) {
         if let Some(author) = visitor.author {
             return (author, None);
         }
         let session = self.sessions.issue();
         let author = self.author(session);
-        self.guard.remember(&head.headers, author);
+        if let Some(password) = &visitor.password
+            && self.options.password.is_some()
+        {
+            self.guard.remember(author, password);
+        }
         (author, self.sessions.set_cookie(session, visitor.https))
     }
 }

@@ -60,7 +60,9 @@ fn what_is_held_is_counted_and_given_back() {
     let limits = limits(3, 2);
     let open = |last, rooms| {
         let mut permit = limits.begin(address(last))?;
-        permit.stay_open(streams_of(rooms)).map(|()| permit)
+        permit
+            .take(Holding::Streams, streams_of(rooms))
+            .map(|()| permit)
     };
     let first = open(1, 16).expect("free");
     assert_eq!(open(1, 1).map(drop), refused(), "one of many rooms");
@@ -97,7 +99,7 @@ fn unread_answers_are_bounded_but_one_is_always_possible() {
     let limits = limits(9, 9);
     let answer = |bytes: u32| {
         let mut permit = limits.begin(address(1))?;
-        permit.answer(bytes).map(|()| permit)
+        permit.take(Holding::AnswerBytes, bytes).map(|()| permit)
     };
     let large = answer(ANSWER_BYTES * 2).expect("the only one");
     assert!(answer(1).is_err());
