@@ -32,16 +32,15 @@ impl Hub {
         all
     }
 
-    /// Whether this server has the name for its author in all of these rooms.
+    /// Whether this server has the name for its author in all of these rooms, as the claim spells it.
     pub(crate) fn has_here(&self, rooms: &[RoomName], claim: &Claim) -> bool {
         let now = self.clock().now();
-        let folded = claim.name.folded();
         let state = &mut *self.lock();
         rooms.iter().all(|room| {
             let room = state.rooms.get_mut(room);
             room.is_some_and(|room| {
                 room.members.expire(now);
-                room.members.has_here(&folded, claim.author)
+                room.members.has_here(claim)
             })
         })
     }
@@ -66,6 +65,13 @@ impl Hub {
         let state = &mut *self.lock();
         let members = &mut state.room_or_insert(room, now).members;
         members.arrive(name, author);
+    }
+
+    /// A member's latest stream, at another server, spells the name like this.
+    pub(crate) fn respell(&self, room: &RoomName, name: &MemberName, author: Author) {
+        if let Some(room) = self.lock().rooms.get_mut(room) {
+            room.members.respell(&name.folded(), name, author);
+        }
     }
 
     /// A member left another server.

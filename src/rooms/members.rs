@@ -112,7 +112,7 @@ impl Members {
     }
 
     /// A member is spelt like this now.
-    fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
+    pub(super) fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
         let member = self.by_name.get_mut(folded);
         if let Some(member) = member.filter(|member| member.author == author)
             && member.name != *name

@@ -1,6 +1,6 @@
 //! Members and listeners at other servers of the same chat.
 
-use super::{Author, FoldedName, Member, MemberName, Members};
+use super::{Author, Claim, FoldedName, Member, MemberName, Members};
 
 impl Members {
     /// A member joined at another server.
@@ -10,7 +10,6 @@ impl Members {
         match self.by_name.get_mut(&folded) {
             Some(member) if member.author == author => {
                 member.elsewhere += 1;
-                self.respell(&folded, name, author);
             }
             // Nobody has it, or somebody who has lost it.
             _ => {
@@ -50,10 +49,11 @@ impl Members {
         here.map(|member| (&member.name, member.author))
     }
 
-    /// Whether this server has the name for this author.
-    pub(in super::super) fn has_here(&self, folded: &FoldedName, author: Author) -> bool {
-        let member = self.by_name.get(folded);
-        member.is_some_and(|member| member.author == author && member.is_here())
+    /// Whether this server has the name for its author, spelt so.
+    pub(in super::super) fn has_here(&self, claim: &Claim) -> bool {
+        let here = self.by_name.get(&claim.name.folded());
+        let here = here.filter(|member| member.is_here());
+        here.is_some_and(|member| (&member.name, member.author) == (&claim.name, claim.author))
     }
 }
 

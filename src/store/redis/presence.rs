@@ -91,8 +91,8 @@ fn apply(roster: &mut Roster, (field, value): (String, String)) -> Option<String
 }
 
 impl Redis {
-    /// Claims a name for a session in all of these rooms, unless the session has it here. When this
-    /// returns, this server has heard who had it before. To be held until the stream has joined.
+    /// Claims a name for a session in all of these rooms, unless the session has it here, spelt so. When
+    /// this returns, this server has heard who had it before. To be held until the stream has joined.
     ///
     /// # Errors
     /// `name-taken` or `store-unreachable`.
@@ -247,13 +247,13 @@ impl Redis {
         if let (Ok(changes), Ok(ms)) = (changes, text("ms").parse())
             && text("server") != self.server
         {
-            self.take_in(text("server"), changes, text("mode") == "all", ms);
+            self.take_in(text("server"), changes, text("mode"), ms);
         }
     }
 
-    fn take_in(&self, server: &str, changes: Changes, is_all: bool, ms: u64) {
+    fn take_in(&self, server: &str, changes: Changes, mode: &str, ms: u64) {
         let others = &mut *lock(&self.others);
-        if is_all {
+        if mode == "all" {
             self.forget(others, server);
         }
         let expires_at = Instant::now() + Duration::from_millis(ms).min(EXPIRY);
@@ -270,6 +270,12 @@ impl Redis {
             };
             let before = apply(&mut known.roster, (field.clone(), value.clone()));
             self.pass_on(others, &field, &before.unwrap_or_default(), &value);
+            if mode == "claim"
+                && let Some((room, name, author)) = member(&field, &value)
+            {
+                // What is told at ticks may be older than what others have claimed since.
+                self.hub.respell(&room, &name, author);
+            }
         }
     }
 
@@ -338,7 +344,7 @@ impl Redis {
                     .get(&server)
                     .map(|known| known.roster.clone());
                 let changes = changes(&known.unwrap_or_default(), &roster);
-                self.take_in(&server, changes, false, ms.try_into().unwrap_or_default());
+                self.take_in(&server, changes, "", ms.try_into().unwrap_or_default());
             }
         }
         Ok(())
