@@ -1,12 +1,17 @@
 //! A chat inside a program: mounted as a service, spoken to and listened to without a request.
 
 pub(crate) mod listener;
+pub(crate) mod talk;
+
+mod moderation;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
+#[cfg(feature = "tower")]
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Body as HttpBody;
@@ -14,27 +19,18 @@ use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::author::{Author, AuthorKey};
+use crate::author::AuthorKey;
 use crate::checked::checked;
-use crate::clock::milliseconds;
 use crate::counters::{Counters, count};
 use crate::http::body::Body;
 use crate::http::limits::Limits;
-use crate::http::messages;
 use crate::http::routes;
 use crate::http::session::Sessions;
 use crate::http::site::Site;
-use crate::names::{MemberName, RoomName};
 use crate::options::Options;
-use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::entries::PageAt;
 use crate::rooms::hub::Hub;
-use crate::rooms::id::EventId;
-use crate::rooms::limits::{BEATS_PER_PERIOD, STREAM_ROOMS};
-use crate::rooms::members::Claim;
-use crate::rooms::message::{Message, RemovedBy};
-use crate::rooms::stream::Start;
+use crate::rooms::limits::BEATS_PER_PERIOD;
 use crate::store::Store;
 use crate::store::folder::DataFolder;
 use crate::store::journal::Journal;
@@ -42,7 +38,6 @@ use crate::store::journal::Journal;
 use crate::store::redis::Redis;
 use crate::store::secret;
 use crate::store::standing::Standing;
-use listener::{Listener, Rooms};
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
@@ -64,8 +59,21 @@ impl Chat {
     /// Makes a chat, with what it stored in previous runs.
     ///
     /// # Errors
-    /// There is no Tokio runtime; an option cannot be right; or the data folder cannot be used. The
-    /// error says why and what to do.
+    /// There is no Tokio runtime; an option cannot be right ([`io::ErrorKind::InvalidInput`]); or the data
+    /// folder cannot be used. The error says why and what to do. Where a disk is the cause, its own
+    /// error is the [source](std::error::Error::source).
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use std::error::Error;
+    ///
+    /// let mut options = chatroom::Options::default();
+    /// options.data = Some("/dev/null/data".into());
+    /// let error = chatroom::Chat::open(options).expect_err("not a folder");
+    /// let disk = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    /// assert_eq!(disk.and_then(|disk| disk.raw_os_error()), Some(20), "{error}");
+    /// # }
+    /// ```
     pub fn open(options: Options) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
@@ -92,175 +100,6 @@ impl Chat {
         Chat { site }
     }
 
-    /// Sends a message to a room under a name that nobody is connected under.
-    ///
-    /// When this returns, the message is stored as the chat stores messages, and is in the queue of
-    /// every client of the room. The message rate does not apply.
-    ///
-    /// # Errors
-    /// `bad-room`, `room-not-offered`, `bad-name`, `name-taken`, `bad-text`, `too-large`,
-    /// `too-many-rooms`, `storage-full`, `storage-failed`, `draining`; with Redis also
-    /// `store-unreachable`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// let message = chat.post("lobby", "door bell", "Somebody is at the door.").await?;
-    /// assert_eq!(message.text.as_str(), "Somebody is at the door.");
-    /// assert!(!message.member);
-    /// # Ok(()) }
-    /// ```
-    pub async fn post(&self, room: &str, name: &str, text: &str) -> Result<Message, Refusal> {
-        let room = self.room(room)?;
-        let name = member_name(name)?;
-        let (name, member) = self.site.hub.speaker(&room, Some(name), None)?;
-        messages::say(&self.site, &room, name, member, text).await
-    }
-
-    /// Listens to one room (`"lobby"`) or several (`["a", "b"]`, at most 32), as a stream without a
-    /// name does.
-    ///
-    /// The listener begins now: it hears nothing that was said before. [`Chat::history`] has that.
-    ///
-    /// # Errors
-    /// `bad-room`, `bad-request` (no rooms, or too many), `room-not-offered`, `too-many-rooms`,
-    /// `draining`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use chatroom::{Chat, Heard};
-    ///
-    /// let chat = Chat::open(Default::default())?;
-    /// let mut listener = chat.listen(["lobby", "dev"])?;
-    /// chat.post("dev", "alice", "hello").await?;
-    /// match listener.next().await {
-    ///     Some(Heard::Message(message)) => assert_eq!(message.room.as_str(), "dev"),
-    ///     other => panic!("{other:?}"),
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub fn listen(&self, rooms: impl Rooms) -> Result<Listener, Refusal> {
-        self.subscribe(rooms, None)
-    }
-
-    /// Joins one or several rooms under a name, which is nobody else's there as long as the listener
-    /// lives. Like [`Chat::listen`], it begins now.
-    ///
-    /// With Redis, other servers do not know the name yet: it is claimed within a second or so. If
-    /// somebody else already has it there, the listener then ends.
-    ///
-    /// # Errors
-    /// Those of [`Chat::listen`], and `bad-name`, `name-taken`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// let bot = chat.join("lobby", "clock")?;
-    /// let message = bot.post("It is noon.").await?;
-    /// assert!(message.member);
-    /// let refusal = chat.join("lobby", "Clock").expect_err("somebody has that name");
-    /// assert_eq!(refusal.code(), "name-taken");
-    /// # Ok(()) }
-    /// ```
-    pub fn join(&self, rooms: impl Rooms, name: &str) -> Result<Listener, Refusal> {
-        self.subscribe(rooms, Some(member_name(name)?))
-    }
-
-    /// The newest messages that a room retains, at most `limit` of them, oldest first.
-    ///
-    /// # Errors
-    /// `bad-room`, `room-not-offered`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// for text in ["one", "two", "three"] {
-    ///     chat.post("lobby", "counter", text).await?;
-    /// }
-    /// let latest = chat.history("lobby", 2)?;
-    /// let texts: Vec<&str> = latest.iter().map(|message| message.text.as_str()).collect();
-    /// assert_eq!(texts, ["two", "three"]);
-    /// # Ok(()) }
-    /// ```
-    pub fn history(&self, room: &str, limit: usize) -> Result<Vec<Message>, Refusal> {
-        let page = self.site.hub.page(&self.room(room)?, PageAt::End, limit);
-        let messages = page.messages.iter();
-        Ok(messages
-            .filter_map(|frame| Message::from_frame(frame))
-            .collect())
-    }
-
-    /// The names of everybody in a room, sorted.
-    ///
-    /// # Errors
-    /// `bad-room`, `room-not-offered`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// let _bob = chat.join("lobby", "Bob")?;
-    /// let _ann = chat.join("lobby", "ann")?;
-    /// let names: Vec<String> = chat.members("lobby")?.iter().map(|name| name.to_string()).collect();
-    /// assert_eq!(names, ["ann", "Bob"]);
-    /// # Ok(()) }
-    /// ```
-    pub fn members(&self, room: &str) -> Result<Vec<MemberName>, Refusal> {
-        let (members, _) = self.site.hub.members(&self.room(room)?);
-        Ok(members.into_iter().map(|(name, _)| name).collect())
-    }
-
-    /// Removes a message, as a moderator does. Removing it again changes nothing.
-    ///
-    /// # Errors
-    /// `bad-room`, `room-not-offered`, `not-found`, `storage-full`, `storage-failed`, `draining`; with
-    /// Redis also `store-unreachable`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// let spam = chat.post("lobby", "bot", "Buy now!").await?;
-    /// chat.remove("lobby", spam.id).await?;
-    /// assert!(chat.history("lobby", 50)?.is_empty());
-    /// # Ok(()) }
-    /// ```
-    pub async fn remove(&self, room: &str, message: EventId) -> Result<(), Refusal> {
-        let room = self.room(room)?;
-        let by = RemovedBy::Moderator;
-        let removed = self.site.remove(&room, message, by, "the program").await;
-        removed.map(drop)
-    }
-
-    /// Bans an author for a while from taking part, together with the address at which the author
-    /// was last seen if `with_address` is set. Streams that this concerns end at once.
-    ///
-    /// # Errors
-    /// `too-many-bans`, `storage-failed`, `draining`, or `bad-request` if the address is a trusted
-    /// proxy's; with Redis also `store-unreachable`.
-    ///
-    /// ```
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// use std::time::Duration;
-    ///
-    /// let chat = chatroom::Chat::open(Default::default())?;
-    /// # let message = chat.post("lobby", "bot", "Buy now!").await?;
-    /// if let Some(author) = message.author {
-    ///     chat.ban(author, Duration::from_secs(24 * 60 * 60), true).await?;
-    /// }
-    /// # Ok(()) }
-    /// ```
-    pub async fn ban(
-        &self,
-        author: Author,
-        time: Duration,
-        with_address: bool,
-    ) -> Result<(), Refusal> {
-        let now = self.site.hub.clock().unix_ms();
-        let until = now.saturating_add(milliseconds(time));
-        let by = "the program".to_owned();
-        let banned = self.site.ban(author, until, with_address, by).await;
-        banned.map(drop)
-    }
-
     /// Closes the chat gracefully: it refuses new streams and messages, commits those in flight and
     /// syncs the journal. Then every stream says goodbye and ends. [`serve`](crate::serve) does this
     /// by itself.
@@ -268,42 +107,17 @@ impl Chat {
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let chat = chatroom::Chat::open(Default::default())?;
-    /// let mut listener = chat.listen("lobby")?;
+    /// let mut listener = chat.listen(["lobby"], None).await?;
     /// chat.close().await;
-    /// assert_eq!(listener.next().await, None);
+    /// while let Some(heard) = listener.next().await {
+    ///     assert!(heard.position().is_some(), "{heard:?}");
+    /// }
     /// let refusal = chat.post("lobby", "ann", "too late").await.expect_err("the chat is closed");
     /// assert_eq!(refusal.code(), "draining");
     /// # Ok(()) }
     /// ```
     pub async fn close(&self) {
         self.site.drain().await;
-    }
-
-    fn subscribe(&self, rooms: impl Rooms, name: Option<MemberName>) -> Result<Listener, Refusal> {
-        let mut distinct: Vec<RoomName> = Vec::new();
-        for room in rooms.names() {
-            let room = self.room(room)?;
-            if !distinct.contains(&room) {
-                distinct.push(room);
-            }
-        }
-        let rooms = distinct;
-        if !(1..=STREAM_ROOMS).contains(&rooms.len()) {
-            return Err(Refusal::BadRequest("Listen to 1 to 32 rooms."));
-        }
-        let claim = name.clone().map(|name| Claim {
-            name,
-            author: self.site.author(self.site.sessions.issue()),
-            address: None,
-        });
-        let start = Start::Latest(0);
-        let stream = self.site.hub.subscribe(&rooms, claim, None, start)?;
-        Ok(Listener::new(self.site.clone(), rooms, name, stream))
-    }
-
-    fn room(&self, room: &str) -> Result<RoomName, Refusal> {
-        let room = RoomName::parse(room).map_err(|_| Refusal::BadRoom)?;
-        self.site.offered(room)
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -353,6 +167,67 @@ where
     }
 }
 
+/// As axum wants it. `nest_service` takes the path off before the chat sees it, so that the chat has no
+/// [prefix](Options::prefix) of its own; with `route_service` and `fallback_service` it has one.
+///
+/// ```
+/// use axum::extract::{ConnectInfo, Request};
+/// use axum::middleware::{Next, from_fn};
+/// use axum::{Router, routing::get};
+/// use chatroom::{Chat, Options, PeerAddr};
+/// use std::net::SocketAddr;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let team = Chat::open(Options::default())?;
+/// let mut options = Options::default();
+/// options.prefix = "/guests".to_owned();
+/// let guests = Chat::open(options)?;
+/// let app: Router = Router::new()
+///     .route("/", get(async || "Come to /team/ or /guests/!"))
+///     .nest_service("/team", team)
+///     .route_service("/guests/{*path}", guests.clone())
+///     .route_service("/guests/", guests)
+///     .layer(from_fn(async |ConnectInfo(peer), mut request: Request, next: Next| {
+///         request.extensions_mut().insert(PeerAddr(peer));
+///         next.run(request).await
+///     }));
+/// let app = app.into_make_service_with_connect_info::<SocketAddr>();
+/// # use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// # let listener = chatroom::bind("127.0.0.1:0".parse()?)?;
+/// # let address = listener.local_addr()?;
+/// # let server = tokio::spawn(async { axum::serve(listener, app).await });
+/// # for (path, part) in [
+/// #     ("/", "Come to"), ("/team/", "<script"), ("/team/js/main.js", "import"), ("/team/rooms", "[]"),
+/// #     ("/guests/", "<script"), ("/guests/rooms", "[]"), ("/guests/x", "not-found"),
+/// # ] {
+/// #     let mut client = tokio::net::TcpStream::connect(address).await?;
+/// #     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+/// #     client.write_all(request.as_bytes()).await?;
+/// #     let mut answer = String::new();
+/// #     client.read_to_string(&mut answer).await?;
+/// #     assert!(answer.contains(part), "{path}: {answer}");
+/// # }
+/// # server.abort();
+/// # Ok(()) }
+/// ```
+#[cfg(feature = "tower")]
+impl<B> tower_service::Service<Request<B>> for Chat
+where
+    Chat: Service<Request<B>>,
+{
+    type Response = <Chat as Service<Request<B>>>::Response;
+    type Error = <Chat as Service<Request<B>>>::Error;
+    type Future = <Chat as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Service::call(self, request)
+    }
+}
+
 /// Repeats some work until the chat is closed or dropped.
 async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
     let mut ticks = interval(period);
@@ -364,10 +239,6 @@ async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
             None => return,
         }
     }
-}
-
-fn member_name(name: &str) -> Result<MemberName, Refusal> {
-    MemberName::parse(name).map_err(|_| Refusal::BadName)
 }
 
 /// Opens the store, with the secret from which authors are derived.

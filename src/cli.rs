@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::RedisUrl;
 use crate::http::guard;
 use crate::report;
-use crate::{Fsync, LogLevel, Network, Options, Password};
+use crate::{Fsync, LogLevel, Network, Options, Password, Reporter};
 
 /// How the names of all variables begin.
 const PREFIX: &str = "CHATROOM_";
@@ -207,6 +207,7 @@ fn apply(
         chat: Options::default(),
         warnings: Vec::new(),
     };
+    program.chat.log = Reporter::stderr();
     for spec in TABLE {
         let mut source = format!("--{}", spec.name);
         let variable = variable(spec.name);
@@ -234,9 +235,6 @@ fn apply(
     }
     let loopback = program.listen.ip().is_loopback();
     let has = |name: &str| given.contains_key(name);
-    if has("redis") && has("data") {
-        return Err("--redis: excludes --data; Redis keeps the messages".into());
-    }
     program.chat.check()?;
     if has("moderator") && !has("user-header") {
         return Err("--moderator: needs --user-header, which names the users".into());
@@ -365,7 +363,8 @@ fn password(warnings: &mut Vec<String>, path: &str) -> Result<Option<Password>, 
 
 #[cfg(feature = "redis")]
 fn redis(program: &mut Program, url: &str) -> Result<(), String> {
-    program.chat.redis = Some(RedisUrl::parse(url)?);
+    let url = RedisUrl::parse(url).map_err(|error| error.to_string())?;
+    program.chat.redis = Some(url);
     Ok(())
 }
 

@@ -7,76 +7,88 @@
 //!
 //! # How to use it
 //!
-//! A chat mounted in a bare hyper server, beside the program's own routes:
+//! A chat mounted in a bare hyper server, beside the program's own routes, with a shutdown that leaves
+//! nobody in the middle of an answer:
 //!
 //! ```
-//! use chatroom::{Chat, Options, PeerAddr};
+//! use chatroom::{Body, Chat, Options, PeerAddr};
 //! use hyper::service::{Service, service_fn};
-//! use hyper::{Request, body::Incoming, server::conn::http1};
+//! use hyper::{Request, Response, body::Incoming, server::conn::http1};
 //! use hyper_util::rt::{TokioIo, TokioTimer};
+//! use hyper_util::server::graceful::GracefulShutdown;
+//! use std::{convert::Infallible, time::Duration};
+//! use tokio::sync::oneshot;
+//! use tokio::time::{sleep, timeout};
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-//! let mut options = Options::default();
-//! options.prefix = "/chat-room".to_owned();
-//! let chat = Chat::open(options)?;
-//! let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
-//! # let address = listener.local_addr()?;
-//! let server = tokio::spawn(async move {
+//! async fn answer(chat: Chat, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+//!     match request.uri().path() {
+//!         "/" => Ok(Response::new(Body::from("Come to /chat-room/!"))),
+//!         _ => chat.call(request).await,
+//!     }
+//! }
+//!
+//! async fn serve(listener: tokio::net::TcpListener, chat: Chat, mut stop: oneshot::Receiver<()>) {
+//!     let connections = GracefulShutdown::new();
 //!     loop {
-//!         let Ok((stream, peer)) = listener.accept().await else {
+//!         let accepted = tokio::select! {
+//!             accepted = listener.accept() => accepted,
+//!             _ = &mut stop => break,
+//!         };
+//!         let Ok((stream, peer)) = accepted else {
 //!             // Out of file descriptors, for example.
-//!             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+//!             sleep(Duration::from_millis(100)).await;
 //!             continue;
 //!         };
 //!         let chat = chat.clone();
 //!         let service = service_fn(move |mut request: Request<Incoming>| {
 //!             // The chat's limits by address need to know who asks.
 //!             request.extensions_mut().insert(PeerAddr(peer));
-//!             // Your own routes would come first; what is left is the chat's.
-//!             chat.call(request)
+//!             answer(chat.clone(), request)
 //!         });
 //!         let connection = http1::Builder::new()
 //!             .timer(TokioTimer::new())
 //!             .serve_connection(TokioIo::new(stream), service);
-//!         tokio::spawn(connection);
+//!         tokio::spawn(connections.watch(connection));
 //!     }
-//! });
+//!     drop(listener);
+//!     // Streams never end by themselves: the chat says goodbye on them. Then the connections are done.
+//!     chat.close().await;
+//!     let _ = timeout(Duration::from_secs(5), connections.shutdown()).await;
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut options = Options::default();
+//! options.prefix = "/chat-room".to_owned();
+//! let chat = Chat::open(options)?;
+//! let listener = chatroom::bind("127.0.0.1:0".parse()?)?;
+//! # let address = listener.local_addr()?;
+//! let (stop, stopped) = oneshot::channel();
+//! let server = tokio::spawn(serve(listener, chat, stopped));
 //! # use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//! # let mut client = tokio::net::TcpStream::connect(address).await?;
-//! # client.write_all(b"GET /chat-room/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await?;
-//! # let mut answer = String::new();
-//! # client.read_to_string(&mut answer).await?;
-//! # assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("{\"status\":\"ok\"}"), "{answer}");
-//! # server.abort();
+//! # let ask = async |path: &str| -> std::io::Result<tokio::net::TcpStream> {
+//! #     let mut client = tokio::net::TcpStream::connect(address).await?;
+//! #     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+//! #     client.write_all(request.as_bytes()).await?;
+//! #     client.readable().await?;
+//! #     Ok(client)
+//! # };
+//! # let mut stream = ask("/chat-room/chat").await?;
+//! # for (path, part) in [("/", "Come to"), ("/chat-room/healthz", "\"ok\""), ("/x", "not-found")] {
+//! #     let mut answer = String::new();
+//! #     ask(path).await?.read_to_string(&mut answer).await?;
+//! #     assert!(answer.contains(part), "{answer}");
+//! # }
+//! stop.send(()).expect("the server runs");
+//! server.await?;
+//! # let mut heard = String::new();
+//! # stream.read_to_string(&mut heard).await?;
+//! # assert!(heard.contains("server-closing"), "{heard}");
 //! # Ok(()) }
 //! ```
 //!
 //! For HTTP/2 beside HTTP/1.1, hyper-util's `auto` server (its feature `server-auto`) takes the place
 //! of `http1`. The host of a request is then its `:authority`. Behind TLS, put [`Https`] into the
-//! extensions too, so that browsers send the session cookie over TLS alone:
-//!
-//! ```
-//! use chatroom::{Chat, Https, PeerAddr};
-//! use hyper::service::{Service, service_fn};
-//! use hyper::{Request, body::Incoming};
-//! use hyper_util::rt::{TokioExecutor, TokioIo};
-//! use hyper_util::server::conn::auto;
-//! use tokio::io::{AsyncRead, AsyncWrite};
-//!
-//! async fn serve_tls<S>(stream: S, peer: std::net::SocketAddr, chat: Chat)
-//! where
-//!     S: AsyncRead + AsyncWrite + Unpin + 'static,
-//! {
-//!     let service = service_fn(move |mut request: Request<Incoming>| {
-//!         request.extensions_mut().insert(PeerAddr(peer));
-//!         request.extensions_mut().insert(Https);
-//!         chat.call(request)
-//!     });
-//!     let server = auto::Builder::new(TokioExecutor::new());
-//!     // An error here is a client that left.
-//!     let _ = server.serve_connection(TokioIo::new(stream), service).await;
-//! }
-//! ```
+//! extensions beside [`PeerAddr`].
 //!
 //! In axum 0.8, a chat answers what no route of the program does:
 //!
@@ -86,11 +98,13 @@
 //! use chatroom::{Chat, Options, PeerAddr};
 //! use hyper::service::Service;
 //! use std::net::SocketAddr;
+//! use tokio::sync::oneshot;
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut options = Options::default();
 //! options.prefix = "/chat-room".to_owned();
 //! let chat = Chat::open(options)?;
+//! let closing = chat.clone();
 //! let app = Router::new()
 //!     .route("/", get(async || "Come to /chat-room/!"))
 //!     .fallback(move |ConnectInfo(peer), mut request: Request| {
@@ -98,11 +112,22 @@
 //!         chat.call(request)
 //!     })
 //!     .into_make_service_with_connect_info::<SocketAddr>();
-//! let listener = chatroom::bind("127.0.0.1:0".parse().expect("an address"))?;
-//! let server = tokio::spawn(async { axum::serve(listener, app).await });
-//! # server.abort();
+//! let listener = chatroom::bind("127.0.0.1:0".parse()?)?;
+//! let (stop, stopped) = oneshot::channel::<()>();
+//! let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+//!     let _ = stopped.await;
+//!     // axum waits for the connections, and the chat's streams never end by themselves.
+//!     closing.close().await;
+//! });
+//! let server = tokio::spawn(async { server.await });
+//! stop.send(()).expect("the server runs");
+//! server.await??;
 //! # Ok(()) }
 //! ```
+//!
+//! With the Cargo feature `tower` a chat is a service of tower too, for `nest_service` and
+//! `route_service`: see [`Chat`]. A program that has a runtime of its own leaves out the default feature
+//! `server`, which brings tokio's threads and signals.
 //!
 //! A program that knows its people says who sends each request. They are then the same on every device,
 //! under fixed names, and each may have rooms of their own. Here a middleware of axum does that:
@@ -167,37 +192,63 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A bot that answers, with a name of its own:
+//! A bot that answers where it is asked, under a name of its own:
 //!
 //! ```
 //! use chatroom::{Chat, Heard};
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let chat = Chat::open(Default::default())?;
-//! let mut bot = chat.join("lobby", "echo")?;
+//! let mut bot = chat.join(["lobby", "dev"], "echo", None).await?;
 //! tokio::spawn(async move {
 //!     while let Some(heard) = bot.next().await {
 //!         if let Heard::Message(message) = heard
-//!             && message.name.as_str() != "echo"
-//!             && bot.post(message.text.as_str()).await.is_err()
+//!             && message.author != bot.author()
+//!             && bot.post(&message.room, &message.text).await.is_err()
 //!         {
 //!             return;
 //!         }
 //!     }
 //! });
-//! let mut listener = chat.listen("lobby")?;
-//! chat.post("lobby", "alice", "Is there anybody?").await?;
-//! for name in ["alice", "echo"] {
-//!     let message = loop {
-//!         match listener.next().await.expect("the chat is open") {
-//!             Heard::Message(message) => break message,
-//!             // Somebody joined, for example.
-//!             _ => continue,
-//!         }
-//!     };
-//!     assert_eq!((message.name.as_str(), message.text.as_str()), (name, "Is there anybody?"));
+//! let mut listener = chat.listen(["dev"], None).await?;
+//! chat.post("dev", "alice", "Is there anybody?").await?;
+//! let mut names = Vec::new();
+//! while names.len() < 2 {
+//!     if let Heard::Message(message) = listener.next().await.expect("the chat is open") {
+//!         names.push(message.name);
+//!     }
 //! }
+//! assert_eq!(names, ["alice", "echo"]);
 //! # Ok(()) }
+//! ```
+//!
+//! A program that writes down what is said goes on where it was, however it ended. [`Chat::listen`] begins
+//! after a position, and every event has one:
+//!
+//! ```
+//! use chatroom::{Chat, EventId, Heard};
+//! use std::{fs::OpenOptions, io::{Read, Write}};
+//!
+//! async fn archive(chat: Chat, path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//!     let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+//!     let mut lines = String::new();
+//!     file.read_to_string(&mut lines)?;
+//!     // A line without its break was being written when the program ended, and is written again.
+//!     let whole = lines.rfind('\n').map_or(0, |end| end + 1);
+//!     file.set_len(whole as u64)?;
+//!     let last = lines[..whole].lines().last().and_then(|line| line.split(' ').next());
+//!     let last: EventId = last.map(str::parse).transpose()?.unwrap_or_default();
+//!     let mut listener = chat.listen(["lobby", "dev"], Some(last)).await?;
+//!     while let Some(heard) = listener.next().await {
+//!         let line = match heard {
+//!             Heard::Message(message) => format!("{} {}\n", message.id, message.to_json()),
+//!             Heard::Missed { id, rooms, .. } => format!("{id} some of {rooms:?} is missing\n"),
+//!             _ => continue,
+//!         };
+//!         file.write_all(line.as_bytes())?;
+//!     }
+//!     Ok(())
+//! }
 //! ```
 //!
 //! A second chat under another prefix is a second [`Chat`], independent of the first.
@@ -316,21 +367,21 @@ pub mod guide;
 
 pub use author::Author;
 pub use chat::Chat;
-pub use chat::listener::{Heard, Listener, Rooms};
+pub use chat::listener::{Heard, Listener, Member};
+pub use chat::talk::Page;
 pub use clock::{Clock, ManualClock};
 pub use http::address::Network;
 pub use http::body::Body;
 pub use http::moderation::Moderator;
 pub use http::visitor::{Https, PeerAddr, User};
-pub use names::{
-    BadText, IdempotencyKey, KEY_CHARS, MEMBER_NAME_CHARS, Malformed, MemberName, MessageText,
-    ROOM_NAME_CHARS, RoomName,
-};
+pub use names::{MEMBER_NAME_CHARS, Malformed, MemberName, MessageText, ROOM_NAME_CHARS, RoomName};
 #[cfg(feature = "redis")]
 pub use options::RedisUrl;
 pub use options::{Fsync, Options, Password};
 pub use refusal::Refusal;
 pub use report::{LogLevel, Reporter};
+pub use rooms::entries::PageAt;
 pub use rooms::id::EventId;
 pub use rooms::message::Message;
 pub use server::{bind, serve};
+pub use store::bans::Ban;

@@ -24,7 +24,7 @@ pub const MEMBER_NAME_CHARS: usize = 32;
 /// Bytes of a user's id, as a proxy names it, at most.
 const USER_ID_BYTES: usize = 512;
 /// The most characters in an idempotency key.
-pub const KEY_CHARS: usize = 64;
+const KEY_CHARS: usize = 64;
 
 /// The name of a room: 1 to 64 visible characters in Normalization Form C, none of them white space, and
 /// of ASCII only letters, digits, `-`, `_` and `.` (not first).
@@ -50,7 +50,7 @@ pub struct MessageText(Box<str>);
 /// What a poster marks a message with so that a repeat of it is recognized: 1 to 64 visible ASCII
 /// characters.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
-pub struct IdempotencyKey(Arc<str>);
+pub(crate) struct IdempotencyKey(Arc<str>);
 
 /// The text breaks the rule of its type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -66,27 +66,24 @@ impl std::error::Error for Malformed {}
 
 /// Why a text cannot be sent.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub enum BadText {
+pub(crate) enum BadText {
     /// It is empty, or white space only.
     Empty,
     /// It has more bytes than the server accepts.
     TooLong,
 }
 
-impl fmt::Display for BadText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            BadText::Empty => "the text is empty",
-            BadText::TooLong => "the text is too long",
-        })
-    }
-}
-
-impl std::error::Error for BadText {}
-
 impl RoomName {
     /// Checks a room's name.
+    ///
+    /// # Errors
+    /// It breaks the rule of the type.
+    ///
+    /// ```
+    /// let room = chatroom::RoomName::parse("dev")?;
+    /// assert_eq!(room, "dev");
+    /// # Ok::<(), chatroom::Malformed>(())
+    /// ```
     pub fn parse(text: &str) -> Result<RoomName, Malformed> {
         let allowed = |c: char| match c.is_ascii() {
             true => c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~'),
@@ -113,6 +110,15 @@ impl RoomName {
 
 impl MemberName {
     /// Checks a member's name.
+    ///
+    /// # Errors
+    /// It breaks the rule of the type.
+    ///
+    /// ```
+    /// let name = chatroom::MemberName::parse("Ann B.")?;
+    /// assert!(name != "ann b." && chatroom::MemberName::parse(" ann").is_err());
+    /// # Ok::<(), chatroom::Malformed>(())
+    /// ```
     pub fn parse(text: &str) -> Result<MemberName, Malformed> {
         let visible = visible(text);
         if visible.is_empty() || visible.trim() != visible || visible.contains("  ") {
@@ -150,7 +156,7 @@ impl FoldedName {
 
 impl MessageText {
     /// Removes the white space at the end and checks what is left against `max_bytes`.
-    pub fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {
+    pub(crate) fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {
         match text.trim_end() {
             "" => Err(BadText::Empty),
             text if text.len() > max_bytes => Err(BadText::TooLong),
@@ -161,13 +167,17 @@ impl MessageText {
 
 impl IdempotencyKey {
     /// Checks a key.
-    pub fn parse(text: &str) -> Result<IdempotencyKey, Malformed> {
+    pub(crate) fn parse(text: &str) -> Result<IdempotencyKey, Malformed> {
         checked(text, KEY_CHARS, |c| c.is_ascii_graphic()).map(IdempotencyKey)
     }
 
     /// The key as its owner's: nobody else can use it, or find out that it was used.
     pub(crate) fn of(&self, owner: impl fmt::Display) -> IdempotencyKey {
-        IdempotencyKey(format!("{owner} {self}").into())
+        IdempotencyKey(format!("{owner} {}", self.0).into())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
     }
 
     /// The key as earlier versions stored it.
@@ -229,6 +239,18 @@ macro_rules! texts {
             }
         }
 
+        impl PartialEq<str> for $name {
+            fn eq(&self, text: &str) -> bool {
+                *self.0 == *text
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, text: &&str) -> bool {
+                *self == **text
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -237,7 +259,7 @@ macro_rules! texts {
     )+};
 }
 
-texts!(RoomName, MemberName, MessageText, IdempotencyKey);
+texts!(RoomName, MemberName, MessageText);
 
 macro_rules! stored {
     ($($name:ident),+) => {$(
@@ -264,7 +286,7 @@ macro_rules! from_str {
     )+};
 }
 
-from_str!(RoomName, MemberName, IdempotencyKey);
+from_str!(RoomName, MemberName);
 
 #[cfg(test)]
 mod tests {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::hint::black_box;
+#[cfg(feature = "redis")]
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,7 +83,7 @@ pub struct Options {
     /// When a message counts as stored, with `data`. Default: [`Fsync::EverySecond`].
     pub fsync: Fsync,
     /// Shares the rooms with all other servers of this Redis or Valkey, which then keeps them. All of
-    /// them need the same options. Excludes `data`. [`Chat::open`] then waits for Redis, and blocks its
+    /// them need the same options. Excludes `data`. [`Chat::open`](crate::Chat::open) then waits for Redis, and blocks its
     /// thread until the rooms are loaded.
     #[cfg(feature = "redis")]
     pub redis: Option<RedisUrl>,
@@ -135,7 +137,7 @@ pub struct Options {
     pub write_timeout: Option<Duration>,
     /// How long shutdown may take. Default: 5 s. Only [`serve`](crate::serve) heeds it.
     pub drain: Option<Duration>,
-    /// Which events are logged, and where.
+    /// Which events are logged, and where. Default: nothing is printed; [`Reporter::stderr`] prints.
     pub log: Reporter,
     /// Where the time comes from. Default: [`Clock::system`].
     pub clock: Clock,
@@ -191,6 +193,10 @@ impl Options {
     /// # Errors
     /// One line that names an option and says what is wrong.
     pub(crate) fn check(&self) -> Result<(), String> {
+        #[cfg(feature = "redis")]
+        if self.redis.is_some() && self.data.is_some() {
+            return Err("--redis: excludes --data; Redis keeps the messages".into());
+        }
         if let (Some(password), Some(moderators)) = (&self.password, &self.moderator_password)
             && password.equals(&moderators.0)
         {
@@ -297,14 +303,19 @@ impl RedisUrl {
     /// # Errors
     /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
     /// without the Cargo feature `redis-tls`; the error says which.
-    pub fn parse(url: &str) -> Result<RedisUrl, &'static str> {
+    pub fn parse(url: &str) -> io::Result<RedisUrl> {
+        let bad = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
         let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");
         if is_secure && !cfg!(feature = "redis-tls") {
-            return Err("this program was built without the Cargo feature redis-tls");
+            return Err(bad(
+                "this program was built without the Cargo feature redis-tls",
+            ));
         }
-        let info: Result<redis::ConnectionInfo, _> = url.parse();
-        info.map(RedisUrl)
-            .map_err(|_| "expected a URL such as redis://localhost:6379 or redis://:PASSWORD@HOST")
+        // The error may hold a part of the URL, and with it the password.
+        let info = url.parse().map_err(|_| {
+            bad("expected a URL such as redis://localhost:6379 or redis://:PASSWORD@HOST")
+        })?;
+        Ok(RedisUrl(info))
     }
 }
 

@@ -4,9 +4,21 @@
 use std::fmt;
 use std::time::Duration;
 
+use hyper::StatusCode;
+
 use crate::names::RoomName;
 
-/// Why something was refused.
+/// Why something was refused. `Display` gives the code, and what to do, for a person.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let chat = chatroom::Chat::open(Default::default())?;
+/// let refusal = chat.post("lobby", "ann", " ").await.expect_err("an empty text");
+/// assert_eq!((refusal.status().as_u16(), refusal.code()), (400, "bad-text"));
+/// assert_eq!(refusal.retry_after(), None);
+/// assert_eq!(refusal.to_string(), "bad-text: Write something: the text is empty.");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -41,6 +53,7 @@ pub enum Refusal {
     /// `user-required`: a proxy has to say who the sender is.
     UserRequired,
     /// `banned`: the author or address may not take part.
+    #[non_exhaustive]
     Banned {
         /// How long the ban still lasts.
         retry_after: Duration,
@@ -50,6 +63,7 @@ pub enum Refusal {
     /// `not-found`: the message does not exist, or has been evicted.
     NoSuchMessage,
     /// `method-not-allowed`: the path takes other methods.
+    #[non_exhaustive]
     MethodNotAllowed {
         /// The methods that it takes, as the `Allow` header has them.
         allow: &'static str,
@@ -59,6 +73,7 @@ pub enum Refusal {
     /// `timeout`: the request took too long to arrive.
     Timeout,
     /// `name-taken`: the name belongs to somebody else.
+    #[non_exhaustive]
     NameTaken {
         /// The room in which it does.
         room: RoomName,
@@ -75,21 +90,25 @@ pub enum Refusal {
     /// that are.
     UnsupportedMediaType(&'static str),
     /// `too-many-messages`: the sender is faster than the message rate.
+    #[non_exhaustive]
     TooManyMessages {
         /// How long until the next message is allowed.
         retry_after: Duration,
     },
     /// `too-many-streams`, as status 429: the address holds or opens too many.
+    #[non_exhaustive]
     TooManyStreamsOfAddress {
         /// How long to wait before trying again.
         retry_after: Duration,
     },
     /// `too-many-requests`: the address reads faster than it may.
+    #[non_exhaustive]
     TooManyRequests {
         /// How long until it may read on.
         retry_after: Duration,
     },
     /// `too-many-attempts`: the address has sent too many wrong passwords.
+    #[non_exhaustive]
     TooManyAttempts {
         /// How long until the next attempt is allowed.
         retry_after: Duration,
@@ -113,9 +132,15 @@ pub enum Refusal {
 pub(crate) const RETRY_SOON: Duration = Duration::from_secs(10);
 
 impl Refusal {
-    /// The code, as the answer to a request has it in `error`: `bad-name`, `name-taken` and so on.
+    /// The code, as the answer to a request has it in `error`: `bad-name`, `name-taken` and so on. Codes
+    /// stay when the crate grows.
     pub fn code(&self) -> &'static str {
         self.parts().1
+    }
+
+    /// The status of the answer to a request that is refused so.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.parts().0).expect("all of them are statuses")
     }
 
     /// The HTTP status, the code, and what to do, for a person.
@@ -163,8 +188,9 @@ impl Refusal {
         }
     }
 
-    /// How long to wait before trying again, where that may help.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    /// How long to wait before trying again, where that may help: the `Retry-After` of an answer, which
+    /// has it in whole seconds.
+    pub fn retry_after(&self) -> Option<Duration> {
         use Refusal as R;
         match self {
             R::TooManyMessages { retry_after }

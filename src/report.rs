@@ -1,4 +1,5 @@
-//! What the operator is told: one line per event, on stderr or wherever the host program wants it.
+//! What the operator is told: one line per event, on stderr or wherever a program that embeds the chat
+//! wants it.
 //!
 //! No line holds a message's text, a name, a session or a password.
 
@@ -59,11 +60,27 @@ pub struct Reporter {
     /// Which events are logged. Default: [`LogLevel::Info`].
     pub level: LogLevel,
     /// Takes the lines, without a timestamp and a line break. It is called by the tasks that serve
-    /// requests, so it must not block. Default: stderr.
+    /// requests, so it must not block. Default: nobody takes them.
     pub sink: Arc<Sink>,
 }
 
 impl Reporter {
+    /// Writes the lines to stderr as the program does, each with a timestamp unless journald adds its own.
+    /// A thread of its own does so, so that nobody waits for a stderr that nobody reads.
+    ///
+    /// ```
+    /// let mut options = chatroom::Options::default();
+    /// options.log = chatroom::Reporter::stderr();
+    /// options.log.level = chatroom::LogLevel::Error;
+    /// ```
+    pub fn stderr() -> Reporter {
+        let journald = stderr_is_journald();
+        Reporter {
+            level: LogLevel::default(),
+            sink: Arc::new(move |level, line| write_line(journald, &level, line)),
+        }
+    }
+
     pub(crate) fn error(&self, line: fmt::Arguments<'_>) {
         self.report(LogLevel::Error, line);
     }
@@ -85,10 +102,9 @@ impl Reporter {
 
 impl Default for Reporter {
     fn default() -> Reporter {
-        let journald = stderr_is_journald();
         Reporter {
             level: LogLevel::default(),
-            sink: Arc::new(move |level, line| write_line(journald, &level, line)),
+            sink: Arc::new(|_, _| {}),
         }
     }
 }

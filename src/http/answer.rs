@@ -82,8 +82,8 @@ pub(crate) fn etag(content: impl Hash) -> HeaderValue {
 
 /// Renders a refusal. A browser that navigates gets `as_page` a small page to read.
 pub(crate) fn refused(refusal: &Refusal, as_page: bool) -> Response<Body> {
-    let (status, code, advice) = refusal.parts();
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let (_, code, advice) = refusal.parts();
+    let status = refusal.status();
     let mut response = if as_page {
         let page = format!(
             "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\

@@ -101,14 +101,36 @@ impl Site {
         Ok(ban)
     }
 
+    /// Lifts the ban of an author. `by` is what the log calls the moderator.
+    pub(crate) async fn lift_ban(
+        self: &Arc<Site>,
+        author: Author,
+        by: String,
+    ) -> Result<(), Refusal> {
+        let site = self.clone();
+        let lifting = tokio::spawn(async move {
+            site.change_standing(Change::Lift(author)).await?;
+            site.report
+                .info(format_args!("lifted the ban of author {author}, by {by}"));
+            Ok(())
+        });
+        lifting.await.unwrap_or(Err(Refusal::Draining))
+    }
+
+    /// The bans that have not ended.
+    pub(crate) fn bans(&self) -> Vec<Ban> {
+        let now = self.hub.clock().unix_ms();
+        let mut bans = lock(&self.standing.bans).clone();
+        bans.retain(|ban| ban.until > now);
+        bans
+    }
+
     /// Ends the named streams of everybody who is banned.
     pub(crate) fn expel_banned(&self) {
         let now = self.hub.clock().unix_ms();
-        let standing = &self.standing;
-        let bans = lock(&standing.bans).clone();
-        let current = || bans.iter().filter(|ban| ban.until > now);
-        let authors: HashSet<Author> = current().map(|ban| ban.author).collect();
-        let addresses: HashSet<IpAddr> = current().filter_map(|ban| ban.address).collect();
+        let (standing, bans) = (&self.standing, self.bans());
+        let authors: HashSet<Author> = bans.iter().map(|ban| ban.author).collect();
+        let addresses: HashSet<IpAddr> = bans.iter().filter_map(|ban| ban.address).collect();
         self.hub.expel(|claim, _| {
             let is_at_one = |address| addresses.contains(&address);
             authors.contains(&claim.author)
@@ -117,7 +139,7 @@ impl Site {
     }
 
     /// Removes all retained messages of an author who is banned.
-    async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
+    pub(crate) async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
         self.settle().await;
         for (room, message) in self.hub.messages_of(author) {
             match self.remove(&room, message, RemovedBy::Moderator, by).await {
@@ -133,10 +155,7 @@ impl Site {
 /// Lists the bans.
 pub(crate) fn list(site: &Site, visitor: &Visitor<'_>) -> Answer {
     site.require_moderator(visitor)?;
-    let now = site.hub.clock().unix_ms();
-    let list = lock(&site.standing.bans);
-    let current = list.iter().filter(|ban| ban.until > now);
-    let bans: Vec<String> = current.map(to_json).collect();
+    let bans: Vec<String> = site.bans().iter().map(to_json).collect();
     let json = format!(r#"{{"bans":[{}]}}"#, bans.join(","));
     Ok(answer::json(StatusCode::OK, json))
 }
@@ -181,15 +200,9 @@ fn asked_for(fields: &Map<String, Value>) -> Option<(Author, u64, bool, bool)> {
 pub(crate) async fn lift(site: &Arc<Site>, visitor: &Visitor<'_>, author: &str) -> Answer {
     site.require_moderator(visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
-    let (site, address) = (site.clone(), visitor.address);
-    let lifting = tokio::spawn(async move {
-        site.change_standing(Change::Lift(author)).await?;
-        site.report.info(format_args!(
-            "lifted the ban of author {author}, by a moderator at {address}"
-        ));
-        Ok(answer::empty(StatusCode::NO_CONTENT))
-    });
-    lifting.await.unwrap_or(Err(Refusal::Draining))
+    let by = format!("a moderator at {}", visitor.address);
+    site.lift_ban(author, by).await?;
+    Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
 fn to_json(ban: &Ban) -> String {

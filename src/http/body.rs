@@ -23,6 +23,31 @@ const PIECES: usize = 4;
 /// Its pieces are shared with a history and the bodies of others. Only frames that wait together are
 /// joined, since each piece that hyper is given costs more than its copy. hyper asks for no more while
 /// 16 KiB wait to be written, so a client that does not read pins little.
+///
+/// A program's own answers can be of the same type: a body is made from bytes or text.
+///
+/// ```
+/// use chatroom::{Body, Chat};
+/// use hyper::service::Service;
+/// use hyper::{Request, Response, body::Incoming};
+/// use std::convert::Infallible;
+///
+/// async fn answer(chat: Chat, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+///     match request.uri().path() {
+///         "/" => Ok(Response::new(Body::from("Come to /chat-room/!"))),
+///         "/door" => {
+///             let rung = chat.post("lobby", "door bell", "ring").await;
+///             let mut response = Response::new(Body::from("The bell rings."));
+///             if let Err(refusal) = rung {
+///                 *response.status_mut() = refusal.status();
+///                 *response.body_mut() = refusal.to_string().into();
+///             }
+///             Ok(response)
+///         }
+///         _ => chat.call(request).await,
+///     }
+/// }
+/// ```
 pub struct Body {
     content: Content,
     /// What the visitor holds until it has been sent.
@@ -42,6 +67,12 @@ enum Content {
 
 /// The pieces of a whole body, made as they are sent.
 pub(crate) type Pieces = dyn Iterator<Item = Bytes> + Send + Sync;
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Body {
+        Body::whole(bytes)
+    }
+}
 
 impl Body {
     /// An empty body.

@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::rooms::entries::{Committed, Page, PageAt};
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
-use crate::rooms::message::{Draft, Message};
+use crate::rooms::message::Draft;
 
 /// Messages in one answer if the request does not say, and at most.
 const DEFAULT_LIMIT: u64 = 50;
@@ -33,6 +33,8 @@ const MAX_WAIT_SECONDS: u64 = 60;
 const JSON_BYTES_PER_BYTE: usize = 6;
 /// What to send, where the body is of another type.
 const TYPES: &str = "Send application/json or text/plain, in UTF-8.";
+pub(crate) const BAD_KEY: Refusal =
+    Refusal::BadRequest("An Idempotency-Key is 1 to 64 visible ASCII characters.");
 /// Bytes beside the text: a name, the keys, white space at the end.
 const BODY_OVERHEAD: usize = 1_024;
 
@@ -100,7 +102,7 @@ pub(super) async fn receive<B: HttpBody>(
 }
 
 /// Checks a text against the limit of the server.
-pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
+pub(crate) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
     MessageText::parse(text, site.options.max_message).map_err(|bad| match bad {
         BadText::Empty => Refusal::EmptyText,
         BadText::TooLong => Refusal::TooLarge,
@@ -108,7 +110,7 @@ pub(super) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refus
 }
 
 /// Sends a message under a name, or under the only one that the visitor's session has in the room.
-async fn send(
+pub(crate) async fn send(
     site: &Site,
     visitor: &Visitor<'_>,
     room: &RoomName,
@@ -132,26 +134,6 @@ async fn send(
         key,
     };
     site.append_of(visitor, room, draft).await
-}
-
-/// Sends a message for the program itself.
-pub(crate) async fn say(
-    site: &Site,
-    room: &RoomName,
-    name: MemberName,
-    member: bool,
-    text: &str,
-) -> Result<Message, Refusal> {
-    let draft = Draft::Message {
-        name,
-        author: None,
-        member: Some(member),
-        text: message_text(site, text)?,
-        key: None,
-    };
-    let (Committed::New(frame) | Committed::Duplicate(frame)) = site.append(room, draft).await?;
-    // The frame of a message always has one.
-    Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
 }
 
 /// How the body of a request is to be read.
@@ -181,9 +163,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusa
     let key = key.to_str().ok();
     key.and_then(|key| IdempotencyKey::parse(key).ok())
         .map(Some)
-        .ok_or(Refusal::BadRequest(
-            "An Idempotency-Key is 1 to 64 visible ASCII characters.",
-        ))
+        .ok_or(BAD_KEY)
 }
 
 /// The text and the name of `{"text":…,"name":…}`; other fields are ignored.
@@ -218,19 +198,18 @@ pub(crate) async fn history(
     if wait > MAX_WAIT_SECONDS {
         return Err(Refusal::BadRequest(wait_advice));
     }
-    let (at, position) = match (position(query, "after")?, position(query, "before")?) {
+    let at = match (position(query, "after")?, position(query, "before")?) {
         (Some(_), Some(_)) => {
             return Err(Refusal::BadRequest(
                 "Ask for what is after an id or before one, not both.",
             ));
         }
-        (Some(after), None) => (PageAt::After(after), after),
-        (None, Some(before)) => (PageAt::Before(before), before),
-        (None, None) => (PageAt::End, EventId::ZERO),
+        (Some(after), None) => PageAt::After(after),
+        (None, Some(before)) => PageAt::Before(before),
+        (None, None) => PageAt::End,
     };
     let limit = limit as usize;
-    site.store.reach(position).await?;
-    let mut page = site.hub.page(room, at, limit);
+    let mut page = site.page(room, at, limit).await?;
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     let may_wait = wait > 0 && !matches!(at, PageAt::Before(_));
     if may_wait && is_empty && !site.is_draining() {

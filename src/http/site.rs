@@ -1,7 +1,7 @@
 //! One chat with everything that its requests need.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 use tokio::sync::RwLock;
 use tokio::task::spawn_blocking;
@@ -16,7 +16,7 @@ use crate::names::RoomName;
 use crate::options::Options;
 use crate::refusal::Refusal;
 use crate::report::Reporter;
-use crate::rooms::entries::Committed;
+use crate::rooms::entries::{Committed, Page, PageAt};
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
 use crate::store::Store;
@@ -38,6 +38,8 @@ pub(crate) struct Site {
     sending: RwLock<()>,
     pub(super) authors: AuthorKey,
     pub(super) codes: Codes,
+    /// Whether the log has told that requests come without an address.
+    pub(super) unaddressed: Once,
     draining: AtomicBool,
 }
 
@@ -63,6 +65,7 @@ impl Site {
             store,
             authors,
             codes: Codes::default(),
+            unaddressed: Once::new(),
             draining: AtomicBool::new(false),
             options,
         }
@@ -160,6 +163,19 @@ impl Site {
     pub(crate) async fn change_standing(&self, change: Change) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
         self.store.change(&self.standing, change, now).await
+    }
+
+    /// A page of a room's history, at a position that perhaps another server gave out.
+    pub(crate) async fn page(
+        &self,
+        room: &RoomName,
+        at: PageAt,
+        limit: usize,
+    ) -> Result<Page, Refusal> {
+        if let PageAt::After(position) | PageAt::Before(position) = at {
+            self.store.reach(position).await?;
+        }
+        Ok(self.hub.page(room, at, limit))
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -16,12 +16,24 @@ use crate::names::{Malformed, MemberName, RoomName};
 use crate::refusal::Refusal;
 
 /// The address that a request's connection comes from. An embedding server puts it into the
-/// request's extensions; without it, all its clients count as one for the limits by address.
+/// request's extensions; without it, all its clients count as one for the limits by address, and the log
+/// says so once.
+///
+/// ```
+/// let peer = std::net::SocketAddr::from(([192, 0, 2, 7], 50_000));
+/// let mut request = hyper::Request::new(String::new());
+/// request.extensions_mut().insert(chatroom::PeerAddr(peer));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct PeerAddr(pub SocketAddr);
 
 /// An embedding server puts this into the extensions of a request that came over TLS: the session
-/// cookie is then marked `Secure`.
+/// cookie is then marked `Secure`, so that browsers send it over TLS alone.
+///
+/// ```
+/// let mut request = hyper::Request::new(String::new());
+/// request.extensions_mut().insert(chatroom::Https);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Https;
 
@@ -56,10 +68,10 @@ impl User {
     ///
     /// # Errors
     /// Nobody can have this name.
-    pub fn new(id: impl Into<String>, name: &str) -> Result<User, Malformed> {
+    pub fn new(id: impl Into<String>, name: impl AsRef<str>) -> Result<User, Malformed> {
         Ok(User {
             id: id.into(),
-            name: MemberName::parse(name)?,
+            name: MemberName::parse(name.as_ref())?,
             rooms: None,
         })
     }
@@ -99,7 +111,22 @@ pub(crate) struct Visitor<'a> {
     pub(super) password: Option<Vec<u8>>,
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    /// The program itself, whom no ban of an address touches, or one of its listeners.
+    pub(crate) fn program(author: Option<Author>, head: &'a Parts) -> Visitor<'a> {
+        Visitor {
+            head,
+            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED).into(),
+            https: false,
+            author,
+            session: None,
+            name: None,
+            rooms: None,
+            is_moderator: true,
+            password: None,
+        }
+    }
+
     /// The name to take part under: the visitor's own, whatever is given, or the one given.
     pub(super) fn name_or(
         &self,
@@ -122,6 +149,13 @@ impl Site {
         is_open: bool,
     ) -> Result<Visitor<'a>, Refusal> {
         let (guard, options, headers) = (&self.guard, &self.options, &head.headers);
+        if head.extensions.get::<PeerAddr>().is_none() {
+            self.unaddressed.call_once(|| {
+                self.report.error(format_args!(
+                    "requests come without PeerAddr: the limits by address take all clients for one"
+                ));
+            });
+        }
         let (address, https) = client_origin(peer_of(head), headers, &options.trusted_proxy);
         let host = guard.check_host(head, is_open)?;
         let user = if is_open { None } else { guard.user(head)? };

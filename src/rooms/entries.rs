@@ -32,8 +32,9 @@ pub(crate) struct Loaded {
 pub(crate) type Retained = (RoomName, EventId, Vec<Entry>);
 
 /// Which part of a room's history is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum PageAt {
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum PageAt {
     /// The oldest entries after a position.
     After(EventId),
     /// The messages nearest before a position.
@@ -193,6 +194,7 @@ impl Hub {
             PageAt::After(position) => {
                 let position = state.known(position);
                 page.missed = history.mark() > position;
+                page.next = position;
                 let mut entries = history.after(position);
                 page.messages.reserve_exact(limit.min(entries.len()));
                 for entry in entries.by_ref().take(limit) {

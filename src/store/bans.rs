@@ -15,14 +15,16 @@ pub(crate) const MOST_BANS: usize = 1_000;
 
 /// Somebody who may not post or take part for a while.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Ban {
-    pub(crate) author: Author,
+#[non_exhaustive]
+pub struct Ban {
+    /// Who it is.
+    pub author: Author,
     /// What the author was last called, where that is known.
-    pub(crate) name: Option<String>,
+    pub name: Option<String>,
     /// When it ends, in milliseconds since the Unix epoch.
-    pub(crate) until: u64,
-    /// The address that is banned too.
-    pub(crate) address: Option<IpAddr>,
+    pub until: u64,
+    /// The address that is banned too; of IPv6 the first of its /64.
+    pub address: Option<IpAddr>,
 }
 
 /// Reads the bans in `folder`; none where there is no file.

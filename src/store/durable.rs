@@ -1,5 +1,7 @@
 //! Files that outlast a power cut, readable by their owner alone.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -53,13 +55,29 @@ pub(super) fn read<T>(
             io::Error::new(io::ErrorKind::InvalidData, problem)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(problem(path, "cannot be read", &error)),
+        Err(error) => Err(problem(path, "cannot be read", error)),
     }
 }
 
-/// An error that says where it happened.
-pub(super) fn problem(path: &Path, what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {what}: {error}", path.display()))
+/// An error that says where it happened. The disk's own, with its number, is its source.
+pub(super) fn problem(path: &Path, what: &str, error: io::Error) -> io::Error {
+    let text = format!("{}: {what}: {error}", path.display());
+    io::Error::new(error.kind(), Problem(text, error))
+}
+
+#[derive(Debug)]
+struct Problem(String, io::Error);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.1)
+    }
 }
 
 /// How a write that failed is refused.

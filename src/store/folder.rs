@@ -27,9 +27,9 @@ impl DataFolder {
             .recursive(true)
             .mode(0o700)
             .create(path)
-            .map_err(|e| problem(path, "cannot make the data folder", &e))?;
+            .map_err(|e| problem(path, "cannot make the data folder", e))?;
         let lock = durable::open(&path.join(LOCK_FILE))
-            .map_err(|e| problem(path, "cannot write to the data folder", &e))?;
+            .map_err(|e| problem(path, "cannot write to the data folder", e))?;
         match lock.try_lock() {
             Ok(()) => Ok(DataFolder {
                 path: path.to_owned(),
@@ -39,7 +39,7 @@ impl DataFolder {
                 "{}: another server uses this data folder",
                 path.display()
             ))),
-            Err(TryLockError::Error(e)) => Err(problem(path, "cannot lock the data folder", &e)),
+            Err(TryLockError::Error(e)) => Err(problem(path, "cannot lock the data folder", e)),
         }
     }
 }

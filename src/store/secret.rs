@@ -25,7 +25,7 @@ pub(crate) fn load(folder: &Path) -> io::Result<Option<[u8; 16]>> {
 /// The file cannot be written.
 pub(crate) fn create(folder: &Path, secret: [u8; 16]) -> io::Result<[u8; 16]> {
     durable::replace(folder, FILE, format(secret).as_bytes())
-        .map_err(|error| durable::problem(&folder.join(FILE), "cannot be written", &error))?;
+        .map_err(|error| durable::problem(&folder.join(FILE), "cannot be written", error))?;
     Ok(secret)
 }
 

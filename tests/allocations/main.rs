@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use chatroom::{Options, PeerAddr};
+use chatroom::{Options, PageAt, PeerAddr};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes};
 use hyper::service::Service;
@@ -229,7 +229,8 @@ async fn fill(chat: &chatroom::Chat, room: &str, bytes: usize, key: Option<usize
         let Ok(answer) = chat.call(request.expect("a request")).await;
         assert_eq!(answer.status(), 201);
         if n % 16 == 15 {
-            let retained = chat.history(room, usize::MAX).expect("a history");
+            let retained = chat.history(room, PageAt::End, usize::MAX).await;
+            let retained = retained.expect("a room").messages;
             if retained.first().is_none_or(|oldest| oldest.id > first) {
                 return;
             }

@@ -26,7 +26,7 @@ pub(crate) trait Change: Sized {
     }
 
     #[cfg(feature = "redis")]
-    fn redis(self, url: &str) -> Result<Self, &'static str> {
+    fn redis(self, url: &str) -> std::io::Result<Self> {
         let url = chatroom::RedisUrl::parse(url)?;
         Ok(self.with(|options| options.redis = Some(url)))
     }

@@ -23,7 +23,7 @@ async fn heard(listener: &mut Listener) -> Heard {
     loop {
         let heard = within("something to hear", listener.next()).await;
         match heard.expect("the chat is open") {
-            Heard::Joined { .. } | Heard::Left { .. } => {}
+            Heard::Joined { .. } | Heard::Left { .. } | Heard::CaughtUp { .. } => {}
             heard => return heard,
         }
     }
@@ -62,7 +62,11 @@ async fn bare_server(chats: Vec<(&'static str, Chat)>) -> SocketAddr {
 async fn what_is_posted_in_the_program_is_heard_on_streams_and_the_other_way_round() {
     let server = Server::start().await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
-    let mut listener = server.chat().listen("lobby").expect("the room is open");
+    let mut listener = server
+        .chat()
+        .listen(["lobby"], None)
+        .await
+        .expect("the room is open");
     let posted = server
         .chat()
         .post("lobby", "door bell", "ring")
@@ -83,7 +87,11 @@ async fn what_is_posted_in_the_program_is_heard_on_streams_and_the_other_way_rou
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_joins_is_a_member_like_any_other() {
     let server = Server::start().await;
-    let bot = server.chat().join("lobby", "bot").expect("a free name");
+    let bot = server
+        .chat()
+        .join(["lobby"], "bot", None)
+        .await
+        .expect("a free name");
     get(server.address(), "/chat?name=BOT")
         .await
         .expect(409, "name-taken");
@@ -95,10 +103,15 @@ async fn a_program_that_joins_is_a_member_like_any_other() {
         Some("name-taken")
     );
     assert_eq!(
-        server.chat().join("lobby", "Bot").err().map(|e| e.code()),
+        server
+            .chat()
+            .join(["lobby"], "Bot", None)
+            .await
+            .err()
+            .map(|e| e.code()),
         Some("name-taken")
     );
-    let message = bot.post("hello").await.expect("posted");
+    let message = bot.post("lobby", "hello").await.expect("posted");
     assert!(message.member);
     let members = get(server.address(), "/chat/lobby/members").await.json();
     assert_eq!(members["members"], json!(["bot"]));
@@ -127,12 +140,15 @@ async fn a_program_is_refused_for_the_reasons_a_request_is() {
         );
     }
     assert_eq!(
-        chat.listen("third").err().map(|e| e.code()),
+        chat.listen(["third"], None).await.err().map(|e| e.code()),
         Some("too-many-rooms")
     );
-    let listener = chat.listen("lobby").expect("the room is open");
+    let listener = chat
+        .listen(["lobby"], None)
+        .await
+        .expect("the room is open");
     assert_eq!(
-        listener.post("hi").await.err().map(|e| e.code()),
+        listener.post("lobby", "hi").await.err().map(|e| e.code()),
         Some("name-required")
     );
 }
@@ -140,7 +156,11 @@ async fn a_program_is_refused_for_the_reasons_a_request_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_that_falls_behind_is_told_what_it_missed_and_goes_on() {
     let server = Server::with(|chat| chat.history(10)).await;
-    let mut slow = server.chat().listen("lobby").expect("the room is open");
+    let mut slow = server
+        .chat()
+        .listen(["lobby"], None)
+        .await
+        .expect("the room is open");
     for n in 0..1_000 {
         server
             .chat()
@@ -152,7 +172,7 @@ async fn a_listener_that_falls_behind_is_told_what_it_missed_and_goes_on() {
     let mut missed = 0;
     while last != Some(999) {
         match heard(&mut slow).await {
-            Heard::Missed => missed += 1,
+            Heard::Missed { .. } => missed += 1,
             Heard::Message(message) => {
                 let n = message.text.as_str().parse::<u32>().expect("a number");
                 assert!(
@@ -264,7 +284,11 @@ async fn without_an_address_all_clients_count_as_one() {
 async fn a_closed_chat_ends_its_streams_and_takes_nothing_more() {
     let server = Server::start().await;
     let mut stream = EventStream::open(server.address(), "/chat").await;
-    let mut listener = server.chat().listen("lobby").expect("the room is open");
+    let mut listener = server
+        .chat()
+        .listen(["lobby"], None)
+        .await
+        .expect("the room is open");
     let mut waiting = Client::connect(server.address()).await;
     waiting
         .send(&Request::get("/chat/lobby/messages?wait=60").to_bytes())
@@ -291,11 +315,21 @@ async fn a_closed_chat_ends_its_streams_and_takes_nothing_more() {
     let refused = server.chat().post("lobby", "bot", "too late").await;
     assert_eq!(refused.err().map(|e| e.code()), Some("draining"));
     assert_eq!(
-        server.chat().listen("other").err().map(|e| e.code()),
+        server
+            .chat()
+            .listen(["other"], None)
+            .await
+            .err()
+            .map(|e| e.code()),
         Some("draining")
     );
     assert_eq!(
-        server.chat().join("lobby", "ann").err().map(|e| e.code()),
+        server
+            .chat()
+            .join(["lobby"], "ann", None)
+            .await
+            .err()
+            .map(|e| e.code()),
         Some("draining")
     );
     get(server.address(), "/chat").await.expect(503, "draining");
@@ -326,7 +360,10 @@ async fn no_task_outlives_a_dropped_chat() {
     let others: Vec<Chat> = (0..9)
         .map(|_| unlimited().build().expect("a chat"))
         .collect();
-    let listener = heard.listen("lobby").expect("the room is open");
+    let listener = heard
+        .listen(["lobby"], None)
+        .await
+        .expect("the room is open");
     drop((heard, others));
     // A listener holds on to its chat.
     eventually("the end of all tasks but one chat's", || async {

@@ -228,9 +228,11 @@ async fn a_crowd_in_its_grace_slows_nobody() {
     let clock = ManualClock::at(1_700_000_000_000);
     let chat = unlimited().clock(clock).build().expect("a chat");
     let alone = time_of_posts(&chat).await;
-    let crowd: Vec<_> = (0..20_000)
-        .map(|n| chat.join("lobby", &format!("n{n}")).expect("a free name"))
-        .collect();
+    let mut crowd = Vec::new();
+    for n in 0..20_000 {
+        let joined = chat.join(["lobby"], format!("n{n}"), None).await;
+        crowd.push(joined.expect("a free name"));
+    }
     drop(crowd);
     assert_eq!(chat.members("lobby").expect("a room").len(), 20_000);
     let crowded = time_of_posts(&chat).await;

@@ -133,14 +133,12 @@ async fn a_newcomer_is_greeted_with_its_name_and_the_roster() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_roster_names_at_most_500_and_counts_all() {
     let server = Server::start().await;
-    let seats: Vec<_> = (0..510)
-        .map(|n| {
-            server
-                .chat()
-                .join("lobby", &format!("member {n}"))
-                .expect("a free name")
-        })
-        .collect();
+    let mut seats = Vec::new();
+    for n in 0..510 {
+        let name = format!("member {n}");
+        let joined = server.chat().join(["lobby"], name, None).await;
+        seats.push(joined.expect("a free name"));
+    }
     let mut stream = EventStream::open(server.address(), "/chat").await;
     let roster = stream.until("members-changed").await.json();
     assert_eq!(roster["members"].as_array().map(Vec::len), Some(500));

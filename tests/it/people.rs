@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 
-use chatroom::{Chat, LogLevel, ManualClock, Options, User};
+use chatroom::{Chat, LogLevel, ManualClock, Options, PageAt, User};
 use hyper::service::Service;
 use serde_json::{Value, json};
 
@@ -430,7 +430,8 @@ async fn rooms_that_a_user_does_not_have() {
     for room in ["lobby", "sales", "secret"] {
         chat.post(room, "bot", "hi").await.expect("posted");
     }
-    let secret = chat.history("secret", 1).expect("a room")[0].id;
+    let secret = chat.history("secret", PageAt::End, 1).await;
+    let secret = secret.expect("a room").messages[0].id;
     let mut ann = User::new("u-1", "Ann").expect("a name");
     ann.rooms = Some(
         ["sales", "new"]
@@ -508,7 +509,7 @@ async fn rooms_that_a_user_does_not_have() {
 #[tokio::test]
 async fn a_user_against_a_session_that_has_the_name_already() {
     let chat = unlimited().build().expect("a chat");
-    let _ann = chat.join("lobby", "Ann").expect("free");
+    let _ann = chat.join(["lobby"], "Ann", None).await.expect("free");
     let ann = User::new("u-1", "ANN").expect("a name");
     let join = Request::get("/chat?name=x");
     assert_eq!(

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use chatroom::Heard;
 use serde_json::json;
 
-use crate::common::{Client, EventStream, Request, Server, ask, retained, say, texts};
+use crate::common::{Client, EventStream, Request, Server, ask, retained, say, texts, within};
 
 /// The texts of all messages that a room retains.
 async fn held(server: &Server, room: &str) -> Vec<String> {
@@ -139,9 +139,13 @@ async fn a_chunked_body_and_an_expected_continue_work() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_is_answered_when_every_queue_has_the_message() {
     let server = Server::start().await;
-    let mut listeners: Vec<_> = (0..20)
-        .map(|_| server.chat().listen("lobby").expect("the room is open"))
-        .collect();
+    let mut listeners = Vec::new();
+    for _ in 0..20 {
+        let mut listener = server.chat().listen(["lobby"], None).await.expect("open");
+        let first = within("the start", listener.next()).await;
+        assert!(matches!(first, Some(Heard::CaughtUp { .. })), "{first:?}");
+        listeners.push(listener);
+    }
     for n in 0..50 {
         let text = format!("message {n}");
         say(server.address(), "lobby", "ann", &text).await;

@@ -67,7 +67,7 @@ impl JournalFile {
     ) -> io::Result<JournalFile> {
         let path = folder.join(FILE);
         let mut file =
-            durable::open(&path).map_err(|e| problem(&folder, "cannot open the journal", &e))?;
+            durable::open(&path).map_err(|e| problem(&folder, "cannot open the journal", e))?;
         let mut oldest = None;
         let (mut bytes, lacks_break) = load(&path, &file, |record| {
             if let Record::Entry(_, entry, _) = &record {
@@ -100,7 +100,7 @@ impl JournalFile {
         // Left by a server that was killed while it rewrote the journal.
         match fs::remove_file(folder.join(NEXT_FILE)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(problem(&folder, "cannot clear the data folder", &error));
+                return Err(problem(&folder, "cannot clear the data folder", error));
             }
             _ => durable::sync_folder(&folder)?,
         }

@@ -3,7 +3,7 @@
 use crate::common::Change as _;
 use std::time::Duration;
 
-use chatroom::{Fsync, ManualClock, Refusal};
+use chatroom::{Fsync, ManualClock, PageAt, Refusal};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -348,8 +348,8 @@ async fn a_post_in_flight_does_not_outlive_the_ban() {
         let order = Request::post_json("/bans", &order).session(MODERATOR);
         ask(address, order).await.expect(201, "");
         posts.join_all().await;
-        let kept = server.chat().history("lobby", 500).expect("a room");
-        assert_eq!(kept, [], "round {n}");
+        let kept = server.chat().history("lobby", PageAt::End, 500).await;
+        assert_eq!(kept.expect("a room").messages, [], "round {n}");
         let lift = Request::new("DELETE", &format!("/bans/{author}")).session(MODERATOR);
         ask(address, lift).await.expect(204, "");
     }

@@ -243,5 +243,6 @@ async fn a_host_program_makes_the_sender_of_a_request_a_moderator() {
         404,
         "for this request alone"
     );
-    assert!(chat.history("lobby", 9).expect("a room").is_empty());
+    let page = chat.history("lobby", chatroom::PageAt::End, 9).await;
+    assert!(page.expect("a room").messages.is_empty());
 }
