@@ -64,6 +64,11 @@ impl AuthorKey {
         self.hash(format!("chatroom user id:{id}").as_bytes())
     }
 
+    /// Who the program is when it joins under this name.
+    pub(crate) fn of_program(&self, name: &str) -> Author {
+        self.hash(format!("chatroom program name:{name}").as_bytes())
+    }
+
     /// Stands for an address where there is no author.
     pub(crate) fn of_address(&self, address: IpAddr) -> Author {
         self.hash(format!("chatroom address:{address}").as_bytes())

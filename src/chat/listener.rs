@@ -147,8 +147,8 @@ impl Listener {
         self.member.as_ref().map(|member| &member.name)
     }
 
-    /// Who the listener is to others, if it has a name: the author of what it posts. Each one that joins
-    /// is another.
+    /// Who the listener is to others, if it has a name: the author of what it posts, and has posted under
+    /// this name before.
     pub fn author(&self) -> Option<Author> {
         self.member.as_ref().map(|member| member.author)
     }

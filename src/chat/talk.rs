@@ -122,6 +122,9 @@ impl Chat {
     /// Joins 1 to 32 rooms under a name, which is nobody else's there as long as the listener lives. It
     /// hears what one of [`Chat::listen`] does.
     ///
+    /// Whenever the program joins under a name, it is the same author: in later runs too, if the chat
+    /// keeps its messages. Joining twice at a time makes one member, as two tabs of a browser do.
+    ///
     /// # Errors
     /// Those of [`Chat::listen`], and `bad-name`, `name-taken`.
     ///
@@ -131,7 +134,7 @@ impl Chat {
     /// let bot = chat.join(["lobby"], "clock", None).await?;
     /// let message = bot.post("lobby", "It is noon.").await?;
     /// assert!(message.member && message.author == bot.author());
-    /// let refusal = chat.join(["lobby"], "Clock", None).await.expect_err("somebody has that name");
+    /// let refusal = chat.post("lobby", "Clock", "It is one.").await.expect_err("the bot has that name");
     /// assert_eq!(refusal.code(), "name-taken");
     /// # Ok(()) }
     /// ```
@@ -264,8 +267,8 @@ impl Chat {
     ) -> Result<Listener, Refusal> {
         let site = &self.site;
         let claim = name.map(|name| Claim {
+            author: site.authors.of_program(name.as_str()),
             name,
-            author: site.author(site.sessions.issue()),
             address: None,
         });
         let start = match after {

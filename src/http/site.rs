@@ -36,7 +36,7 @@ pub(crate) struct Site {
     pub(crate) store: Store,
     /// Posts hold it for reading from the check for a ban until they are committed.
     sending: RwLock<()>,
-    pub(super) authors: AuthorKey,
+    pub(crate) authors: AuthorKey,
     pub(super) codes: Codes,
     /// Whether the log has told that requests come without an address.
     pub(super) unaddressed: Once,

@@ -1,6 +1,10 @@
 //! The library inside somebody else's program: posting and listening without a request, mounted
 //! in a bare hyper server, several in one process, and gone without a trace when closed or dropped.
 
+mod archive;
+mod bridge;
+mod program;
+
 use crate::common::Change as _;
 use std::net::SocketAddr;
 use std::time::Duration;
