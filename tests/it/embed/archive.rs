@@ -18,6 +18,8 @@ const ROOMS: [&str; 2] = ["lobby", "dev"];
 const KILLS: u64 = 6;
 /// It sends so many messages at most before it is killed.
 const MOST_POSTS: usize = 150;
+/// The archive begins when so many messages were sent: it has to find them.
+const LATE: usize = 20;
 /// Tells the program that is killed where its files are.
 const FOLDER: &str = "TEST_ARCHIVE_FOLDER";
 
@@ -57,10 +59,12 @@ async fn a_program_with_an_archive() {
         return;
     };
     let chat = open(&folder);
-    let archived = chat.clone();
-    let archiving = async move { archive(&archived, &folder.join("archive")).await };
-    tokio::spawn(async { archiving.await.expect("the archive is kept") });
     for n in 0_usize.. {
+        if n == LATE {
+            let (archived, path) = (chat.clone(), folder.join("archive"));
+            let archiving = async move { archive(&archived, &path).await };
+            tokio::spawn(async { archiving.await.expect("the archive is kept") });
+        }
         let said = chat.post(ROOMS[n % 2], "bot", format!("text {n}")).await;
         println!("said {}", said.expect("posted").id);
     }

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use chatroom::{Chat, EventId, Heard, Message, PageAt, Refusal};
 
-use crate::common::{Change as _, Random, eventually, unlimited};
+use crate::common::{Change as _, Folder, Random, eventually, unlimited, within};
 
 /// How far the bridge has carried what is said, in each of the two chats.
 type Positions = Mutex<[EventId; 2]>;
@@ -42,26 +42,31 @@ async fn said(chat: &Chat) -> Vec<Message> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_between_two_chats_carries_everything_once_and_nothing_back() {
-    let chats = [(); 2].map(|()| unlimited().build().expect("a chat"));
+    let folder = Folder::new();
+    let chats = ["a", "b"].map(|name| {
+        let options = unlimited().data(folder.path().join(name));
+        options.build().expect("a chat")
+    });
     let carried = Positions::default();
     let mut chance = Random::seeded(1);
     for n in 0..100 {
+        let mut watcher = chats[1].listen(["lobby"], None).await.expect("a room");
         for (chat, name) in chats.iter().zip(["ann", "bob"]) {
-            chat.post("lobby", name, n.to_string())
-                .await
-                .expect("posted");
+            let said = chat.post("lobby", name, n.to_string()).await;
+            said.expect("posted");
         }
-        // It ends in the middle of something, and begins anew with the next messages.
-        let steps = chance.below(200);
-        let running = bridge(&chats, "lobby", &carried);
+        // It is cut as soon as a message has arrived, whether it has noted that or not.
+        let mut left = 1 + chance.below(2);
         let cut = async {
-            for _ in 0..steps {
-                tokio::task::yield_now().await;
+            while left > 0 {
+                let heard = within("a message", watcher.next()).await;
+                left -= usize::from(matches!(heard, Some(Heard::Message(_))));
             }
         };
         tokio::select! {
-            ended = running => panic!("{ended:?}"),
+            biased;
             () = cut => {}
+            ended = bridge(&chats, "lobby", &carried) => panic!("{ended:?}"),
         }
     }
     let of = |all: &[Message], name: &str| -> Vec<String> {

@@ -271,11 +271,16 @@ async fn a_refusal_has_the_status_the_code_and_the_wait_of_an_answer() {
                 refused.code(),
                 refused.retry_after()
             ),
-            (answer.status, &*answer.code(), wait.map(Duration::from_secs))
+            (
+                answer.status,
+                &*answer.code(),
+                wait.map(Duration::from_secs)
+            )
         );
-        seen.insert(refused.code());
+        seen.insert((refused.code(), refused.retry_after().is_some()));
     }
     assert_eq!(seen.len(), 6);
+    assert!(seen.contains(&("too-many-rooms", true)));
 }
 
 #[tokio::test]
