@@ -26,4 +26,5 @@ pub(crate) mod session;
 
 mod answer;
 pub(crate) mod body;
+mod inflate;
 mod request;

@@ -1,113 +1,102 @@
-//! The page and its parts, embedded in the binary, scripts and style without their comments.
+//! The page and its parts, which the binary holds compressed.
 
 use std::sync::LazyLock;
 
-use hyper::Response;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue};
+use hyper::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, VARY,
+};
+use hyper::{Response, StatusCode};
 
 use super::answer;
 use super::body::Body;
+use super::inflate::gunzip;
+use super::request::admits;
 
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                            manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file of the page.
+/// A file of the page, packed by `tests/browser/pack.mjs`.
 pub(crate) struct Part {
     path: &'static str,
     content_type: &'static str,
-    content: &'static [u8],
-    etag: LazyLock<HeaderValue>,
+    packed: &'static [u8],
+    packed_etag: LazyLock<HeaderValue>,
+    /// For those who do not take gzip.
+    plain: LazyLock<Vec<u8>>,
+    plain_etag: LazyLock<HeaderValue>,
 }
 
+/// A part, and the files that are packed into it.
 macro_rules! part {
-    ($path:expr, $content:expr, $content_type:expr) => {
+    ($path:literal, $content_type:expr) => {
+        part!($path, $content_type, $path)
+    };
+    ($path:literal, $content_type:expr, $($file:literal),+) => {
+        part!(@ $path, $content_type, $path, $($file),+)
+    };
+    (@ $path:literal, $content_type:expr, $packed:literal, $($file:literal),+) => {{
+        const PACKED: &[u8] = unchanged(
+            &[$(include_bytes!(concat!("../../www/", $file))),+],
+            include_bytes!(concat!("../../www/packed/", $packed, ".gz")),
+        );
         Part {
             path: $path,
             content_type: $content_type,
-            content: $content,
-            etag: LazyLock::new(|| answer::etag($content)),
+            packed: PACKED,
+            packed_etag: LazyLock::new(|| answer::etag(PACKED)),
+            plain: LazyLock::new(|| gunzip(PACKED)),
+            plain_etag: LazyLock::new(|| answer::etag((PACKED, "plain"))),
         }
-    };
-}
-
-/// A part as it stands in its file.
-macro_rules! whole {
-    ($file:literal, $content_type:expr) => {
-        part!(
-            $file,
-            include_bytes!(concat!("../../www/", $file)),
-            $content_type
-        )
-    };
-}
-
-/// A part without what is there for those who read its source.
-macro_rules! lean {
-    ($file:literal, $content_type:expr) => {
-        lean!($file, $file, $content_type)
-    };
-    ($path:literal, $file:literal, $content_type:expr) => {{
-        const SOURCE: &[u8] = include_bytes!(concat!("../../www/", $file));
-        static CONTENT: [u8; lean::<0>(SOURCE).1] = lean(SOURCE).0;
-        part!($path, &CONTENT, $content_type)
     }};
 }
 
-/// Leaves out indentation, empty lines and comments, a tenth of what the page weighs on the wire. A
-/// comment is a line, or what follows ` // ` in one. Tells also how long the rest is.
-const fn lean<const N: usize>(source: &[u8]) -> ([u8; N], usize) {
-    let (mut left, mut length, mut at) = ([0; N], 0, 0);
-    let (mut line_starts, mut line, mut comment) = (true, false, false);
-    while at < source.len() {
-        let byte = source[at];
-        if line_starts && byte != b'\t' {
-            line = has(source, at, b"//") || has(source, at, b"/*");
+/// Stops the build where a source was changed after it was packed: its checksum (FNV-1a) stands where
+/// gzip has the time of a change.
+const fn unchanged(sources: &[&[u8]], packed: &'static [u8]) -> &'static [u8] {
+    let (mut checksum, mut n) = (0x811c_9dc5_u32, 0);
+    while n < sources.len() {
+        let mut at = 0;
+        while at < sources[n].len() {
+            checksum = (checksum ^ sources[n][at] as u32).wrapping_mul(0x0100_0193);
+            at += 1;
         }
-        comment = line || (!line_starts && byte != b'\n' && (comment || has(source, at, b" // ")));
-        let indents = line_starts && matches!(byte, b'\t' | b'\n');
-        if !comment && !indents {
-            if length < N {
-                left[length] = byte;
-            }
-            length += 1;
-        }
-        line_starts = byte == b'\n' || indents;
-        line = line && !line_starts;
-        at += 1;
-    }
-    (left, length)
-}
-
-const fn has(source: &[u8], at: usize, sign: &[u8]) -> bool {
-    let mut n = 0;
-    while n < sign.len() && at + n < source.len() && source[at + n] == sign[n] {
         n += 1;
     }
-    n == sign.len()
+    let known = u32::from_le_bytes([packed[4], packed[5], packed[6], packed[7]]);
+    assert!(
+        checksum == known,
+        "www has changed: run `node tests/browser/pack.mjs`"
+    );
+    packed
 }
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-static PARTS: [Part; 16] = [
-    lean!("", "index.html", "text/html; charset=utf-8"),
-    lean!("chat.css", "text/css; charset=utf-8"),
-    whole!("favicon.svg", "image/svg+xml"),
-    whole!("favicon-unread.svg", "image/svg+xml"),
-    whole!("icon.png", "image/png"),
-    whole!("manifest.webmanifest", "application/manifest+json"),
-    lean!("notify.js", SCRIPT),
-    lean!("js/log.js", SCRIPT),
-    lean!("js/main.js", SCRIPT),
-    lean!("js/network.js", SCRIPT),
-    lean!("js/start.js", SCRIPT),
-    lean!("js/state.js", SCRIPT),
-    lean!("js/text.js", SCRIPT),
-    lean!("js/views.js", SCRIPT),
-    lean!("js/words.js", SCRIPT),
-    lean!("js/words.zh-Hans.js", SCRIPT),
+static PARTS: [Part; 9] = [
+    part!(@ "", "text/html; charset=utf-8", "index.html", "index.html"),
+    part!("chat.css", "text/css; charset=utf-8"),
+    part!("favicon.svg", "image/svg+xml"),
+    part!("favicon-unread.svg", "image/svg+xml"),
+    part!("icon.png", "image/png"),
+    part!("manifest.webmanifest", "application/manifest+json"),
+    part!("notify.js", SCRIPT),
+    part!(
+        "js/main.js",
+        SCRIPT,
+        "js/text.js",
+        "js/words.js",
+        "js/state.js",
+        "js/network.js",
+        "js/start.js",
+        "js/views.js",
+        "js/dialogs.js",
+        "js/log.js",
+        "js/main.js"
+    ),
+    part!("js/words.zh-Hans.js", SCRIPT),
 ];
 
 /// Finds the part at a path.
@@ -117,11 +106,21 @@ pub(crate) fn part(path: &str) -> Option<&'static Part> {
 
 /// Answers with a part. It sets no session: a visitor who follows a link of another site sends no
 /// cookie, and a new one would replace it.
-pub(crate) fn serve(part: &Part, request: &HeaderMap) -> Response<Body> {
-    let content = || Body::whole(Bytes::from_static(part.content));
-    let mut response = answer::tagged(request, part.content_type, &part.etag, content);
-    let policy = HeaderValue::from_static(PAGE_POLICY);
+pub(crate) fn serve(part: &'static Part, request: &HeaderMap) -> Response<Body> {
+    let takes_gzip = admits(request, ACCEPT_ENCODING, &["*", "x-gzip", "gzip"]);
+    let (content, etag) = match takes_gzip {
+        true => (part.packed, &part.packed_etag),
+        false => (part.plain.as_slice(), &part.plain_etag),
+    };
+    let content = || Body::whole(Bytes::from_static(content));
+    let mut response = answer::tagged(request, part.content_type, etag, content);
+    if takes_gzip && response.status() == StatusCode::OK {
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert(CONTENT_ENCODING, gzip);
+    }
     let headers = response.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    let policy = HeaderValue::from_static(PAGE_POLICY);
     headers.insert(CONTENT_SECURITY_POLICY, policy);
     response
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Buf};
-use hyper::header::EXPECT;
+use hyper::header::{EXPECT, HeaderMap, HeaderName};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
@@ -24,6 +24,28 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_BYTES: usize = 256 * 1024;
 /// How long that reading may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether a header of ranges with weights (RFC 9110, section 12.4.2) admits what is in all of
+/// `ranges`, which go from wide to narrow: the narrowest of those that it has decides.
+pub(crate) fn admits(headers: &HeaderMap, name: HeaderName, ranges: &[&str]) -> bool {
+    let values = headers.get_all(name).iter();
+    let elements = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    let mut best = (0, false);
+    for element in elements {
+        let mut parts = element.split(';').map(str::trim);
+        let range = parts.next().unwrap_or_default();
+        let narrow = ranges
+            .iter()
+            .position(|known| known.eq_ignore_ascii_case(range));
+        let narrow = narrow.map_or(0, |at| at + 1);
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        let wanted = weight.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0));
+        if narrow > best.0 {
+            best = (narrow, wanted);
+        }
+    }
+    best.1
+}
 
 /// The parameters of a query or a form, still encoded.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use hyper::header::{
 use super::answer::Answer;
 use super::body::Body;
 use super::limits::{Allowance, Holding, Permit, streams_of};
-use super::request::Query;
+use super::request::{Query, admits};
 use super::site::Site;
 use super::visitor::Visitor;
 use crate::names::RoomName;
@@ -167,32 +167,9 @@ fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
 /// Whether the client accepts what we send (RFC 9110, section 12.5.1); `by_name` if it has to name
 /// the type, which another site's image or script cannot.
 fn accepts_event_stream(headers: &HeaderMap, by_name: bool) -> bool {
-    let mut ranges = headers
-        .get_all(ACCEPT)
-        .iter()
-        .flat_map(|accept| accept.to_str().unwrap_or_default().split(','))
-        .peekable();
-    if ranges.peek().is_none() {
-        return !by_name;
-    }
-    // The most specific matching range decides.
-    let mut best = (0, false);
-    for range in ranges {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let specific = match media_type.as_str() {
-            "text/event-stream" => 3,
-            "text/*" if !by_name => 2,
-            "*/*" if !by_name => 1,
-            _ => continue,
-        };
-        let quality = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
-        let wanted = quality.is_none_or(|q| q.parse::<f32>().is_ok_and(|q| q > 0.0));
-        if specific > best.0 {
-            best = (specific, wanted);
-        }
-    }
-    best.1
+    let ranges = ["*/*", "text/*", "text/event-stream"];
+    let ranges = if by_name { &ranges[2..] } else { &ranges[..] };
+    admits(headers, ACCEPT, ranges) || !by_name && !headers.contains_key(ACCEPT)
 }
 
 #[cfg(test)]

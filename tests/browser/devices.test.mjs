@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer, request as forward } from 'node:http';
-import { clean, connected, openBrowser, people, person, settings, shows, startServer, until, write } from './support.mjs';
+import { clean, connected, openBrowser, people, person, settings, shows, startServer, until, violations, write } from './support.mjs';
 
 let browser;
 before(async () => { browser = await openBrowser(); });
@@ -22,10 +22,12 @@ test('a code makes the phone the same person, with the name, the rooms and what 
   await laptop.locator('.rooms a', { hasText: 'attic' }).waitFor();
   const code = await codeOf(laptop);
   assert.match(code, /^[0-9A-Z]{5}-[0-9A-Z]{5}$/);
+  assert.deepEqual(await violations(laptop), []);
 
   const phone = await person(browser, server.url, undefined, { room: 'lobby' });
   await phone.getByRole('button', { name: 'I am here on another device already' }).click();
   await phone.getByLabel('Code').fill('AAAAA-AAAAA');
+  assert.deepEqual(await violations(phone), []);
   await phone.getByRole('button', { name: 'Continue' }).click();
   await phone.locator('#dialog .problem', { hasText: 'Get a new one' }).waitFor();
   await phone.getByLabel('Code').fill(` ${code.toLowerCase().replace('-', '')} `);
@@ -47,7 +49,7 @@ test('a code makes the phone the same person, with the name, the rooms and what 
   // The link asks before it makes anybody another person, and does not stay in the address.
   await laptop.keyboard.press('Escape');
   await codeOf(laptop);
-  await laptop.getByRole('button', { name: 'Copy the link' }).click();
+  await laptop.getByRole('button', { name: 'Copy link' }).click();
   const link = await laptop.evaluate(() => navigator.clipboard.readText());
   const tablet = await (await browser.newContext({ locale: 'en-GB' })).newPage();
   tablet.problems = [];

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { clean, connected, goTo, openBrowser, person, post, settings, shows, startServer, temporaryFolder, until, write } from './support.mjs';
+import { clean, connected, goTo, openBrowser, person, post, settings, shows, startServer, temporaryFolder, until, violations, write } from './support.mjs';
 
 let browser;
 let server;
@@ -218,6 +218,7 @@ test('a ban: who is banned reads until when and goes on reading; the messages go
   await openMenu(mod, 'spam 3');
   await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
   await mod.getByText('can only read, in all rooms, until the ban ends').waitFor();
+  assert.deepEqual(await violations(mod), []);
   await mod.setViewportSize({ width: 320, height: 568 });
   assert.ok(await mod.locator('dialog').evaluate((node) => node.scrollWidth <= node.clientWidth));
   await mod.setViewportSize({ width: 1280, height: 720 });
@@ -233,6 +234,7 @@ test('a ban: who is banned reads until when and goes on reading; the messages go
   await settings(mod);
   await mod.getByRole('button', { name: 'Bans', exact: true }).click();
   await mod.locator('dialog li', { hasText: 'eve' }).waitFor();
+  assert.deepEqual(await violations(mod), []);
   await mod.getByRole('button', { name: 'Lift' }).click();
   await mod.getByText('Nobody is banned.').waitFor();
   await eve.locator('#name').press('Enter');

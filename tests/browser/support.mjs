@@ -1,5 +1,6 @@
 // What the page's tests share: servers, a network that can be cut, browsers, and the people who use the page in them.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
@@ -135,8 +136,7 @@ export async function write(page, ...texts) {
 
 /** Waits until the page shows exactly these texts, in this order, and nothing is pending. */
 export async function shows(page, texts, timeout = 20_000) {
-  await until(page, () => [...document.querySelectorAll('#log .text')].map((node) => node.textContent), texts, timeout);
-  assert.equal(await page.locator('#pending li').count(), 0);
+  await until(page, () => ['log', 'pending'].map((id) => [...document.querySelectorAll(`#${id} .text`)].map((node) => node.textContent)), [texts, []], timeout);
 }
 
 /** Waits until `read`, run in the page, gives this value; fails with the difference where it never does. */
@@ -152,6 +152,16 @@ export async function until(page, read, expected, timeout = 20_000) {
 }
 
 export const people = () => [...document.querySelectorAll('#people .person')].map((node) => node.textContent);
+
+const axe = readFile(new URL('node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+
+/** What axe-core finds to object to. */
+export async function violations(page) {
+  if (await page.evaluate(() => !window.axe)) await page.evaluate(await axe);
+  const runOnly = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+  const result = await page.evaluate((options) => window.axe.run(options), { runOnly, resultTypes: ['violations'] });
+  return result.violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(' | ')}`);
+}
 
 /** Ends a test: no script failed, no policy was violated, nothing was asked from elsewhere, in any tab of these people. */
 export async function clean(...pages) {

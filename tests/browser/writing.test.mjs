@@ -97,11 +97,13 @@ test('changing the name says what that does, keeps the draft in sight, and Escap
 
 test('behind a message that the rate limit holds back the next one waits: one line says so for all', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'limit' });
-  const refusal = { status: 429, headers: { 'Retry-After': '4' }, json: { error: 'too-many-messages', message: 'Wait.' } };
-  await ada.route('**/chat/limit', (route) => (route.request().method() === 'POST' ? route.fulfill(refusal) : route.continue()), { times: 1 });
+  const refusal = { status: 429, headers: { 'Retry-After': '2' }, json: { error: 'too-many-messages', message: 'Wait.' } };
+  const refuse = (route) => (route.request().method() === 'POST' ? route.fulfill(refusal) : route.continue());
+  await ada.route('**/chat/limit', refuse);
   await write(ada, 'one', 'two');
-  await ada.locator('#waiting', { hasText: /Sent in [1-4] s/ }).waitFor();
-  assert.equal(await ada.locator('#pending li').count(), 2);
+  await ada.locator('#waiting-text', { hasText: /^Too many messages at once. Sent in [12] s.$/ }).waitFor();
+  await until(ada, () => [...document.querySelectorAll('#pending .text')].map((node) => node.textContent), ['one', 'two']);
+  await ada.unroute('**/chat/limit', refuse);
   await shows(ada, ['one', 'two']);
   await clean(ada);
 });
@@ -177,11 +179,15 @@ test('an empty room offers to invite people; the link is copied, also without a 
   for (const clipboard of [true, false]) {
     const init = clipboard ? () => {} : () => Object.defineProperty(Navigator.prototype, 'clipboard', { value: undefined });
     const ada = await person(browser, server.url, `ada ${clipboard}`, { room: 'invité', permissions: ['clipboard-read', 'clipboard-write'], init });
+    await ada.evaluate(() => {
+      window.toasted = [];
+      document.getElementById('toast').ontoggle = ({ newState }) => window.toasted.push([newState, performance.now()]);
+    });
     await ada.locator('#invite-empty').click();
     await ada.locator('#toast', { hasText: 'Copied' }).waitFor();
-    const shown = Date.now();
-    await ada.locator('#toast').waitFor({ state: 'hidden' });
-    assert.ok(Date.now() - shown > 1500);
+    await until(ada, () => window.toasted.map(([state]) => state), ['open', 'closed']);
+    const [[, shown], [, gone]] = await ada.evaluate(() => window.toasted);
+    assert.ok(gone - shown > 1500, `${gone - shown} ms`);
     await ada.locator('#invite').click();
     await ada.locator('#toast').waitFor();
     await ada.locator('#text').focus();

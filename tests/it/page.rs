@@ -2,58 +2,51 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use crate::common::{Process, Request, Server, ask, get};
 
-/// Every file in `www`: its path on the server, its media type and what is served of it.
-fn parts() -> Vec<(String, &'static str, Vec<u8>)> {
-    let www = Path::new(env!("CARGO_MANIFEST_DIR")).join("www");
+/// Every part that was packed: its path on the server, its media type, and its content as it was
+/// packed and as gzip unpacks it.
+fn parts() -> Vec<(String, &'static str, Vec<u8>, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("www/packed");
     let mut parts = Vec::new();
-    for folder in ["", "js/"] {
-        for entry in fs::read_dir(www.join(folder)).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            let media_type = match extension {
-                Some("html") => "text/html; charset=utf-8",
+    for below in ["", "js/"] {
+        for entry in fs::read_dir(folder.join(below)).expect("a folder") {
+            let file = entry.expect("an entry").path();
+            let Some("gz") = file.extension().and_then(|extension| extension.to_str()) else {
+                continue;
+            };
+            let name = file.file_stem().and_then(|name| name.to_str());
+            let name = name.expect("UTF-8").trim_start_matches("index.html");
+            let media_type = match name.rsplit('.').next() {
+                Some("") => "text/html; charset=utf-8",
                 Some("css") => "text/css; charset=utf-8",
                 Some("js") => "text/javascript; charset=utf-8",
                 Some("svg") => "image/svg+xml",
                 Some("png") => "image/png",
                 Some("webmanifest") => "application/manifest+json",
-                _ => continue,
+                _ => panic!("{name}"),
             };
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.expect("UTF-8").trim_start_matches("index.html");
-            let mut content = fs::read(&path).expect("a file");
-            if matches!(extension, Some("html" | "css" | "js")) {
-                content = lean(std::str::from_utf8(&content).expect("UTF-8")).into_bytes();
-            }
-            parts.push((format!("/{folder}{name}"), media_type, content));
+            let unpacked = Command::new("gzip").arg("-dc").arg(&file).output();
+            let unpacked = unpacked.expect("gzip runs").stdout;
+            let packed = fs::read(&file).expect("a file");
+            parts.push((format!("/{below}{name}"), media_type, packed, unpacked));
         }
     }
-    assert!(parts.len() > 10, "{} parts", parts.len());
+    assert_eq!(parts.len(), 9);
     parts
-}
-
-/// Indentation and comments are for those who read the source.
-fn lean(source: &str) -> String {
-    let lines = source.lines().map(|line| line.trim_start_matches('\t'));
-    let kept = lines.filter(|line| !line.starts_with("//") && !line.starts_with("/*"));
-    kept.filter_map(|line| line.split(" // ").next())
-        .filter(|line| !line.is_empty())
-        .map(|line| format!("{line}\n"))
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_part_is_served_as_it_was_embedded() {
     let server = Server::start().await;
-    for (path, content_type, content) in parts() {
+    for (path, content_type, _, content) in parts() {
         let answer = get(server.address(), &path).await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("content-type"), Some(content_type));
         assert_eq!(answer.header("cache-control"), Some("no-cache"), "{path}");
-        assert!(answer.body == content, "{path} is not what is in www");
+        assert!(answer.body == content, "{path} is not what was packed");
         // A query, as a cache or a campaign adds one, makes no difference.
         let with_query = get(server.address(), &format!("{path}?x=1")).await;
         assert!(with_query.body == content, "{path}?x=1");
@@ -65,7 +58,7 @@ async fn an_unchanged_part_is_not_sent_again() {
     let server = Server::start().await;
     let mut tags = std::collections::BTreeSet::new();
     let parts = parts();
-    for (path, _, _) in &parts {
+    for (path, ..) in &parts {
         let first = get(server.address(), path).await;
         let etag = first.header("etag").expect("a tag").to_owned();
         assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2);
@@ -80,10 +73,69 @@ async fn an_unchanged_part_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gzip_goes_to_whoever_takes_it_under_a_tag_of_its_own() {
+    let server = Server::start().await;
+    for (path, content_type, packed_content, plain_content) in parts() {
+        let told = async |accept: Option<&str>, tag: &str| {
+            let request = Request::get(&path).header("If-None-Match", tag);
+            let request = match accept {
+                Some(accept) => request.header("Accept-Encoding", accept),
+                None => request,
+            };
+            let answer = ask(server.address(), request).await;
+            assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{path}");
+            answer
+        };
+        let (packed, plain) = (told(Some("gzip"), "").await, told(None, "").await);
+        assert_eq!(packed.header("content-type"), Some(content_type));
+        assert!(
+            packed.body == packed_content && plain.body == plain_content,
+            "{path}"
+        );
+        let tags = [&packed, &plain].map(|answer| answer.header("etag").expect("a tag").to_owned());
+        assert_ne!(tags[0], tags[1], "{path}");
+        for (accept, is_packed) in [
+            (Some("br, GZIP;q=0.1"), true),
+            (Some("*"), true),
+            (Some("x-gzip"), true),
+            (Some("gzip;q=1, *;q=0"), true),
+            (Some("gzip;q=0, *"), false),
+            (Some("*;q=0.0"), false),
+            (Some("br, identity"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let answer = told(accept, "").await;
+            let encoding = is_packed.then_some("gzip");
+            assert_eq!(
+                answer.header("content-encoding"),
+                encoding,
+                "{path} {accept:?}"
+            );
+            let (own, other) = (
+                &tags[usize::from(!is_packed)],
+                &tags[usize::from(is_packed)],
+            );
+            assert_eq!(
+                answer.header("etag"),
+                Some(own.as_str()),
+                "{path} {accept:?}"
+            );
+            let known = told(accept, own).await;
+            assert_eq!(
+                (known.status, known.header("content-encoding")),
+                (304, None)
+            );
+            assert_eq!(told(accept, other).await.status, 200, "{path} {accept:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tag_lives_as_long_as_its_content() {
     let (one, other) = (Process::start(&[]).await, Process::start(&[]).await);
     let parts = parts();
-    for (path, _, _) in &parts {
+    for (path, ..) in &parts {
         let etag = get(one.address(), path)
             .await
             .header("etag")
@@ -106,7 +158,7 @@ async fn head_tells_what_get_would() {
         "/healthz",
     ];
     let parts = parts();
-    for path in parts.iter().map(|(path, _, _)| path.as_str()).chain(others) {
+    for path in parts.iter().map(|(path, ..)| path.as_str()).chain(others) {
         let get = get(server.address(), path).await;
         let head = ask(server.address(), Request::new("HEAD", path)).await;
         let told = |answer: &crate::common::Response| {

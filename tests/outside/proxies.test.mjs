@@ -132,7 +132,7 @@ for (const name of Object.keys(proxies)) {
   }
 }
 
-test('nginx compresses the page and its parts, and no event stream', async (t) => {
+test('behind nginx the page and its parts come compressed, and no event stream', async (t) => {
   const { url, via } = await setUp(t, 'nginx');
   const ask = (path, headers = {}) => request(`${url}${path}`, { ...via, headers: { 'Accept-Encoding': 'gzip', ...headers } });
   for (const part of ['/', '/chat.css', '/favicon.svg']) {

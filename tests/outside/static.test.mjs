@@ -178,7 +178,7 @@ test('the small build is as small as the guide says, on the disk and in memory',
   await Promise.all(Array.from({ length: 200 }, async (_, i) => (await openStream(`${server.url}/chat?name=member-${i}`)).next('chat-room-connected')));
   const busy = resident();
   t.diagnostic(`${size} bytes; resident: ${idle} idle, ${busy} with 200 clients`);
-  assert.ok(size <= 1_550_000 && idle <= 1_700_000 && busy <= 5_000_000, `${size} ${idle} ${busy}`);
+  assert.ok(size <= 1_500_000 && idle <= 1_700_000 && busy <= 5_000_000, `${size} ${idle} ${busy}`);
 });
 
 test('200 clients in 64 rooms, talking, stay under 16 MB', async (t) => {

@@ -1,16 +1,17 @@
 // What people do and the stream tells. The views then follow.
 
 import {
-	answer, applyEvent, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused, unreadOf,
+	answer, applyEvent, arrive, getRoom, isOwn, leave, openIn, readUpTo, setConnection, setRefused,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
-import { fragmentOf, isRoomName, mentions, roomAmong, roomOfFragment } from './text.js';
+import { fragmentOf, isPrivate, isRoomName, mentions, roomAmong, roomOfFragment, roomOfInput } from './text.js';
 import {
-	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawYou, focusWriting, insert, listenToText, page, partsToSend, say, setText, showSide,
-	translate, typesOnScreen,
+	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, insert, listenToText, nameOf, page, partsToSend, say, showSide, translate,
+	typesOnScreen,
 } from './views.js';
-import { chat, current, feed, followed, follows, joinAs, local, me, roomHere, tab, tabs, told, words } from './start.js';
-import { askPassword, moreOf, onLogKey, openLog, openMenu, opensMenu, showBans, takeCode } from './log.js';
+import { chat, current, feed, followed, follows, joinAs, local, me, roomHere, saveReads, setFollowed, tab, tabs, told, words } from './start.js';
+import { askForPrivate, askPassword, askToLeave, openMenu, opensMenu, showBans, takeCode } from './dialogs.js';
+import { onLogKey, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
@@ -96,24 +97,13 @@ function askName(asking) {
 	focusWriting();
 }
 
-function setFollowed(room, entry) {
-	const { [room]: _, ...others } = follows();
-	local.set('followed', entry ? { ...others, [room]: entry } : others);
-	feed.reopen();
-}
-
-function saveReads() {
-	const rooms = follows();
-	for (const { room, read } of chat.rooms.values()) {
-		if (!read || !rooms[room] || !isAfter(read, rooms[room].read)) continue;
-		rooms[room].read = read;
-		local.set('followed', rooms);
-	}
-}
-
 function leaveRoom(room) {
 	setFollowed(room, null);
-	if (room === chat.open) location.hash = fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby');
+	local.set(`draft ${room}`);
+	for (const item of chat.pending) if (item.room === room) dropPending(chat, item);
+	savePending();
+	// Going back does not lead to it.
+	if (room === chat.open) location.replace(fragmentOf([...followed(), ...chat.asked].find((other) => other !== room) ?? 'lobby'));
 	changed();
 }
 
@@ -171,7 +161,7 @@ function noteMessage(entry, fresh) {
 
 async function notify({ room, name, text, eventId: tag }) {
 	if (local.get('sound')) beep();
-	const title = `${name} · #${room}`;
+	const title = `${name} · ${nameOf(room)}`;
 	// Under one tag it is shown once.
 	const options = { body: text.slice(0, NOTIFIED_CHARACTERS), tag, data: room };
 	try {
@@ -208,6 +198,10 @@ async function askMe(asked = request('me')) {
 	if (page.me.user && chat.name !== page.me.user && !page.nameError.code) setName(page.me.user);
 	update();
 	if (isFirst && !typesOnScreen()) focusWriting();
+	const { user, moderators } = page.me;
+	// Where a proxy names the users, moderators may have no password.
+	if (user && moderators) page.me.noPassword = (await request('moderator', 'POST', {})).status === 404;
+	update();
 }
 
 // ---- What people do
@@ -233,13 +227,13 @@ function likelyNames() {
 
 async function invite() {
 	const url = location.origin + location.pathname + fragmentOf(chat.open);
-	if (typesOnScreen() && navigator.share) return navigator.share({ title: `#${chat.open}`, url }).catch(() => {});
+	if (!isPrivate(chat.open) && typesOnScreen() && navigator.share) return navigator.share({ title: nameOf(chat.open), url }).catch(() => {});
 	await copyText(url);
 }
 
 function goToRoom() {
 	const input = $.roomInput;
-	const room = roomAmong(knownRooms(), input.value.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC'));
+	const room = roomAmong(knownRooms(), roomOfInput(input.value));
 	input.setCustomValidity(isRoomName(room) ? '' : say('badRoom'));
 	if (!input.reportValidity()) return;
 	input.value = '';
@@ -278,12 +272,7 @@ function changed() {
 }
 
 function update() {
-	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, () => drawPeople(moreOf), drawYou]) draw();
-	setText($.roomTitle, chat.open);
-	const unread = [...chat.rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
-	document.title = `${unread ? `(${unread}) ` : ''}#${chat.open} · chatroom`;
-	const icon = `favicon${unread ? '-unread' : ''}.svg`;
-	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
+	for (const draw of [drawComposer, log.draw, drawConnection, drawRooms, drawPeople, drawYou, drawTitle]) draw();
 }
 
 function listenToControls() {
@@ -314,7 +303,11 @@ function listenToControls() {
 	$.bans.onclick = showBans;
 	$.roomForm.onsubmit = goToRoom;
 	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
-	$.rooms.onclick = ({ target }) => (target.ariaCurrent ? closeSide() : target.dataset.leave && leaveRoom(target.dataset.leave));
+	$.rooms.onclick = ({ target: { ariaCurrent, dataset: { leave: room } } }) => {
+		if (ariaCurrent) closeSide();
+		else if (room) (isPrivate(room) ? askToLeave : (_, leave) => leave())(room, () => leaveRoom(room));
+	};
+	$.newPrivate.onclick = askForPrivate;
 	$.tryAgain.onclick = () => (page.me.user && !chat.name ? setName(page.me.user) : feed.retry(chat.open));
 	$.jump.onclick = () => (log.jump(), update(), typesOnScreen() || focusWriting());
 	$.menu.onclick = () => showSide('side');

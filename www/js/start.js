@@ -1,6 +1,6 @@
 // What runs first: it opens the stream, while the views still load.
 
-import { getRoom, newChat, openIn, rename } from './state.js';
+import { getRoom, isAfter, newChat, openIn, rename } from './state.js';
 import { isRoomName, roomAmong, roomOfFragment } from './text.js';
 import { openFeed, openTabs, request } from './network.js';
 import { wordsFor } from './words.js';
@@ -35,6 +35,21 @@ export function joinAs(name) {
 
 const wanted = () => [...new Set([chat.open, ...followed()])].filter((room) => isRoomName(room) && !chat.refused.has(room));
 
+export function setFollowed(room, entry) {
+	const { [room]: _, ...others } = follows();
+	local.set('followed', entry ? { ...others, [room]: entry } : others);
+	feed.reopen();
+}
+
+export function saveReads() {
+	const rooms = follows();
+	for (const { room, read } of chat.rooms.values()) {
+		if (!read || !rooms[room] || !isAfter(read, rooms[room].read)) continue;
+		rooms[room].read = read;
+		local.set('followed', rooms);
+	}
+}
+
 /** Falls back to memory where the browser refuses storage. */
 function openStorage(area) {
 	const memory = {};
@@ -48,9 +63,10 @@ function openStorage(area) {
 				return memory[key];
 			}
 		},
-		set(key, value) {
+		set(key, /** @type {any} */ value = '') {
 			try {
-				window[area][path(key)] = JSON.stringify(value);
+				if (value) window[area][path(key)] = JSON.stringify(value);
+				else delete window[area][path(key)];
 			} catch {
 				memory[key] = value;
 			}

@@ -263,14 +263,12 @@ export function rowsOf(chat, state) {
 	const first = entries[view.from - 1];
 	let marked = !marker || Boolean(first && !first.gap && isAfter(first.eventId, marker));
 	for (const entry of entries.slice(view.from, view.to)) {
-		if (!entry.gap && !marked && isAfter(entry.eventId, marker)) {
-			line('new', entry);
-			marked = true;
-			before = undefined;
-		}
 		const today = entry.gap ? day : new Date(entry.sentAt).toDateString();
+		const isNew = !entry.gap && !marked && isAfter(entry.eventId, marker);
 		if (today !== day) line('day', entry);
-		if (today !== day || entry.gap || entry.removed) before = undefined;
+		if (isNew) line('new', entry);
+		if (today !== day || isNew || entry.gap || entry.removed) before = undefined;
+		marked ||= isNew;
 		day = today;
 		if (entry.gap) line('gap', entry);
 		else if (!entry.removed) {

@@ -159,7 +159,8 @@ export function completionsAt(text, caret, names) {
 	const at = before.lastIndexOf('@') + 1;
 	const startingAt = (from) => ({ from, at: at > 0 && from === at, names: names.filter((name) => name.toLowerCase().startsWith(before.slice(from))) });
 	const called = at && !inWord(before[at - 2]) ? startingAt(at) : { from: caret, at: false, names: [] };
-	const [, word] = before.match(/(?:^|[\s(,:])([^\s@]+)$/) ?? [];
+	// No name is longer, and a search from further back would take long.
+	const [word] = before.slice(-33).match(/(?<![^\s(,:])[^\s(,:@]{1,32}$/) ?? [];
 	return called.names.length || !word ? called : startingAt(caret - word.length);
 }
 
@@ -172,10 +173,20 @@ export function hueOf(key) {
 
 // ---- Rooms
 
-export const isRoomName = (room) => /^(?!\.)(?:[\w.-]|[^\0-\x7f\s\p{Cc}\p{Cf}\p{DI}\u2800\u{1d159}]){1,64}$/u.test(room);
+export const isRoomName = (room) => /^(?!\.)(?=[^]{1,64}$)(?:[\w.-]|[^\0-\x7f\s\p{Cc}\p{Cf}\p{DI}\u2800\u{1d159}])*(?:~[a-z0-9]{22,40})?$/u.test(room);
+
+// A private room is for those who have its link: behind its label, which may be empty, stands a key. It is shown to nobody.
+export const isPrivate = (room) => room.includes('~');
+export const labelOf = (room) => room.replace(/~.*/, '');
+
+/** 130 random bits, in digits none of which looks like another. */
+export const newKey = () => [...crypto.getRandomValues(new Uint8Array(26))].map((byte) => '0123456789abcdefghjkmnpqrstvwxyz'[byte % 32]).join('');
 
 /** The room of this name among those that are known: case decides only where two differ in it alone. */
 export const roomAmong = (rooms, name) => (rooms.includes(name) ? name : rooms.find((room) => sameName(room, name)) ?? name);
+
+/** As people type it. */
+export const roomOfInput = (text) => text.trim().replace(/^#/, '').replace(/\s+/g, '-').normalize('NFC');
 
 export function roomOfFragment(fragment) {
 	const raw = fragment.replace(/^#/, '');

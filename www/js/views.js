@@ -1,7 +1,7 @@
 // What is drawn beside the log. Texts never enter the document as HTML.
 
 import { chat, current, followed, local } from './start.js';
-import { completionsAt, fittingIn, fragmentOf, hueOf, isRoomName, partsOf, sameName } from './text.js';
+import { completionsAt, fittingIn, fragmentOf, hueOf, isPrivate, isRoomName, labelOf, partsOf, sameName } from './text.js';
 import { LANGUAGES } from './words.js';
 import { PENDING_MOST } from './network.js';
 import { isMention, unreadOf } from './state.js';
@@ -114,6 +114,16 @@ export function toast(text) {
 	toasting = setTimeout(() => $.toast.hidePopover(), TOAST_MILLIS);
 }
 
+/** The button of a menu. */
+export const moreOf = (label) => element('button.more.icon', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${label}, ${say('actions')}` }, icon('more'));
+
+/** By the arrow keys, up and down. */
+export function moveFocus(nodes, key) {
+	const step = { ArrowDown: 1, ArrowUp: -1 }[key];
+	if (step) nodes[nodes.indexOf(document.activeElement) + step]?.focus();
+	return Boolean(step);
+}
+
 // ---- The side panel and the bar
 
 for (const limit of ['70rem', '48rem']) matchMedia(`(width < ${limit}), (height < 30rem)`).onchange = () => showSide('');
@@ -158,6 +168,10 @@ export function drawConnection() {
 	$.tryAgain.hidden = bad;
 }
 
+export const titleOf = (room) => labelOf(room) || say('private');
+/** Within a text, where no icon tells a private room. */
+export const nameOf = (room) => (isPrivate(room) ? '🔒 ' : '#') + titleOf(room);
+
 export function drawRooms() {
 	const { listed } = page;
 	const rowOf = (room) => {
@@ -171,19 +185,20 @@ export function drawRooms() {
 	const others = listed.map(({ room }) => room).filter((room) => !own.includes(room));
 	// Always in one order: they do not move under the pointer.
 	const { compare } = new Intl.Collator(say.locale, { numeric: true });
-	const show = (list, rooms, followed) => syncList(list, rooms.sort(compare).map(rowOf), ({ key: room }) => {
-		const link = element('a', { href: fragmentOf(room) }, element('bdi', {}, room));
-		const button = element('button.leave.icon', { ariaLabel: say('leave', { room }), dataset: { leave: room } }, icon('close'));
+	const inOrder = (rooms) => rooms.sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(a, b));
+	const show = (list, rooms, followed) => syncList(list, inOrder(rooms).map(rowOf), ({ key: room }) => {
+		const link = element('a', { href: fragmentOf(room) }, isPrivate(room) ? icon('lock') : '', element('bdi', {}, titleOf(room)));
+		const button = element('button.leave.icon', { ariaLabel: say('leave', { room: nameOf(room) }), dataset: { leave: room } }, icon('close'));
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }, icon('people'), element('span')), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const here = !followed && memberCount;
-		const words = [room, ...countsOf(unread, mentioned), here && say('here', { n: here })].filter(Boolean);
+		const words = [titleOf(room), labelOf(room) !== room && say('private'), ...countsOf(unread, mentioned), here && say('here', { n: here })].filter(Boolean);
 		link.ariaCurrent = room === chat.open ? 'page' : null;
 		link.ariaLabel = words.length > 1 ? words.join(', ') : null;
 		link.classList.toggle('unread', unread > 0);
 		badge.classList.toggle('mentioned', mentioned > 0);
 		setText(badge.lastChild, mentioned ? `@${mentioned}` : unread || here || '');
-		button.hidden = !followed || own.length < 2;
+		button.hidden = !followed || (own.length < 2 && !isPrivate(room));
 	});
 	const elsewhere = own.filter((room) => room !== chat.open).map(rowOf);
 	const [unread, mentioned] = ['unread', 'mentioned'].map((key) => elsewhere.reduce((sum, row) => sum + row[key], 0));
@@ -197,7 +212,19 @@ export function drawRooms() {
 
 const countsOf = (unread, mentioned) => [unread && say('unread', { n: unread }), mentioned && say('mentioned', { n: mentioned })].filter(Boolean);
 
-export function drawPeople(moreOf) {
+export function drawTitle() {
+	const { open, rooms } = chat;
+	const hidden = isPrivate(open);
+	setText($.roomTitle, titleOf(open));
+	$.roomLock.toggleAttribute('hidden', !hidden);
+	for (const button of [$.invite, $.inviteEmpty]) setText(button, say(hidden ? 'copyLink' : 'invite'));
+	const unread = [...rooms.values()].reduce((sum, room) => sum + unreadOf(chat, room).length, 0);
+	document.title = `${unread ? `(${unread}) ` : ''}${nameOf(open)} · chatroom`;
+	const icon = `favicon${unread ? '-unread' : ''}.svg`;
+	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
+}
+
+export function drawPeople() {
 	const { members, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
 	let above;
@@ -215,7 +242,7 @@ export function drawPeople(moreOf) {
 }
 
 export function drawYou() {
-	const { author, user, moderators, moderator } = page.me;
+	const { author, user, moderators, moderator, noPassword } = page.me;
 	$.ownAvatar.hidden = !chat.name;
 	$.rename.hidden = !chat.name || user;
 	$.takeAlong.hidden = !author || user;
@@ -225,8 +252,9 @@ export function drawYou() {
 	$.notify.value = local.get('notify') ?? 'off';
 	$.notNotified.hidden = $.notify.value === 'off' || window.Notification?.permission === 'granted';
 	$.sound.checked = Boolean(local.get('sound'));
-	$.moderation.hidden = !moderators;
+	$.moderation.hidden = !moderators || (noPassword && !moderator);
 	$.moderator.hidden = $.bans.hidden = !moderator;
+	$.moderate.hidden = noPassword;
 	setText($.moderate, say(moderator ? 'logOut' : 'moderate'));
 }
 
@@ -251,7 +279,7 @@ export function drawComposer() {
 	setText($.nameHelp, code ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
 	$.nameHelp.classList.toggle('problem', Boolean(code));
 	$.name.ariaInvalid = code ? 'true' : null;
-	text.placeholder = say('messageTo', { room: chat.open });
+	text.placeholder = say('messageTo', { room: nameOf(chat.open) });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
 	// Gives the field its height.
 	$.grow.dataset.text = `${text.value}\u200b`;
