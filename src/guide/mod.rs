@@ -65,5 +65,6 @@ pub mod figures {}
 #[doc = include_str!("tour.md")]
 pub mod tour {}
 
+#[doc = pages!()]
 #[doc = include_str!("changes.md")]
 pub mod changes {}

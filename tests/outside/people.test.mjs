@@ -2,12 +2,11 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { freePort, openStream, post, request, run, scratch, selfSigned, service, startServer, until } from '../common/support.mjs';
+import { readFileSync } from 'node:fs';
+import { freePort, openStream, post, request, run, scratch, selfSigned, startServer, until } from '../common/support.mjs';
+import { caddy, host, nginx } from './proxies.mjs';
 import { block, pages, table } from './readme.mjs';
 
-const host = 'chat.example.org';
 const guide = 'src/guide/people.md';
 const options = block('sh', '--user-header', guide).replaceAll('\\\n', '').match(/chatroom --data data (.*)$/s)[1].trim().split(/\s+/);
 const via = (proxy) => ({ address: '127.0.0.1', ca: proxy.ca() });
@@ -26,35 +25,25 @@ async function authelia(t, seen = []) {
 }
 
 const sites = {
-  'Caddy alone': async (t, upstream) => caddy(t, block('caddy', 'basic_auth', guide).replaceAll(/\$2a\$\S+/g, await hash('open-sesame')), { 8080: upstream }),
-  'Caddy with an authentication service': async (t, upstream) => caddy(t, block('caddy', 'forward_auth', guide), { 8080: upstream, 9091: await authelia(t) }),
-  'nginx with an authentication service': async (t, upstream) => nginx(t, block('nginx', 'auth_request', guide), { 8080: upstream, 9091: await authelia(t) }),
+  'Caddy alone': async (t, upstream) => caddy(t, await spelt(withPorts(block('caddy', 'basic_auth', guide).replaceAll(/\$2a\$\S+/g, await hash('open-sesame')), { 8080: upstream }))),
+  'Caddy with an authentication service': async (t, upstream) => caddy(t, withPorts(block('caddy', 'forward_auth', guide), { 8080: upstream, 9091: await authelia(t) })),
+  'nginx with an authentication service': async (t, upstream) => nginxAround(t, withPorts(block('nginx', 'auth_request', guide), { 8080: upstream, 9091: await authelia(t) })),
 };
 const hash = async (password) => (await run('caddy', ['hash-password', '--plaintext', password])).stdout.trim();
 const withPorts = (text, ports) => Object.entries(ports).reduce((site, [from, to]) => site.replaceAll(`127.0.0.1:${from}`, `127.0.0.1:${to}`), text);
 
-async function caddy(t, site, ports) {
-  const folder = scratch(t);
-  const https = await freePort();
+/** The guide's word for passwords, as the installed Caddy has it. */
+async function spelt(site) {
   const [, minor] = (await run('caddy', ['version'])).stdout.match(/^v?2\.(\d+)/);
-  const here = withPorts(site, ports).replace('basic_auth', Number(minor) < 8 ? 'basicauth' : 'basic_auth');
-  const file = path.join(folder, 'Caddyfile');
-  writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n auto_https disable_redirects\n default_bind 127.0.0.1\n https_port ${https}\n storage file_system ${folder}\n}\n${here}`);
-  const env = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
-  service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env, end: 'SIGKILL' });
-  return { https, ca: () => readFileSync(path.join(folder, 'pki/authorities/local/root.crt')) };
+  return site.replace('basic_auth', Number(minor) < 8 ? 'basicauth' : 'basic_auth');
 }
 
-async function nginx(t, site, ports) {
+async function nginxAround(t, locations) {
   const folder = scratch(t);
   const https = await freePort();
   const { key, certificate } = selfSigned(folder, host);
-  const file = path.join(folder, 'nginx.conf');
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
-  writeFileSync(file, `daemon off; pid ${folder}/pid; error_log stderr; ${process.getuid() === 0 ? 'user root;' : ''} events {}
-    http { access_log off; ${temporary} server { listen 127.0.0.1:${https} ssl; server_name ${host}; ssl_certificate ${certificate}; ssl_certificate_key ${key};
-    ${withPorts(site, ports)} } }`);
-  service(t, 'nginx', ['-e', 'stderr', '-p', folder, '-c', file], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
+  nginx(t, `server { listen 127.0.0.1:${https} ssl; server_name ${host}; ssl_certificate ${certificate}; ssl_certificate_key ${key};
+    ${locations} }`, folder);
   return { https, ca: () => readFileSync(certificate) };
 }
 

@@ -1,58 +1,18 @@
 // The server behind a real nginx and a real Caddy, with the guide's configurations and commands. Only ports and certificate paths are replaced.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { chromium, freePort, openStream, post, request, scratch, selfSigned, service, startServer, until } from '../common/support.mjs';
+import { chromium, freePort, openStream, post, request, scratch, startServer, until } from '../common/support.mjs';
+import { caddySite, host, nginx, nginxSite } from './proxies.mjs';
 import { block, section } from './readme.mjs';
 import * as people from '../browser/support.mjs';
 
-const host = 'chat.example.org';
 /** The options of the command that the guide gives for a proxy, without the folder. */
 const optionsFor = (name) => section(name, 'src/guide/operating.md').match(/^target\/release\/chatroom --data data (.*)$/m)[1].split(' ');
 let browser;
 before(async () => { browser = await chromium(`--host-resolver-rules=MAP ${host} 127.0.0.1`); });
 after(() => browser?.close());
 
-/** nginx with a site's configuration inside a main configuration like Debian's. */
-async function nginx(t, site, folder) {
-  const main = `daemon off; pid ${folder}/pid; error_log stderr; ${process.getuid() === 0 ? 'user root;' : ''}
-    events { worker_connections 768; }
-    http { access_log off; gzip on; client_body_temp_path ${folder}/body; proxy_temp_path ${folder}/proxy;
-    fastcgi_temp_path ${folder}/fastcgi; uwsgi_temp_path ${folder}/uwsgi; scgi_temp_path ${folder}/scgi;
-    ${site} }`;
-  const file = path.join(folder, 'nginx.conf');
-  writeFileSync(file, main);
-  return service(t, 'nginx', ['-e', 'stderr', '-p', folder, '-c', file], { env: { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` } });
-}
-
-const proxies = {
-  async nginx(t, upstream) {
-    const folder = scratch(t);
-    const [http, https] = [await freePort(), await freePort()];
-    const { key, certificate } = selfSigned(folder, host);
-    const site = block('nginx', 'return 301')
-      .replace('listen 80;', `listen 127.0.0.1:${http};`)
-      .replace('listen 443', `listen 127.0.0.1:${https}`)
-      .replace(/(?<=ssl_certificate )\S+(?=;)/, certificate)
-      .replace(/(?<=ssl_certificate_key )\S+(?=;)/, key)
-      .replace('127.0.0.1:8080', `127.0.0.1:${upstream}`);
-    await nginx(t, site, folder);
-    return { http, https, ca: () => readFileSync(certificate) };
-  },
-  async Caddy(t, upstream) {
-    const folder = scratch(t);
-    const [http, https] = [await freePort(), await freePort()];
-    const file = path.join(folder, 'Caddyfile');
-    // The global options replace the public name and the public certificate authority.
-    writeFileSync(file, `{\n admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}\n}\n${
-      block('caddy', 'reverse_proxy 127.0.0.1:8080', 'src/guide/operating.md').replace('127.0.0.1:8080', `127.0.0.1:${upstream}`)}`);
-    const home = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
-    // A graceful shutdown would first wait for its streams to end.
-    service(t, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { env: home, end: 'SIGKILL' });
-    return { http, https, ca: () => readFileSync(path.join(folder, 'pki/authorities/local/root.crt')) };
-  },
-};
+const proxies = { nginx: nginxSite, Caddy: caddySite };
 
 /** A server behind a proxy, and the ways to reach both. */
 async function setUp(t, name, options = []) {
@@ -195,11 +155,10 @@ async function leaving({ url, via, server }) {
 }
 
 test('below a path of another site, behind nginx', async (t) => {
-  const folder = scratch(t);
   const port = await freePort();
   const server = await startServer(t, optionsFor('nginx'));
   const below = block('nginx', 'chat-of-the-team').replace('127.0.0.1:8080', `127.0.0.1:${server.port}`);
-  await nginx(t, `server { listen 127.0.0.1:${port}; server_name ${host}; ${below} }`, folder);
+  nginx(t, `server { listen 127.0.0.1:${port}; server_name ${host}; ${below} }`);
   const url = `http://${host}:${port}`;
   await until(async () => (await request(`${url}/chat-of-the-team/healthz`, { address: '127.0.0.1' })).status === 200, 'nginx to be ready');
   assert.equal((await request(`${url}/chat-of-the-team/metrics`, { address: '127.0.0.1' })).status, 403);
