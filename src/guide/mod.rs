@@ -4,7 +4,7 @@
 //! - [`installing`]: static binaries, packages, containers.
 //! - [`operating`]: options, proxies, systemd, logs, backup, memory.
 //! - [`people`]: users whom a proxy or a program knows, and a session on another device.
-//! - [`recipes`]: bots, mentions on the phone, an archive, searching.
+//! - [`recipes`]: bots, mentions on the phone, an archive, pictures, a second chat.
 //! - [`security`]: whom the server trusts with what, and the threats that its tests cover.
 //! - [`servers`]: several servers that are one chat.
 //! - [`figures`]: what has been measured, and by which command.

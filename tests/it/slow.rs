@@ -15,7 +15,7 @@ use crate::common::{
     in_order, post_all, until_streams, within,
 };
 
-const HEALTHY: usize = 200;
+const HEALTHY: usize = 50;
 const MESSAGES: usize = 10_000;
 const ROUND: usize = 250;
 /// Bytes of the texts: so many of them pass that any that were kept for the stalled client show.

@@ -71,6 +71,8 @@ test('the package installs a service that runs', async (t) => {
   assert.doesNotMatch(await restored(), /third/);
   assert.equal((await say('fourth')).code, 0);
 
+  await others(machine);
+
   // A bad option does not get better by trying again.
   await machine.run("mkdir -p /etc/systemd/system/chatroom.service.d; printf '[Service]\\nEnvironment=CHATROOM_HISTORY=much\\n' > /etc/systemd/system/chatroom.service.d/bad.conf");
   await machine.run('systemctl daemon-reload; systemctl restart chatroom');
@@ -86,6 +88,40 @@ test('the package installs a service that runs', async (t) => {
   assert.equal((await machine.run('pidof chatroom')).code, 1);
   assert.match((await machine.run('cat /var/lib/private/chatroom/messages.jsonl')).stdout, /kept/);
 });
+
+/** The recipes of a second chat and of one for the local network, beside the service that is installed. */
+async function others(machine) {
+  const recipes = 'src/guide/recipes.md';
+  const drop = async (file, containing) => {
+    const { code, stderr } = await machine.run(`mkdir -p ${path.dirname(file)}; cat > ${file} <<'END'\n${block('ini', containing, recipes)}END`);
+    assert.equal(code, 0, stderr);
+  };
+  const told = readFileSync(path.join(root, recipes), 'utf8');
+  for (const [containing, file] of [['LISTEN=0.0.0.0', '/etc/systemd/system/chatroom.service.d/lan.conf'], ['garden-password', '/etc/systemd/system/chatroom@garden.service.d/garden.conf']]) {
+    assert.ok(told.includes(file), file);
+    await drop(file, containing);
+  }
+  const well = async (command) => {
+    const { code, stdout, stderr } = await machine.run(`sudo() { "$@"; }; set -e; ${command}`);
+    assert.equal(code, 0, stderr);
+    return stdout;
+  };
+  await well(block('sh', 'FragmentPath', recipes));
+  assert.equal(await well('systemd-analyze verify --man=no chatroom@garden.service 2>&1'), '');
+  await well(block('sh', 'enable --now chatroom@garden', recipes));
+  const garden = `curl -s -H 'Host: garden.example.org' localhost:8090`;
+  await until(async () => (await machine.run(`${garden}/healthz`)).code === 0, 'the second chat');
+  assert.match(await well(`${garden}/rooms`), /"password-required"/);
+  await well(`curl -sf -u "me:$(cat /etc/chatroom/garden-password)" -H 'Host: garden.example.org' -H 'Content-Type: text/plain' --data-raw 'among us' 'localhost:8090/chat?name=bot'`);
+  assert.match(await well('cat /var/lib/private/chatroom-garden/messages.jsonl'), /among us/);
+  assert.doesNotMatch(await well('cat /var/lib/private/chatroom/messages.jsonl'), /among us/);
+  // They run at the same time, and what one may do does not touch the other.
+  await well('systemctl restart chatroom; ip address add 192.0.2.7/24 dev lo');
+  await until(async () => (await machine.run('curl -sf 192.0.2.7:8080/chat/lobby/messages')).stdout.includes('fourth'), 'the chat of the local network');
+  await well('systemctl disable --now chatroom@garden; rm /etc/systemd/system/chatroom.service.d/lan.conf; systemctl daemon-reload; systemctl restart chatroom');
+  await until(async () => (await machine.run('curl -sf localhost:8080/healthz')).code === 0, 'the service');
+  assert.equal((await machine.run('curl -sf 192.0.2.7:8080/healthz')).code, 7);
+}
 
 /** By the guide's command, of the release build that is there. */
 async function makePackage(t) {
@@ -113,7 +149,7 @@ async function installed(t, file) {
     rm -f usr/sbin/policy-rc.d; chroot . dpkg -i /root/chatroom.deb
     mount -t proc proc proc; mount --rbind /dev dev; mount -t sysfs sysfs sys; mount -t cgroup2 none sys/fs/cgroup
     mount -t tmpfs none run; mount -t tmpfs none tmp; ip link set lo up
-    mkdir run/before; pivot_root . run/before; umount -l /run/before; echo ready
+    mkdir run/before; pivot_root . run/before; umount -l /run/before; mount --make-rshared /; echo ready
     exec env container=other /lib/systemd/systemd --unit=chatroom.service`;
   const spaces = ['--mount', '--pid', '--net', '--cgroup', '--ipc', '--uts'];
   const holder = launch('unshare', [...spaces, '--fork', '--kill-child', 'bash', '-euc', prepare]);

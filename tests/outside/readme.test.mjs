@@ -57,6 +57,10 @@ const checks = [
     await shell.run(`curl -sSf --data-raw 'from one to the other' -H 'Content-Type: text/plain' -H 'Host: ${host}' 'localhost:8081/chat?name=bot'`);
     await until(async () => (await shell.run(`curl -sSf -H 'Host: ${host}' localhost:8082/chat/lobby/messages`)).includes('from one to the other'), 'the message');
   }],
+  ['n=[1-8000]', ({ program }) => {
+    const megabytes = [...program.stdout.matchAll(/^\w+ (\d+)$/gm)].map(([, bytes]) => `${(bytes / 1e6).toFixed(1)} MB`);
+    assert.ok(pages['src/guide/operating.md'].includes(`take ${megabytes[0]} of memory and ${megabytes[1]} on the disk`), program.stdout);
+  }],
   ['rm -rf /usr/local/bin/chatroom', ({ shell }) => shell.run('! ls -d /usr/local/bin/chatroom /etc/chatroom /etc/systemd/system/chatroom.service* 2>/dev/null')],
   ['tcp_retries2', async ({ shell }) => assert.equal(await shell.run('cat /proc/sys/net/ipv4/tcp_retries2'), '8\n')],
   ['name=parrot', ({ program }) => until(() => /"name":"parrot".*"text":"It is me\."/.test(program.stdout) && !program.stdout.includes('"error":'), 'its own message')],
@@ -137,6 +141,8 @@ test('what the pages link to and name is there', () => {
     const links = [...prose.matchAll(/\]\(([^)#]+)\)|^\[\w+\]: (.*)$/gm)].map(([, inline, definition]) => inline ?? definition).filter((link) => !link.includes('://'));
     for (const link of links) assert.ok(existsSync(path.join(root, path.dirname(file), link)), `${link} in ${file}`);
     for (const [, named] of prose.matchAll(/`((?:tests|src|www)\/[\w./-]+)`/g)) assert.ok(existsSync(path.join(root, named)), `${named} in ${file}`);
+    // rustdoc follows the links that src/guide/mod.rs defines, and no others.
+    if (file.startsWith('src/guide')) assert.doesNotMatch(prose, /\]\([\w./-]+\.md/, file);
     const headings = [...prose.matchAll(/^#+ (.*)$/gm)].map(([, heading]) => heading.toLowerCase().replaceAll(' ', '-').replaceAll(/[^\w-]/g, ''));
     for (const [, anchor] of prose.matchAll(/\]\(#([^)]+)\)/g)) assert.ok(headings.includes(anchor), `${anchor} in ${file}`);
   }

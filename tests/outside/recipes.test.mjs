@@ -2,9 +2,10 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { freePort, launch, post, request, run, scratch, startServer, until, within } from '../common/support.mjs';
+import { freePort, launch, openStream, post, request, run, scratch, startServer, until, within } from '../common/support.mjs';
+import { caddy } from './proxies.mjs';
 import { block, section } from './readme.mjs';
 
 const guide = 'src/guide/recipes.md';
@@ -147,3 +148,71 @@ test('the archive has everything once, in order, and both can be searched', asyn
   assert.equal(await search('.messages[]', 'localhost:8080', site.url), 'bot: more disks\n');
   assert.equal(archive().find(({ removed }) => removed).removed, first.eventId);
 });
+
+test('a picture is shared by its link, and no file acts in the name of its site', async (t) => {
+  const server = await startServer(t);
+  const folder = scratch(t);
+  const site = await caddy(t, block('caddy', 'file_server', guide).replace('/srv/files', folder));
+  const via = { address: '127.0.0.1' };
+  await until(() => { via.ca = site.ca(); return true; }, 'the certificate');
+  const file = path.join(scratch(t), 'share');
+  const script = block('bash', 'basenc', guide).replace('/srv/files', folder).replace('http://localhost:8080', server.url).replace('files.example.org', `files.example.org:${site.https}`);
+  writeFileSync(file, script, { mode: 0o755 });
+  const share = async (name, content, ...room) => {
+    const given = path.join(path.dirname(file), name);
+    writeFileSync(given, content, { mode: 0o600 });
+    const { code, stdout, stderr } = await run(file, [given, ...room]);
+    assert.deepEqual([code, stdout], [0, ''], stderr);
+    const { messages } = (await request(`${server.url}/chat/${room[0] ?? 'lobby'}/messages`)).json();
+    return messages.at(-1).text;
+  };
+  const link = await share('a picture.png', 'picture', 'dev');
+  assert.match(link, /^https:\/\/files\.example\.org:\d+\/[a-z2-7]{24}\.png$/);
+  const fetched = await until(() => request(link, via), 'Caddy');
+  assert.deepEqual([fetched.text, fetched.headers['content-type']], ['picture', 'image/png']);
+  const page = await request(await share('page.html', '<script>alert(1)</script>'), via);
+  assert.deepEqual([page.status, page.headers['content-security-policy'], page.headers['x-content-type-options']], [200, 'sandbox', 'nosniff']);
+  assert.match(await share('no extension', 'x'), /\/[a-z2-7]{24}$/);
+  assert.equal((await request(new URL('/', link).href, via)).status, 404);
+
+  const old = path.join(folder, path.basename(link));
+  utimesSync(old, 0, 0);
+  const { code, stderr } = await run('bash', ['-ec', block('sh', '-mtime', guide).replace('/srv/files', folder)]);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual([existsSync(old), readdirSync(folder).length], [false, 2]);
+  const folders = block('sh', 'install -d -o', guide);
+  const made = await run('bash', ['-ec', `sudo() { "$@"; }; ${folders.replace('/srv/files', `${folder}/new`)}`]);
+  assert.deepEqual([made.code, existsSync(`${folder}/new`)], [0, true], made.stderr);
+});
+
+for (const [kind, containing, options, as] of [
+  ['author', 'moderator-password', ['--moderator-password-file', 'moderator-password'], (name) => ({ Cookie: `chatroom-session=${name.charCodeAt(0).toString(16).repeat(16)}` })],
+  ['user', 'Remote-User', ['--trusted-proxy', '127.0.0.1', '--user-header', 'Remote-User', '--moderator', 'ann'], (name) => ({ 'Remote-User': name })],
+]) {
+  test(`one ${kind} is shut out`, async (t) => {
+    const folder = scratch(t);
+    writeFileSync(path.join(folder, 'moderator-password'), 'open-sesame\n', { mode: 0o600 });
+    const server = await startServer(t, options, { cwd: folder });
+    const join = async (name) => {
+      const stream = await openStream(`${server.url}/chat?name=${name}`, { headers: as(name) });
+      await stream.next('caught-up');
+      return stream;
+    };
+    const [eve, bob] = [await join('eve'), await join('bob')];
+    for (const name of ['eve', 'bob', 'eve']) assert.equal((await post(server.url, `by ${name}`, { name, headers: as(name) })).status, 201);
+    const commands = section('Shutting one person out', guide).match(/^```sh\n[^]*?^```$/gm).find((text) => text.includes(containing)).replaceAll(/^```.*$/gm, '');
+    const { code, stdout, stderr } = await run('bash', ['-euo', 'pipefail', '-c', commands.replaceAll('localhost:8080', new URL(server.url).host)], { cwd: folder });
+    assert.equal(code, 0, stderr);
+    const ban = JSON.parse(stdout);
+    assert.deepEqual([ban.name, ban.address], ['eve', kind === 'author']);
+    while (await eve.next());
+    assert.equal((await post(server.url, 'again', { name: 'eve', headers: as('eve') })).json().error, 'banned');
+    const { messages } = (await request(`${server.url}/chat/lobby/messages`, { headers: as('bob') })).json();
+    assert.deepEqual(messages.map(({ text }) => text), kind === 'author' ? ['by bob'] : ['by eve', 'by bob', 'by eve']);
+    // Both have one address here, which only the author's ban names.
+    if (kind === 'user') {
+      assert.equal((await post(server.url, 'still here', { name: 'bob', headers: as('bob') })).status, 201);
+      while ((await bob.next('new-message')).data.text !== 'still here');
+    }
+  });
+}
