@@ -150,7 +150,7 @@ impl Refusal {
         match self {
             R::BadRequest(advice) => (400, "bad-request", advice),
             R::BadRoom => (400, "bad-room", "A room's name is 1 to 64 visible characters without white space, of ASCII only letters, digits, '-', '_' and '.' (not first), percent-encoded as UTF-8."),
-            R::BadName => (400, "bad-name", "A name is 1 to 32 visible characters without white space around it: choose another."),
+            R::BadName => (400, "bad-name", "A name is 1 to 32 visible characters, with single spaces between words and none around them: choose another."),
             R::EmptyText => (400, "bad-text", "Write something: the text is empty."),
             R::NotUtf8 => (400, "bad-text", "Send the text as UTF-8."),
             R::NameRequired => (400, "name-required", "Say who is speaking: give a name."),
