@@ -16,6 +16,12 @@ pub(crate) struct SessionId(pub(crate) u128);
 /// lower-case hexadecimal digits.
 ///
 /// Names say less: two people may use one name after the other, and one person may use several.
+///
+/// ```
+/// let author: chatroom::Author = "0123456789abcdef".parse()?;
+/// assert_eq!(author.to_string(), "0123456789abcdef");
+/// # Ok::<(), chatroom::Malformed>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Author(pub(crate) u64);
 

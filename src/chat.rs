@@ -21,14 +21,12 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::author::AuthorKey;
 use crate::checked::checked;
-use crate::counters::{Counters, count};
+use crate::counters::Counters;
 use crate::http::body::Body;
-use crate::http::limits::Limits;
 use crate::http::routes;
 use crate::http::session::Sessions;
 use crate::http::site::Site;
 use crate::options::Options;
-use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::BEATS_PER_PERIOD;
 use crate::store::Store;
@@ -52,7 +50,7 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 /// listener is dropped, or after [`Chat::close`].
 #[derive(Clone)]
 pub struct Chat {
-    site: Arc<Site>,
+    pub(crate) site: Arc<Site>,
 }
 
 impl Chat {
@@ -118,28 +116,6 @@ impl Chat {
     /// ```
     pub async fn close(&self) {
         self.site.drain().await;
-    }
-
-    pub(crate) fn options(&self) -> &Options {
-        &self.site.options
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.site.limits
-    }
-
-    pub(crate) fn report(&self) -> &Reporter {
-        &self.site.report
-    }
-
-    pub(crate) fn is_trusted_proxy(&self, peer: std::net::IpAddr) -> bool {
-        let proxies = &self.site.options.trusted_proxy;
-        proxies.iter().any(|network| network.overlaps(peer))
-    }
-
-    /// Notes that a client was cut because it took nothing.
-    pub(crate) fn note_stalled_write(&self) {
-        count(&self.site.counters.stalled_writes);
     }
 }
 

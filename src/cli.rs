@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::RedisUrl;
 use crate::http::guard;
 use crate::report;
-use crate::{Fsync, LogLevel, Network, Options, Password, Reporter};
+use crate::{Fsync, LogLevel, Options, Password, Reporter};
 
 /// How the names of all variables begin.
 const PREFIX: &str = "CHATROOM_";
@@ -86,7 +86,7 @@ const TABLE: &[Spec] = &[
     Spec { name: "room", value: "NAME", repeatable: true, meaning: "offer only this room; the first is /chat (default: any)", apply: |p, v| add(&mut p.chat.rooms, v.parse().ok(), "expected 1 to 64 letters, digits, '-', '_' or '.' (not first)"), ..SPEC },
     Spec { name: "allow-origin", value: "ORIGIN", repeatable: true, meaning: "let pages of this origin read and post (default: same origin only)", apply: |p, v| add(&mut p.chat.allow_origin, guard::parse_origin(v), "expected an origin, such as https://example.org"), ..SPEC },
     Spec { name: "allow-host", value: "HOST", repeatable: true, meaning: "answer to this name (default: local names on loopback, else any)", apply: |p, v| add(&mut p.chat.allow_host, guard::is_host(v).then(|| v.to_owned()), "expected a host name such as chat.example.org, or an IP address"), ..SPEC },
-    Spec { name: "trusted-proxy", value: "IP[/BITS]", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |p, v| add(&mut p.chat.trusted_proxy, Network::parse(v), "expected an IP address, or a network such as 172.16.0.0/12"), ..SPEC },
+    Spec { name: "trusted-proxy", value: "IP[/BITS]", repeatable: true, meaning: "trust X-Forwarded-For and -Proto from here (default: nobody)", apply: |p, v| add(&mut p.chat.trusted_proxy, v.parse().ok(), "expected an IP address, or a network such as 172.16.0.0/12"), ..SPEC },
     Spec { name: "heartbeat", value: "SECONDS", default: "15", meaning: "send a heartbeat on a stream that was silent this long", apply: |p, v| set(&mut p.chat.heartbeat, seconds(v)), ..SPEC },
     Spec { name: "history", value: "COUNT", default: "500", meaning: "messages retained per room", apply: |p, v| set(&mut p.chat.history, count(v)), ..SPEC },
     Spec { name: "history-bytes", value: "BYTES", default: "262144", meaning: "bytes of messages retained per room", apply: |p, v| set(&mut p.chat.history_bytes, count(v)), ..SPEC },

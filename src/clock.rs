@@ -57,6 +57,21 @@ pub(crate) fn milliseconds(time: Duration) -> u64 {
 /// A clock that stands still until it is set or advanced, for tests.
 ///
 /// Ids, names, limits and heartbeats follow it; time limits on sockets stay real.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use chatroom::{Chat, ManualClock, Options};
+/// use std::time::Duration;
+///
+/// let clock = ManualClock::at(1_700_000_000_000);
+/// let mut options = Options::default();
+/// options.clock = clock.clone().into();
+/// let chat = Chat::open(options)?;
+/// clock.advance(Duration::from_secs(1));
+/// let said = chat.post("lobby", "bell", "ring").await?;
+/// assert_eq!(said.sent_at, 1_700_000_001_000);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct ManualClock {
     unix_ms: Arc<AtomicU64>,

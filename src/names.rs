@@ -54,6 +54,7 @@ pub(crate) struct IdempotencyKey(Arc<str>);
 
 /// The text breaks the rule of its type.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Malformed;
 
 impl fmt::Display for Malformed {

@@ -269,6 +269,13 @@ impl Password {
     ///
     /// # Errors
     /// The rest is empty or blank.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut options = chatroom::Options::default();
+    /// options.password = Some(chatroom::Password::new("between us")?);
+    /// # Ok(()) }
+    /// ```
     pub fn new(content: impl AsRef<[u8]>) -> Result<Password, Malformed> {
         let content = content.as_ref();
         let content = content.strip_suffix(b"\n").unwrap_or(content);
@@ -303,6 +310,12 @@ impl RedisUrl {
     /// # Errors
     /// It is not a URL such as `redis://:password@host:6379/0`, or it asks for TLS (`rediss://`)
     /// without the Cargo feature `redis-tls`; the error says which.
+    ///
+    /// ```
+    /// let mut options = chatroom::Options::default();
+    /// options.redis = Some(chatroom::RedisUrl::parse("redis://localhost:6379")?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn parse(url: &str) -> io::Result<RedisUrl> {
         let bad = |problem| io::Error::new(io::ErrorKind::InvalidInput, problem);
         let is_secure = url.starts_with("rediss:") || url.starts_with("valkeys:");

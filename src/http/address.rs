@@ -1,8 +1,11 @@
 //! The client behind a request, seen through trusted proxies: what limits by address count.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use hyper::header::HeaderMap;
+
+use crate::names::Malformed;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -16,6 +19,13 @@ pub(crate) struct ClientAddress(IpAddr);
 
 /// An address or a network of addresses, as `--trusted-proxy` takes them. An IPv4 address and the
 /// IPv6 address that it is mapped to are the same.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut options = chatroom::Options::default();
+/// options.trusted_proxy = vec!["172.16.0.0/12".parse()?, "::1".parse()?];
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Network {
     address: u128,
@@ -30,22 +40,27 @@ impl ClientAddress {
     }
 }
 
-impl Network {
-    /// Parses an address, or a network with the number of its bits: `172.16.0.0/12`, `fd00::/8`.
-    pub fn parse(text: &str) -> Option<Network> {
+impl FromStr for Network {
+    type Err = Malformed;
+
+    /// Reads an address, or a network with the number of its bits: `172.16.0.0/12`, `fd00::/8`.
+    fn from_str(text: &str) -> Result<Network, Malformed> {
         let (address, bits) = text.split_once('/').unwrap_or((text, ""));
-        let network = Network::from(address.parse::<IpAddr>().ok()?);
+        let network = Network::from(address.parse::<IpAddr>().map_err(|_| Malformed)?);
         if address.len() == text.len() {
-            return Some(network);
+            return Ok(network);
         }
         // An IPv4 address is the end of an IPv6 address.
         let before = if address.contains(':') { 0 } else { 96 };
         let is_number = bits.bytes().all(|byte| byte.is_ascii_digit());
-        let bits = is_number.then(|| bits.parse::<u32>().ok())??;
-        let bits = bits.checked_add(before).filter(|&bits| bits <= 128)?;
-        Some(Network { bits, ..network })
+        let bits: Option<u32> = bits.parse().ok().filter(|_| is_number);
+        let bits = bits.and_then(|bits| bits.checked_add(before));
+        let bits = bits.filter(|&bits| bits <= 128).ok_or(Malformed)?;
+        Ok(Network { bits, ..network })
     }
+}
 
+impl Network {
     pub(crate) fn is_ipv4(self) -> bool {
         self.bits >= 96 && self.address >> 32 == 0xffff
     }
@@ -176,7 +191,7 @@ mod tests {
             );
         }
         let trusted = ["10.0.0.1", "10.0.0.2", "172.16.0.0/12", "fd00::/8"];
-        let trusted = trusted.map(|text| Network::parse(text).expect("a network"));
+        let trusted = trusted.map(|text| text.parse::<Network>().expect("a network"));
         client_origin(ip(peer), &headers, &trusted).0.to_string()
     }
 
@@ -198,10 +213,11 @@ mod tests {
         ] {
             assert_eq!(seen(peer, &["203.0.113.9"]), seen_as);
         }
-        let everything = Network::parse("0.0.0.0/0").expect("a network");
+        let everything = "0.0.0.0/0".parse::<Network>().expect("a network");
         assert!(everything.overlaps(ip("203.0.113.9")) && !everything.overlaps(ip("2001:db8::1")));
         assert!(
-            Network::parse("::/0")
+            "::/0"
+                .parse::<Network>()
                 .expect("a network")
                 .overlaps(ip("203.0.113.9"))
         );
@@ -215,7 +231,7 @@ mod tests {
             "10.0.0.0/8/8",
             "10.0.0.0/4294967295",
         ] {
-            assert_eq!(Network::parse(no_network), None, "{no_network}");
+            assert!(no_network.parse::<Network>().is_err(), "{no_network}");
         }
     }
 

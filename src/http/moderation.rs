@@ -19,6 +19,11 @@ use crate::store::standing::Change;
 
 /// A program in front of the chat puts this into a request's extensions to make its sender a
 /// moderator, for this request.
+///
+/// ```
+/// let mut request = hyper::Request::new(String::new());
+/// request.extensions_mut().insert(chatroom::Moderator);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Moderator;
 

@@ -6,7 +6,14 @@ use std::str::FromStr;
 use crate::names::Malformed;
 
 /// The id of an event, written `<milliseconds>-<sequence>` as Redis Streams writes it, and
-/// compared as that pair of numbers.
+/// compared as that pair of numbers. The default is before everything.
+///
+/// ```
+/// let id: chatroom::EventId = "1700000000000-3".parse()?;
+/// assert!(id > chatroom::EventId::default() && id < "1700000000000-10".parse()?);
+/// assert_eq!(id.to_string(), "1700000000000-3");
+/// # Ok::<(), chatroom::Malformed>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EventId {
     /// Milliseconds since the Unix epoch; never less than those of the id before.

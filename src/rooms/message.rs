@@ -132,6 +132,14 @@ impl Entry {
 impl Message {
     /// The message as one line of JSON: the `data` of its event, an entry of the history, the
     /// answer to its POST.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let chat = chatroom::Chat::open(Default::default())?;
+    /// let said = chat.post("lobby", "bell", "ring").await?;
+    /// assert!(said.to_json().contains(r#""room":"lobby","name":"bell","author":null"#));
+    /// # Ok(()) }
+    /// ```
     pub fn to_json(&self) -> String {
         // Not as a `Value`, which would be copied once more, and written in small pieces.
         let quoted = |text| serde_json::to_string(text).expect("every text is a JSON string");

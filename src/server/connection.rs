@@ -233,7 +233,14 @@ impl Write for Socket {
         };
         if written.is_ready() {
             self.blocked = None;
-        } else if let Some(limit) = self.registration.connections.chat.options().write_timeout {
+        } else if let Some(limit) = self
+            .registration
+            .connections
+            .chat
+            .site
+            .options
+            .write_timeout
+        {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
             // Or the kernel would go on for minutes with what the client does not take.

@@ -10,6 +10,7 @@ use hyper::server::conn::http1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::chat::Chat;
+use crate::counters::count;
 use crate::http::address::ClientAddress;
 use crate::http::limits::Holding;
 use crate::lock::lock;
@@ -48,7 +49,7 @@ pub(super) struct Registration {
 
 impl Connections {
     pub(super) fn new(chat: Chat, http: http1::Builder) -> Connections {
-        let streams = chat.options().max_streams;
+        let streams = chat.site.options.max_streams;
         let wanted = streams.saturating_add(SPARE).min(UNLIMITED);
         let most = match open_files_limit() {
             // Of a very low limit, connections get half.
@@ -56,7 +57,7 @@ impl Connections {
             None => wanted,
         };
         if most < wanted {
-            chat.report().info(format_args!(
+            chat.site.report.info(format_args!(
                 "at most {most} connections instead of {wanted}: raise the limit of open files"
             ));
         }
@@ -84,10 +85,11 @@ impl Connections {
         over_loopback: bool,
         place: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
-        let counted = !self.chat.is_trusted_proxy(peer.ip());
+        let site = &self.chat.site;
+        let proxies = &site.options.trusted_proxy;
+        let counted = !proxies.iter().any(|network| network.overlaps(peer.ip()));
         if counted {
-            let limits = self.chat.limits();
-            limits
+            site.limits
                 .take(peer.ip().into(), Holding::Connections, 1)
                 .ok()?;
         }
@@ -132,9 +134,9 @@ impl Registration {
 
     /// Notes that the client was cut because it took nothing.
     pub(super) fn note_cut(&self) {
-        let chat = &self.connections.chat;
-        chat.note_stalled_write();
-        chat.report().info(format_args!(
+        let site = &self.connections.chat.site;
+        count(&site.counters.stalled_writes);
+        site.report.info(format_args!(
             "cut {}: it took nothing for too long",
             ClientAddress::from(self.peer.ip())
         ));
@@ -153,7 +155,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         lock(&self.connections.wakers).remove(self.place);
         if self.counted {
-            let limits = self.connections.chat.limits();
+            let limits = &self.connections.chat.site.limits;
             limits.give_back(self.peer.ip().into(), [1, 0, 0, 0]);
         }
     }

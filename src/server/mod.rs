@@ -43,6 +43,13 @@ const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
 ///
 /// # Errors
 /// The address cannot be bound.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let listener = chatroom::bind(([127, 0, 0, 1], 0).into())?;
+/// assert_ne!(listener.local_addr()?.port(), 0);
+/// # Ok(()) }
+/// ```
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
@@ -80,7 +87,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Output = ()>) {
     let connections = Arc::new(Connections::new(chat, connection::protocol()));
     let chat = &connections.chat;
-    let report = chat.report();
+    let report = &chat.site.report;
     {
         let mut accepting = pin!(accept(listener, &connections));
         let mut shutdown = pin!(shutdown);
@@ -98,7 +105,7 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
         chat.close().await;
         connections.end().await;
     };
-    match chat.options().drain {
+    match chat.site.options.drain {
         None => ending.await,
         Some(limit) if timeout(limit, ending).await.is_ok() => {}
         Some(_) => report.info(format_args!(
@@ -121,7 +128,7 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
                 let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
                 match connections.register(peer, over_loopback, place) {
                     Some(registration) => connection::serve(stream, registration),
-                    None => refuse(stream, peer, connections.chat.report()),
+                    None => refuse(stream, peer, &connections.chat.site.report),
                 }
             }
             // The client left before it was accepted.
@@ -132,7 +139,7 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
                 ) => {}
             Err(error) => {
                 if backoff == FIRST_BACKOFF {
-                    let report = connections.chat.report();
+                    let report = &connections.chat.site.report;
                     report.error(format_args!(
                         "cannot accept connections, open ones go on: {error}"
                     ));
