@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use super::super::durable::problem;
 use super::line::{self, Record};
 use crate::rooms::id::EventId;
 
@@ -23,7 +24,8 @@ pub(super) fn load(
     let mut reader = BufReader::with_capacity(READ_BYTES, file);
     let (mut line, mut number, mut offset) = (Vec::new(), 0_u64, 0);
     let (mut last_id, mut lacks_break) = (EventId::ZERO, false);
-    while reader.read_until(b'\n', &mut line)? > 0 {
+    let cannot_read = |error| problem(path, "cannot be read", error);
+    while reader.read_until(b'\n', &mut line).map_err(cannot_read)? > 0 {
         number += 1;
         let is_whole = line.ends_with(b"\n");
         if !is_whole {
