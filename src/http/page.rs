@@ -91,9 +91,9 @@ static PARTS: [Part; 9] = [
         "js/state.js",
         "js/network.js",
         "js/start.js",
+        "js/log.js",
         "js/views.js",
         "js/dialogs.js",
-        "js/log.js",
         "js/main.js"
     ),
     part!("js/words.zh-Hans.js", SCRIPT),

@@ -11,12 +11,12 @@ const read = (name) => readFileSync(path.join(www, name));
 export const PARTS = {
   'index.html': ['index.html'], 'chat.css': ['chat.css'], 'notify.js': ['notify.js'], 'manifest.webmanifest': ['manifest.webmanifest'],
   'favicon.svg': ['favicon.svg'], 'favicon-unread.svg': ['favicon-unread.svg'], 'icon.png': ['icon.png'],
-  'js/main.js': ['text', 'words', 'state', 'network', 'start', 'views', 'dialogs', 'log', 'main'].map((name) => `js/${name}.js`),
+  'js/main.js': ['text', 'words', 'state', 'network', 'start', 'log', 'views', 'dialogs', 'main'].map((name) => `js/${name}.js`),
   'js/words.zh-Hans.js': ['js/words.zh-Hans.js'],
 };
 
 // Indentation and comments are for those who read the source.
-const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$/gm, '').replace(/^\n/gm, '');
+const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '');
 
 /** The content of a part. */
 export function contentOf(part) {

@@ -420,7 +420,14 @@ test('a room may have a name that means something to JavaScript', async () => {
 });
 
 test('where a page may not show notifications, as on Android, a service worker does, and leads to the room', async () => {
-  const init = () => { window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted'; constructor() { throw new TypeError('Illegal constructor'); } }; };
+  const init = () => {
+    window.Notification = class { static permission = 'granted'; static requestPermission = async () => 'granted'; constructor() { throw new TypeError('Illegal constructor'); } };
+    window.refused = [];
+    const { showNotification } = ServiceWorkerRegistration.prototype;
+    ServiceWorkerRegistration.prototype.showNotification = function show(...args) {
+      return showNotification.apply(this, args).catch((error) => window.refused.push(String(error)));
+    };
+  };
   const ada = await person(browser, server.url, 'ada', { room: 'worker-a', init, permissions: ['notifications'] });
   await goTo(ada, 'worker-b');
   await connected(ada);
@@ -428,7 +435,8 @@ test('where a page may not show notifications, as on Android, a service worker d
   await ada.locator('#notify').selectOption('mentions');
   await ada.evaluate(async () => { await navigator.serviceWorker.ready; });
   await post(server.url, 'worker-a', 'bot', 'hello ada');
-  await until(ada, async () => (await (await navigator.serviceWorker.ready).getNotifications()).map(({ title, body }) => `${title}: ${body}`), ['bot · #worker-a: hello ada']);
+  const shown = async () => [...window.refused, ...(await (await navigator.serviceWorker.ready).getNotifications()).map(({ title, body }) => `${title}: ${body}`)];
+  await until(ada, shown, ['bot · #worker-a: hello ada']);
   const [worker] = ada.context().serviceWorkers();
   await worker.evaluate(async () => {
     const [notification] = await self.registration.getNotifications();

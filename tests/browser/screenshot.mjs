@@ -72,6 +72,21 @@ const states = {
   'crowded-dark': { room: 'crowd', crowd: true, colorScheme: 'dark' },
   unread: { room: 'unread', later: true },
   'phone-unread': { ...phone, room: 'unread', later: true },
+  'private-new': { act: (page) => page.locator('#new-private').click() },
+  private: { act: makePrivate },
+  'phone-private': { ...phone, act: async (page) => {
+    await page.locator('#menu').tap();
+    await makePrivate(page);
+  } },
+  'private-rooms': { ...phone, act: async (page) => {
+    await page.locator('#menu').tap();
+    await makePrivate(page);
+    await page.locator('#menu').tap();
+  } },
+  'private-leave': { act: async (page) => {
+    await makePrivate(page);
+    await page.locator('#rooms li:has([aria-current]) .leave').press('Enter');
+  } },
   offline: { act: async (page) => {
     await page.context().setOffline(true);
     await page.locator('#text').fill('Is anybody there?');
@@ -84,6 +99,14 @@ const states = {
 async function openMenu(page) {
   await page.locator('.message.own').last().hover();
   await page.locator('.message.own .more').last().click();
+}
+
+async function makePrivate(page) {
+  await page.locator('#new-private').click();
+  await page.locator('dialog input').fill('Geschenk für Jonas'.replaceAll(' ', '-'));
+  await page.keyboard.press('Enter');
+  await page.locator('#room-lock').waitFor();
+  await connected(page);
 }
 
 /** A display of its own, with fonts that take the place of a system's. */

@@ -148,7 +148,7 @@ export function openLog(changed) {
 		const empty = !state.entries.length;
 		$.oldest.hidden = empty ? !isWhole(chat, state) : state.view.from > 0 || !state.oldestReached;
 		$.welcome.hidden = !empty;
-		setText($.welcome, say('welcome', { room: nameOf(state.room) }));
+		setText($.welcome, say('welcome', { room: nameOf(state.room, '') }));
 		setText($.oldestText, say(!empty ? 'beginning' : isPrivate(state.room) ? 'privateHelp' : chat.name ? 'empty' : 'emptyToReader'));
 		$.inviteEmpty.hidden = !empty;
 		place(state);

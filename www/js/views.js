@@ -170,7 +170,7 @@ export function drawConnection() {
 
 export const titleOf = (room) => labelOf(room) || say('private');
 /** Within a text, where no icon tells a private room. */
-export const nameOf = (room) => (isPrivate(room) ? '🔒 ' : '#') + titleOf(room);
+export const nameOf = (room, lock = '🔒 ') => (isPrivate(room) ? lock : '#') + titleOf(room);
 
 export function drawRooms() {
 	const { listed } = page;
@@ -279,7 +279,7 @@ export function drawComposer() {
 	setText($.nameHelp, code ? say.error(nameError) : say(chat.name ? 'renameHelp' : 'joinHelp'));
 	$.nameHelp.classList.toggle('problem', Boolean(code));
 	$.name.ariaInvalid = code ? 'true' : null;
-	text.placeholder = say('messageTo', { room: nameOf(chat.open) });
+	text.placeholder = say('messageTo', { room: nameOf(chat.open, '') });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
 	// Gives the field its height.
 	$.grow.dataset.text = `${text.value}\u200b`;
