@@ -118,6 +118,13 @@ impl History {
         self.bytes
     }
 
+    /// Bytes of the frames after a position, about: keys count as well, and all entries are taken to be
+    /// equally long.
+    pub(super) fn frame_bytes_after(&self, position: EventId) -> usize {
+        let count = self.entries.len();
+        (self.bytes - count * ENTRY_BYTES) * self.after(position).len() / count.max(1)
+    }
+
     /// The low-water mark.
     pub(super) fn mark(&self) -> EventId {
         self.mark

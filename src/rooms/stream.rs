@@ -107,11 +107,8 @@ impl Hub {
             else {
                 return GREETING_BYTES;
             };
-            let (entries, following) = (history.after(EventId::ZERO), history.after(begin));
             let names = members.census().members.min(ROSTER_NAMES);
-            GREETING_BYTES
-                + history.bytes() * following.len() / entries.len().max(1)
-                + names * NAME_BYTES
+            GREETING_BYTES + history.frame_bytes_after(begin) + names * NAME_BYTES
         });
         u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
