@@ -28,18 +28,6 @@ pub(super) fn is_deceptive(c: char) -> bool {
 /// which Unicode's normalization turns it: the blocks of compatibility ideographs, but for the twelve in
 /// them that are ideographs of their own.
 pub(super) fn is_compatibility_ideograph(c: char) -> bool {
-    matches!(c, '\u{f900}'..='\u{faff}' | '\u{2f800}'..='\u{2fa1f}')
-        && !matches!(
-            c,
-            '\u{fa0e}'
-                | '\u{fa0f}'
-                | '\u{fa11}'
-                | '\u{fa13}'
-                | '\u{fa14}'
-                | '\u{fa1f}'
-                | '\u{fa21}'
-                | '\u{fa23}'
-                | '\u{fa24}'
-                | '\u{fa27}'..='\u{fa29}'
-        )
+    let own = "\u{fa0e}\u{fa0f}\u{fa11}\u{fa13}\u{fa14}\u{fa1f}\u{fa21}\u{fa23}\u{fa24}\u{fa27}\u{fa28}\u{fa29}";
+    matches!(c, '\u{f900}'..='\u{faff}' | '\u{2f800}'..='\u{2fa1f}') && !own.contains(c)
 }
