@@ -48,19 +48,6 @@ pub(crate) struct Census {
     pub(crate) listeners: usize,
 }
 
-/// What a client is told first in each of its rooms.
-pub(crate) struct Greeting<'a> {
-    /// The newest id: what follows at or below it is the past.
-    pub(crate) newest: EventId,
-    /// Whether it is the first of its stream, and says how long to wait before a reconnect.
-    pub(crate) is_first: bool,
-    pub(crate) room: &'a RoomName,
-    pub(crate) name: Option<&'a MemberName>,
-    pub(crate) author: Option<Author>,
-    pub(crate) census: Census,
-    pub(crate) heartbeat: Duration,
-}
-
 impl Frame {
     pub(crate) fn event(&self) -> Event {
         self.event
@@ -81,18 +68,26 @@ impl Frame {
         self.bytes.slice(self.data.clone())
     }
 
-    /// Tells a client that it is in a room.
-    pub(crate) fn connected(greeting: &Greeting<'_>) -> Frame {
+    /// Tells a client that it is in a room, and that what follows at or below the `newest` id is the past.
+    /// The first greeting of a stream also says how long to wait before a reconnect.
+    pub(crate) fn connected(
+        newest: EventId,
+        is_first: bool,
+        room: &RoomName,
+        name: Option<&MemberName>,
+        author: Option<Author>,
+        census: Census,
+        heartbeat: Duration,
+    ) -> Frame {
         let data = format!(
-            r#"{{"eventId":"{}","room":{},"name":{},"author":{},{},"heartbeatSeconds":{}}}"#,
-            greeting.newest,
-            Value::from(greeting.room.as_str()),
-            Value::from(greeting.name.map(MemberName::as_str)),
-            Value::from(greeting.author.map(|author| author.to_string())),
-            greeting.census.json_members(),
-            greeting.heartbeat.as_secs_f64()
+            r#"{{"eventId":"{newest}","room":{},"name":{},"author":{},{},"heartbeatSeconds":{}}}"#,
+            Value::from(room.as_str()),
+            Value::from(name.map(MemberName::as_str)),
+            Value::from(author.map(|author| author.to_string())),
+            census.json_members(),
+            heartbeat.as_secs_f64()
         );
-        let retry = if greeting.is_first {
+        let retry = if is_first {
             retry_jittered()
         } else {
             String::new()
@@ -252,15 +247,9 @@ mod tests {
                 members: 2,
                 listeners: 3,
             };
-            let frame = Frame::connected(&Greeting {
-                newest: id(5, 0),
-                is_first,
-                room: &dev(),
-                name: Some(&names[0]),
-                author,
-                census,
-                heartbeat: Duration::from_secs(15),
-            });
+            let (name, heartbeat) = (Some(&names[0]), Duration::from_secs(15));
+            let frame =
+                Frame::connected(id(5, 0), is_first, &dev(), name, author, census, heartbeat);
             assert_eq!(frame.id(), None);
             text(&frame).to_owned()
         };

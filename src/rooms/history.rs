@@ -27,7 +27,6 @@ pub(crate) struct History {
     entries: VecDeque<Entry>,
     /// The entry that each key was last used for; of a removed message, its removal.
     by_key: HashMap<IdempotencyKey, EventId>,
-    newest_message: Option<EventId>,
     bytes: usize,
     mark: EventId,
 }
@@ -38,7 +37,6 @@ impl History {
         History {
             entries: VecDeque::new(),
             by_key: HashMap::new(),
-            newest_message: None,
             bytes: 0,
             mark,
         }
@@ -47,19 +45,12 @@ impl History {
     /// Adds the newest entry and evicts the oldest ones beyond the limits. The message that a
     /// removal removes is dropped.
     pub(crate) fn push(&mut self, mut entry: Entry, limits: &Options) {
-        if let Some(message) = entry.removes {
-            if let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
-                && let Some(removed) = self.entries.remove(place)
-            {
-                self.bytes -= removed.bytes();
-                entry.key = removed.key;
-            }
-            if self.newest_message == Some(message) {
-                let is_message = |entry: &&Entry| entry.removes.is_none();
-                self.newest_message = self.entries.iter().rfind(is_message).map(|entry| entry.id);
-            }
-        } else {
-            self.newest_message = Some(entry.id);
+        if let Some(message) = entry.removes
+            && let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
+            && let Some(removed) = self.entries.remove(place)
+        {
+            self.bytes -= removed.bytes();
+            entry.key = removed.key;
         }
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), entry.id);
@@ -102,7 +93,6 @@ impl History {
         };
         self.bytes -= oldest.bytes();
         self.mark = self.mark.max(oldest.id);
-        self.newest_message.take_if(|id| *id == oldest.id);
         if let Some(key) = oldest.key
             && self.by_key.get(&key) == Some(&oldest.id)
         {
@@ -134,10 +124,6 @@ impl History {
     pub(super) fn newest(&self) -> EventId {
         let newest = self.entries.back().map(|entry| entry.id);
         newest.unwrap_or_default().max(self.mark)
-    }
-
-    pub(super) fn newest_message(&self) -> Option<EventId> {
-        self.newest_message
     }
 
     /// The entry that a key was last used for. A key that an earlier version stored is everybody's.

@@ -1,8 +1,11 @@
 //! The list of rooms.
 
+use std::collections::BTreeSet;
+
 use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
+use super::room::Room;
 use crate::names::RoomName;
 
 /// A room in numbers.
@@ -18,31 +21,27 @@ impl Hub {
     /// Every room, and those that are `offered`, sorted by name.
     pub(crate) fn summaries(&self, offered: &[RoomName]) -> Vec<Summary> {
         let now = self.clock().now();
-        let state = &mut *self.lock();
-        let missing: Vec<&RoomName> = offered
-            .iter()
-            .filter(|room| !state.rooms.contains_key(*room))
-            .collect();
-        let mut summaries: Vec<Summary> = state
-            .rooms
-            .iter_mut()
-            .map(|(name, room)| {
-                room.members.expire(now);
+        let rooms = &mut self.lock().rooms;
+        let names: BTreeSet<RoomName> = rooms.keys().chain(offered).cloned().collect();
+        let summary = |room| match rooms.get_mut(&room) {
+            None => Summary {
+                room,
+                census: Census::default(),
+                newest: None,
+                history_bytes: 0,
+            },
+            Some(Room {
+                history, members, ..
+            }) => {
+                members.expire(now);
                 Summary {
-                    room: name.clone(),
-                    census: room.members.census(),
-                    newest: room.history.newest_message(),
-                    history_bytes: room.history.bytes(),
+                    room,
+                    census: members.census(),
+                    newest: history.latest(1),
+                    history_bytes: history.bytes(),
                 }
-            })
-            .collect();
-        summaries.extend(missing.into_iter().map(|room| Summary {
-            room: room.clone(),
-            census: Census::default(),
-            newest: None,
-            history_bytes: 0,
-        }));
-        summaries.sort_unstable_by(|a, b| a.room.cmp(&b.room));
-        summaries
+            }
+        };
+        names.into_iter().map(summary).collect()
     }
 }

@@ -10,14 +10,15 @@
 //! - A session without a stream here may post under any name that is free.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::frame::{Census, json_names};
+use super::frame::{Census, Frame, json_names};
 use super::limits::{NAME_GRACE, PENDING_CHANGES, ROSTER_NAMES};
 use crate::author::Author;
 use crate::clock::Moment;
-use crate::names::{FoldedName, MemberName};
+use crate::names::{FoldedName, MemberName, RoomName};
 
 /// A name together with the author whose session claims it.
 #[derive(Clone)]
@@ -42,7 +43,13 @@ pub(super) struct Members {
     /// its member still has that time.
     grace: VecDeque<(Moment, FoldedName)>,
     joins: u64,
-    changes: PendingChanges,
+    /// Names that joined, left or were respelt and the room has not been told of, oldest first. A name
+    /// may occur more than once.
+    untold: VecDeque<MemberName>,
+    /// There were more than [`PENDING_CHANGES`]: the roster is to be replaced.
+    too_many_untold: bool,
+    /// The number of members or listeners has changed since the room was told.
+    counts_changed: bool,
     /// The first names as JSON, until they change, and the last of them if there may be more.
     roster: Option<(Arc<str>, Option<FoldedName>)>,
 }
@@ -59,28 +66,6 @@ struct Member {
     free_at: Option<Moment>,
 }
 
-/// What the room has not been told yet.
-#[derive(Default)]
-struct PendingChanges {
-    /// Names that joined, left or were respelt, oldest first. A name may occur more than once.
-    names: VecDeque<MemberName>,
-    counts: bool,
-    /// More changed than [`PENDING_CHANGES`].
-    too_many: bool,
-}
-
-/// What has changed in a room. Applied in the order `left`, `joined`, it turns any roster seen since
-/// the changes before into the present one (of a crowd, once the last of its changes is told).
-#[derive(Debug, Eq, PartialEq)]
-pub(super) enum Changes {
-    Names {
-        joined: Vec<MemberName>,
-        left: Vec<MemberName>,
-    },
-    /// Too many to tell: the roster is to be replaced.
-    Roster,
-}
-
 impl Members {
     /// Whether a stream under this name may join.
     pub(super) fn admits(&mut self, claim: &Claim, now: Moment) -> bool {
@@ -94,7 +79,7 @@ impl Members {
     pub(super) fn join(&mut self, claim: Option<&Claim>) {
         let Some(Claim { name, author, .. }) = claim else {
             self.listeners += 1;
-            self.changes.counts = true;
+            self.counts_changed = true;
             return;
         };
         let folded = name.folded();
@@ -117,7 +102,7 @@ impl Members {
         if let Some(member) = member.filter(|member| member.author == author)
             && member.name != *name
         {
-            let old = std::mem::replace(&mut member.name, name.clone());
+            let old = mem::replace(&mut member.name, name.clone());
             self.note_change(old);
             self.note_change(name.clone());
         }
@@ -151,7 +136,7 @@ impl Members {
     pub(super) fn leave(&mut self, claim: Option<&Claim>, now: Moment) {
         let Some(Claim { name, author, .. }) = claim else {
             self.listeners = self.listeners.saturating_sub(1);
-            self.changes.counts = true;
+            self.counts_changed = true;
             return;
         };
         let folded = name.folded();
@@ -243,8 +228,13 @@ impl Members {
         members.map(|member| (&member.name, member.author))
     }
 
-    /// The first [`ROSTER_NAMES`] names as a JSON array.
-    pub(super) fn roster(&mut self) -> Arc<str> {
+    /// The event that replaces a client's roster: its first [`ROSTER_NAMES`] names.
+    pub(super) fn whole_roster(&mut self, room: &RoomName) -> Frame {
+        let roster = self.roster();
+        Frame::members_replaced(room, &roster, self.census())
+    }
+
+    fn roster(&mut self) -> Arc<str> {
         let encode = || {
             let names = self.by_name.values().map(|member| &member.name);
             let last = self.by_name.keys().nth(ROSTER_NAMES - 1);
@@ -253,33 +243,37 @@ impl Members {
         self.roster.get_or_insert_with(encode).0.clone()
     }
 
-    /// Takes the oldest changes, as many as one event carries; `None` if nothing has changed.
-    pub(super) fn take_changes(&mut self) -> Option<Changes> {
-        let pending = &mut self.changes;
-        if std::mem::take(&mut pending.too_many) {
-            pending.counts = false;
-            return Some(Changes::Roster);
+    /// The event that tells the oldest changes, as many as it carries; `None` if nothing has changed.
+    /// Applied in the order `left`, `joined`, it turns any roster seen since the changes before into the
+    /// present one (of a crowd, once the last of its changes is told).
+    pub(super) fn take_changes(&mut self, room: &RoomName) -> Option<Frame> {
+        let counts_changed = mem::take(&mut self.counts_changed);
+        if mem::take(&mut self.too_many_untold) {
+            return Some(self.whole_roster(room));
         }
-        if !std::mem::take(&mut pending.counts) && pending.names.is_empty() {
+        if !counts_changed && self.untold.is_empty() {
             return None;
         }
-        let told = pending.names.len().min(ROSTER_NAMES);
+        let told = self.untold.len().min(ROSTER_NAMES);
         let (mut joined, mut left) = (BTreeSet::new(), BTreeSet::new());
-        for name in pending.names.drain(..told) {
+        for name in self.untold.drain(..told) {
             let present = self.by_name.get(&name.folded()).map(|member| &member.name);
             // Also where another spelling is present: that one may have been told before.
-            joined.extend(present.cloned());
+            joined.extend(present);
             if present != Some(&name) {
                 left.insert(name);
             }
         }
-        if pending.names.is_empty() {
-            pending.names = VecDeque::new();
+        if self.untold.is_empty() {
+            self.untold = VecDeque::new();
         }
-        Some(Changes::Names {
-            joined: joined.into_iter().collect(),
-            left: left.into_iter().collect(),
-        })
+        let census = self.census();
+        Some(Frame::members_changed(
+            room,
+            joined.into_iter(),
+            left.iter(),
+            census,
+        ))
     }
 
     fn names_of(&self, author: Author) -> impl Iterator<Item = &Member> {
@@ -330,13 +324,11 @@ impl Members {
         // In a crowd few names are among the first, which are all that is listed.
         self.roster
             .take_if(|(_, last)| !last.as_ref().is_some_and(is_beyond));
-        let pending = &mut self.changes;
-        pending.counts = true;
-        if pending.too_many || pending.names.len() >= PENDING_CHANGES {
-            pending.too_many = true;
-            pending.names = VecDeque::new();
-        } else {
-            pending.names.push_back(name);
+        self.counts_changed = true;
+        self.too_many_untold |= self.untold.len() >= PENDING_CHANGES;
+        match self.too_many_untold {
+            true => self.untold = VecDeque::new(),
+            false => self.untold.push_back(name),
         }
     }
 }

@@ -38,21 +38,13 @@ struct State {
 
 /// What happens to a new frame, and what the client does once it has taken all frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Mode {
+pub(super) enum Mode {
     /// New frames are queued, and the client waits for them.
     Live,
     /// New frames are dropped, and the client catches up from the histories of its rooms.
     Behind,
     /// New frames are dropped, and the client's stream ends.
     Ended,
-}
-
-/// What a client finds in its queue.
-pub(super) enum Next {
-    Frame(Arc<Frame>),
-    /// Nothing, and nothing will come: it has to catch up.
-    CatchUp,
-    End,
 }
 
 impl Queue {
@@ -86,23 +78,20 @@ impl Queue {
         true
     }
 
-    /// Takes the oldest frame.
-    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Next> {
+    /// Takes the oldest frame; the mode, where none is left and none will come.
+    pub(super) fn poll_next(&self, cx: &Context<'_>) -> Poll<Result<Arc<Frame>, Mode>> {
         let queue = &mut *lock(&self.0);
         if let Some(frame) = queue.pop(usize::MAX) {
-            return Poll::Ready(Next::Frame(frame));
+            return Poll::Ready(Ok(frame));
         }
-        match queue.mode {
-            Mode::Behind => Poll::Ready(Next::CatchUp),
-            Mode::Ended => Poll::Ready(Next::End),
-            Mode::Live => {
-                match &mut queue.waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    unknown => *unknown = Some(cx.waker().clone()),
-                }
-                Poll::Pending
-            }
+        if queue.mode != Mode::Live {
+            return Poll::Ready(Err(queue.mode));
         }
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            unknown => *unknown = Some(cx.waker().clone()),
+        }
+        Poll::Pending
     }
 
     /// Takes the oldest frame if there is one, and if it has at most `most` bytes.

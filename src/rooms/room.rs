@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use super::frame::Frame;
 use super::history::History;
 use super::id::EventId;
-use super::members::{Changes, Claim, Members};
+use super::members::{Claim, Members};
 use super::message::Entry;
 use super::queue::Queue;
 use crate::clock::Moment;
@@ -68,22 +68,10 @@ impl Room {
     /// Tells the clients what has changed among the members since this was last called.
     pub(super) fn tell_changes(&mut self, name: &RoomName, now: Moment, counters: &Counters) {
         self.members.expire(now);
-        let frame = match self.members.take_changes() {
-            None => return,
-            Some(Changes::Names { joined, left }) => {
-                let census = self.members.census();
-                Frame::members_changed(name, joined.iter(), left.iter(), census)
-            }
-            Some(Changes::Roster) => self.whole_roster(name),
-        };
-        self.told += 1;
-        self.deliver(&Arc::new(frame), counters);
-    }
-
-    /// The event that replaces a client's roster.
-    pub(super) fn whole_roster(&mut self, name: &RoomName) -> Frame {
-        let roster = self.members.roster();
-        Frame::members_replaced(name, &roster, self.members.census())
+        if let Some(changes) = self.members.take_changes(name) {
+            self.told += 1;
+            self.deliver(&Arc::new(changes), counters);
+        }
     }
 
     fn deliver(&mut self, frame: &Arc<Frame>, counters: &Counters) {

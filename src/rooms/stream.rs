@@ -7,16 +7,16 @@
 
 use std::iter;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::client::{Arrival, Client, Membership};
-use super::frame::{Frame, Greeting};
+use super::frame::Frame;
 use super::hub::{Hub, Rooms, State};
 use super::id::EventId;
 use super::limits::ROSTER_NAMES;
 use super::members::Claim;
 use super::past::past;
-use super::queue::{Next, Queue};
+use super::queue::{Mode, Queue};
 use super::room::Room;
 use crate::author::Author;
 use crate::counters::count;
@@ -187,17 +187,13 @@ impl Hub {
         iter::from_fn(move || {
             let arrival = arrival.as_mut()?;
             let Membership { room, .. } = memberships.get(arrival.greeted)?;
-            let greeting = Greeting {
-                newest,
-                is_first: arrival.greeted == 0,
-                room,
-                name,
-                author: arrival.author,
-                census: rooms.get(room)?.members.census(),
-                heartbeat: self.options.heartbeat.unwrap_or_default(),
-            };
+            let (is_first, author) = (arrival.greeted == 0, arrival.author);
+            let census = rooms.get(room)?.members.census();
+            let heartbeat = self.options.heartbeat.unwrap_or_default();
             arrival.greeted += 1;
-            Some(Arc::new(Frame::connected(&greeting)))
+            let greeting =
+                Frame::connected(newest, is_first, room, name, author, census, heartbeat);
+            Some(Arc::new(greeting))
         })
     }
 
@@ -224,7 +220,7 @@ fn rosters<'a>(
     memberships.iter_mut().filter_map(|membership| {
         let room = rooms.get_mut(&membership.room)?;
         let given = std::mem::replace(&mut membership.roster, room.told);
-        (given != room.told).then(|| Arc::new(room.whole_roster(&membership.room)))
+        (given != room.told).then(|| Arc::new(room.members.whole_roster(&membership.room)))
     })
 }
 
@@ -253,14 +249,10 @@ impl Stream {
     /// A client whose queue was full catches up here, in place, and nobody outside notices.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         loop {
-            match self.queue.poll_next(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Next::End) => return Poll::Ready(None),
-                Poll::Ready(Next::CatchUp) => {
-                    let state = &mut *self.hub.lock();
-                    self.hub.catch_up(state, self.client);
-                }
-                Poll::Ready(Next::Frame(frame)) => return Poll::Ready(Some(frame)),
+            match ready!(self.queue.poll_next(cx)) {
+                Ok(frame) => return Poll::Ready(Some(frame)),
+                Err(Mode::Ended) => return Poll::Ready(None),
+                Err(_) => self.hub.catch_up(&mut self.hub.lock(), self.client),
             }
         }
     }

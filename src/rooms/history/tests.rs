@@ -86,7 +86,7 @@ fn retains_no_more_than_its_limits() {
     let none = history(&limits(usize::MAX, bytes(2) - 1), 2);
     assert!(none.entries.is_empty());
     assert_eq!(
-        (none.newest(), none.newest_message(), none.bytes()),
+        (none.newest(), none.latest(1), none.bytes()),
         (id(2), None, 0)
     );
 }
@@ -195,12 +195,12 @@ fn the_newest_message_is_known_whatever_is_removed_and_evicted() {
     for (removes, newest) in [(3, Some(id(2))), (1, Some(id(2))), (2, None)] {
         let n = 3 + history.after(START).filter(|e| e.removes.is_some()).count() as u64 + 1;
         history.push(removal(n, removes), &limits);
-        assert_eq!(history.newest_message(), newest, "{removes}");
+        assert_eq!(history.latest(1), newest, "{removes}");
     }
     history.push(message(7, None), &limits);
-    assert_eq!(history.newest_message(), Some(id(7)));
+    assert_eq!(history.latest(1), Some(id(7)));
     history.evict_before(id(8).milliseconds, id(9).milliseconds);
-    assert_eq!(history.newest_message(), None);
+    assert_eq!(history.latest(1), None);
 }
 
 proptest! {

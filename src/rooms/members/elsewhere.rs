@@ -34,7 +34,7 @@ impl Members {
 
     /// So many listeners are at other servers.
     pub(in super::super) fn listen_elsewhere(&mut self, listeners: usize) {
-        self.changes.counts |= listeners != self.listeners_elsewhere;
+        self.counts_changed |= listeners != self.listeners_elsewhere;
         self.listeners_elsewhere = listeners;
     }
 

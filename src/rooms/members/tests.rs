@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 
@@ -32,12 +33,23 @@ fn shown(members: &Members) -> Vec<String> {
         .collect()
 }
 
+/// What the next event tells, if there is one.
+fn told(members: &mut Members) -> Option<Value> {
+    let room = RoomName::parse("lobby").expect("a room");
+    let frame = members.take_changes(&room)?;
+    Some(serde_json::from_slice(&frame.data()).expect("JSON"))
+}
+
 fn changes(members: &mut Members) -> (Vec<String>, Vec<String>) {
-    let Some(Changes::Names { joined, left }) = members.take_changes() else {
-        panic!("no names changed");
+    let told = told(members).expect("something has changed");
+    assert_eq!(told.get("members"), None, "a whole roster");
+    let names = |key: &str| {
+        let names = told[key].as_array().expect("a list").iter();
+        names
+            .map(|name| name.as_str().expect("a name").to_owned())
+            .collect()
     };
-    let text = |names: Vec<MemberName>| names.iter().map(ToString::to_string).collect();
-    (text(joined), text(left))
+    (names("joined"), names("left"))
 }
 
 #[test]
@@ -70,7 +82,7 @@ fn a_crowd_is_told_of_in_the_order_in_which_it_came() {
     assert_eq!((joined.len(), left.len()), (ROSTER_NAMES, 0));
     seen.extend(joined);
     assert_eq!(seen, shown(&members).into_iter().collect());
-    assert_eq!(members.take_changes(), None);
+    assert_eq!(told(&mut members), None);
 }
 
 #[test]
@@ -107,9 +119,13 @@ fn more_changes_than_are_kept_replace_the_roster() {
         let claim = claim(&format!("m{number:05}"), number as u64);
         assert!(join(&mut members, &claim, START));
     }
-    assert_eq!(members.changes.names.capacity(), 0);
-    assert_eq!(members.take_changes(), Some(Changes::Roster));
-    assert_eq!(members.take_changes(), None);
+    assert_eq!(members.untold.capacity(), 0);
+    let replaced = told(&mut members).expect("a whole roster");
+    assert_eq!(
+        replaced["members"].as_array().map(Vec::len),
+        Some(ROSTER_NAMES)
+    );
+    assert_eq!(told(&mut members), None);
     assert!(join(&mut members, &claim("zoe", 9_999), START));
     assert_eq!(changes(&mut members), (vec!["zoe".into()], vec![]));
 }
@@ -128,7 +144,7 @@ fn names_that_come_and_go_leave_nothing_behind() {
             members.grace.len(),
         ];
         assert!(kept.iter().all(|count| *count <= 101), "{kept:?}");
-        assert!(members.changes.names.len() <= PENDING_CHANGES);
+        assert!(members.untold.len() <= PENDING_CHANGES);
     }
 }
 
@@ -152,7 +168,7 @@ fn an_evicted_name_is_free_at_once_and_its_streams_end_quietly() {
 fn an_old_spelling_that_is_told_apart_does_not_take_the_new_one_away() {
     let mut members = Members::default();
     assert!(join(&mut members, &claim("zoe", 1), START));
-    members.take_changes().expect("the join");
+    told(&mut members).expect("the join");
     for number in 1..ROSTER_NAMES {
         let claim = claim(&format!("m{number:05}"), 2 + number as u64);
         assert!(join(&mut members, &claim, START));
@@ -169,7 +185,7 @@ fn an_old_spelling_that_is_told_apart_does_not_take_the_new_one_away() {
 fn nobody_sees_a_reconnect() {
     let mut members = Members::default();
     assert!(join(&mut members, &claim("alice", 1), START));
-    members.take_changes().expect("the join");
+    told(&mut members).expect("the join");
     members.leave(Some(&claim("alice", 1)), START);
     members.expire(START + NAME_GRACE / 2);
     assert!(join(
@@ -178,7 +194,7 @@ fn nobody_sees_a_reconnect() {
         START + NAME_GRACE / 2
     ));
     members.expire(START + NAME_GRACE * 9);
-    assert_eq!(members.take_changes(), None);
+    assert_eq!(told(&mut members), None);
 }
 
 #[test]
@@ -208,7 +224,7 @@ fn a_rename_leaves_and_joins_at_once_in_either_order() {
     for new_first in [true, false] {
         let mut members = Members::default();
         assert!(join(&mut members, &claim("old", 1), START));
-        members.take_changes().expect("the join");
+        told(&mut members).expect("the join");
         if new_first {
             assert!(join(&mut members, &claim("new", 1), START));
             members.leave(Some(&claim("old", 1)), START);
@@ -246,7 +262,7 @@ fn a_listener_is_counted_and_nothing_else() {
     let mut members = Members::default();
     members.join(None);
     assert_eq!(changes(&mut members), (vec![], vec![]));
-    assert_eq!(members.take_changes(), None);
+    assert_eq!(told(&mut members), None);
     assert_eq!(
         members.census(),
         Census {
@@ -282,10 +298,13 @@ proptest! {
     fn blindly_applied_changes_give_the_true_roster(steps in prop::collection::vec(step(), 1..200)) {
         let mut members = Members::default();
         let mut streams: Vec<Claim> = Vec::new();
-        let mut watchers: Vec<BTreeSet<MemberName>> = vec![BTreeSet::new()];
+        let mut watchers: Vec<BTreeSet<String>> = vec![BTreeSet::new()];
         let mut now = START;
-        let tell = |members: &mut Members, watchers: &mut Vec<BTreeSet<MemberName>>| {
-            let Some(Changes::Names { joined, left }) = members.take_changes() else { return };
+        let tell = |members: &mut Members, watchers: &mut Vec<BTreeSet<String>>| {
+            if members.untold.is_empty() {
+                return;
+            }
+            let (joined, left) = changes(members);
             for roster in watchers {
                 roster.retain(|name| !left.contains(name));
                 roster.extend(joined.iter().cloned());
@@ -311,11 +330,11 @@ proptest! {
                     members.expire(now);
                 }
                 Step::Tell => tell(&mut members, &mut watchers),
-                Step::Enter => watchers.push(members.names().map(|(name, _)| name).cloned().collect()),
+                Step::Enter => watchers.push(shown(&members).into_iter().collect()),
             }
         }
         tell(&mut members, &mut watchers);
-        let truth: BTreeSet<MemberName> = members.names().map(|(name, _)| name).cloned().collect();
+        let truth: BTreeSet<String> = shown(&members).into_iter().collect();
         for roster in watchers {
             prop_assert_eq!(&roster, &truth);
         }

@@ -35,7 +35,7 @@ fn live() -> Queue {
     queue
 }
 
-fn take(queue: &Queue, waker: &Waker) -> Poll<Next> {
+fn take(queue: &Queue, waker: &Waker) -> Poll<Result<Arc<Frame>, Mode>> {
     queue.poll_next(&Context::from_waker(waker))
 }
 
@@ -52,7 +52,7 @@ fn frames_come_in_order_and_one_wake_brings_all_that_wait() {
             assert_eq!(wakes.so_far(), before + 1);
         }
         for frame in sent {
-            let Poll::Ready(Next::Frame(taken)) = take(&queue, &waker) else {
+            let Poll::Ready(Ok(taken)) = take(&queue, &waker) else {
                 panic!("a frame is missing");
             };
             assert!(Arc::ptr_eq(&taken, &frame));
@@ -97,10 +97,13 @@ fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
         }
         assert!(!queue.send(&frame));
         for _ in 0..fits {
-            assert!(matches!(take(&queue, &waker), Poll::Ready(Next::Frame(_))));
+            assert!(matches!(take(&queue, &waker), Poll::Ready(Ok(_))));
         }
         assert!(!queue.send(&frame), "there is room, but a gap");
-        assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+        assert!(matches!(
+            take(&queue, &waker),
+            Poll::Ready(Err(Mode::Behind))
+        ));
         assert_eq!(wakes.so_far(), 0);
         let kept = lock(&queue.0).frames.capacity();
         assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
@@ -123,7 +126,7 @@ fn catching_up_stops_at_a_full_queue_and_goes_on() {
             Some(frame("{}"))
         });
         let is_all = queue.fill(frames, &Counters::default());
-        while let Poll::Ready(Next::Frame(_)) = take(&queue, &waker) {
+        while let Poll::Ready(Ok(_)) = take(&queue, &waker) {
             given += 1;
         }
         if is_all {
@@ -144,7 +147,10 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     assert!(take(&queue, &waker).is_pending());
     queue.end(None);
     assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
-    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
+    assert!(matches!(
+        take(&queue, &waker),
+        Poll::Ready(Err(Mode::Ended))
+    ));
     assert!(!queue.send(&frame("{}")));
 }
 
@@ -153,11 +159,17 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
 fn the_end_is_final_for_a_client_that_catches_up() {
     let queue = Queue::new(EventId::ZERO);
     let (_, waker) = count();
-    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::CatchUp)));
+    assert!(matches!(
+        take(&queue, &waker),
+        Poll::Ready(Err(Mode::Behind))
+    ));
     queue.end(None);
     let frames = std::iter::repeat_with(|| frame("{}"));
     assert!(!queue.fill(frames, &Counters::default()));
-    assert!(matches!(take(&queue, &waker), Poll::Ready(Next::End)));
+    assert!(matches!(
+        take(&queue, &waker),
+        Poll::Ready(Err(Mode::Ended))
+    ));
 }
 
 #[test]
