@@ -21,7 +21,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::author::AuthorKey;
 use crate::checked::checked;
-use crate::counters::Counters;
 use crate::http::body::Body;
 use crate::http::routes;
 use crate::http::session::Sessions;
@@ -30,11 +29,6 @@ use crate::options::Options;
 use crate::rooms::hub::Hub;
 use crate::rooms::limits::BEATS_PER_PERIOD;
 use crate::store::Store;
-use crate::store::folder::DataFolder;
-use crate::store::journal::Journal;
-#[cfg(feature = "redis")]
-use crate::store::redis::Redis;
-use crate::store::secret;
 use crate::store::standing::Standing;
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
@@ -78,13 +72,16 @@ impl Chat {
         let options = checked(options).map_err(bad)?;
         log_configuration(&options);
         let options = Arc::new(options);
-        let counters = Arc::<Counters>::default();
-        let hub = Arc::new(Hub::new(options.clone(), counters.clone()));
-        let report = options.log.clone();
-        let standing = Arc::new(Standing::new(options.data.clone(), report));
-        let (store, authors) = open_store(&options, &hub, &standing, &counters)?;
-        let site = Site::new(options, hub, store, AuthorKey(authors), standing, counters);
-        Ok(Chat::new(site))
+        let hub = Arc::new(Hub::new(options.clone()));
+        let standing = Arc::new(Standing::new(options));
+        let random = || Sessions::new("").issue().0.to_be_bytes();
+        let (store, authors) = Store::open(&hub, &standing, random)?;
+        Ok(Chat::new(Site::new(
+            hub,
+            store,
+            AuthorKey(authors),
+            standing,
+        )))
     }
 
     fn new(site: Site) -> Chat {
@@ -215,34 +212,6 @@ async fn every(period: Duration, site: Weak<Site>, work: fn(&Site)) {
             None => return,
         }
     }
-}
-
-/// Opens the store, with the secret from which authors are derived.
-fn open_store(
-    options: &Options,
-    hub: &Arc<Hub>,
-    standing: &Arc<Standing>,
-    counters: &Arc<Counters>,
-) -> io::Result<(Store, [u8; 16])> {
-    let random = || Sessions::new("").issue().0.to_be_bytes();
-    let report = options.log.clone();
-    #[cfg(feature = "redis")]
-    if let Some(url) = options.redis.clone() {
-        let (hub, standing) = (hub.clone(), standing.clone());
-        let (redis, _tasks, secret) = Redis::open(url, hub, standing, report, random)?;
-        return Ok((Store::Redis { redis, _tasks }, secret));
-    }
-    let Some(path) = &options.data else {
-        return Ok((Store::Memory(hub.clone()), random()));
-    };
-    let folder = DataFolder::open(path)?;
-    // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
-    let secret = secret::load(path)?;
-    standing.read()?;
-    let (hub, counters) = (hub.clone(), counters.clone());
-    let journal = Journal::open(folder, options.fsync, hub, counters, report)?;
-    let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
-    Ok((Store::Journal(journal), secret))
 }
 
 /// Tells the operator what matters most.

@@ -298,7 +298,7 @@
 //!
 //! ```text
 //! Chat                      the service; two tasks for what is done in time
-//! └─ Site                   guard, limits, sessions, standing (bans, moderators), counters
+//! └─ Site                   guard, limits, sessions, standing (bans, moderators)
 //!    ├─ Store               gives ids and commits: memory, or the journal's task and file
 //!    └─ Hub                 one lock for all that follows; publishes by rising id
 //!       ├─ Room             history (entries), members (names)

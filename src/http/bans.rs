@@ -95,7 +95,7 @@ impl Site {
         let last_seen = last_seen.as_deref().unwrap_or("an unknown address");
         // A firewall that acts on this line is to spare the address too.
         let alone = if with_address { "" } else { " alone" };
-        self.report.info(format_args!(
+        self.options.log.info(format_args!(
             "banned author {author}{alone} for {minutes} minutes, last seen at {last_seen}, by {by}"
         ));
         Ok(ban)
@@ -110,7 +110,8 @@ impl Site {
         let site = self.clone();
         let lifting = tokio::spawn(async move {
             site.change_standing(Change::Lift(author)).await?;
-            site.report
+            site.options
+                .log
                 .info(format_args!("lifted the ban of author {author}, by {by}"));
             Ok(())
         });

@@ -36,7 +36,7 @@ pub(crate) async fn serve(site: &Site) -> Response<Body> {
 #[rustfmt::skip]
 fn figures(site: &Site) -> String {
     let rooms = site.hub.summaries(&[]);
-    let counters = &*site.counters;
+    let counters = &site.hub.counters;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let sum = |figure: fn(&crate::rooms::list::Summary) -> usize| rooms.iter().map(figure).sum::<usize>() as u64;
     let (gauge, counter) = ("gauge", "counter");

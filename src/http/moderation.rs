@@ -62,7 +62,8 @@ impl Site {
         let removed = message;
         let committed = self.append(room, Draft::Removal { removed, by }).await?;
         if let Committed::New(_) = committed {
-            self.report
+            self.options
+                .log
                 .info(format_args!("removed message {message}, by {by_whom}"));
         }
         Ok(committed)
@@ -114,7 +115,8 @@ pub(crate) async fn log_in<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, body
     let until = site.hub.clock().unix_ms();
     let until = until.saturating_add(site.store.moderator_ms());
     site.change_standing(Change::LogIn(author, until)).await?;
-    site.report
+    site.options
+        .log
         .info(format_args!("a moderator logged in from {address}"));
     let mut response = answer::empty(StatusCode::NO_CONTENT);
     cookie.map(|cookie| response.headers_mut().insert(SET_COOKIE, cookie));

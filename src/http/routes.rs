@@ -86,7 +86,7 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
     };
     let mut response = result.unwrap_or_else(|refusal| {
         if head.method == Method::POST && matches!(name, "chat" | "hook") {
-            *lock(&site.counters.refused)
+            *lock(&site.hub.counters.refused)
                 .entry(refusal.code())
                 .or_default() += 1;
         }
@@ -94,9 +94,10 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
     });
     site.guard.seal(&head.headers, &mut response);
     let status = response.status().as_u16();
-    let requests = &site.counters.requests;
+    let requests = &site.hub.counters.requests;
     *lock(requests).entry((label, status)).or_default() += 1;
-    site.report
+    site.options
+        .log
         .debug(format_args!("{} {label} {status}", head.method));
     response
 }

@@ -11,11 +11,9 @@ use super::limits::{Allowance, Limits};
 use super::session::Sessions;
 use super::visitor::Visitor;
 use crate::author::{Author, AuthorKey, SessionId};
-use crate::counters::Counters;
 use crate::names::RoomName;
 use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::entries::{Committed, Page, PageAt};
 use crate::rooms::hub::Hub;
 use crate::rooms::message::Draft;
@@ -31,8 +29,6 @@ pub(crate) struct Site {
     pub(crate) limits: Arc<Limits>,
     pub(crate) sessions: Sessions,
     pub(crate) standing: Arc<Standing>,
-    pub(crate) counters: Arc<Counters>,
-    pub(crate) report: Reporter,
     pub(crate) store: Store,
     /// Posts hold it for reading from the check for a ban until they are committed.
     sending: RwLock<()>,
@@ -45,13 +41,12 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new(
-        options: Arc<Options>,
         hub: Arc<Hub>,
         store: Store,
         authors: AuthorKey,
         standing: Arc<Standing>,
-        counters: Arc<Counters>,
     ) -> Site {
+        let options = hub.options.clone();
         let limits = Arc::new(Limits::new(&options));
         Site {
             hub,
@@ -60,8 +55,6 @@ impl Site {
             sessions: Sessions::new(&options.prefix),
             sending: RwLock::default(),
             standing,
-            counters,
-            report: options.log.clone(),
             store,
             authors,
             codes: Codes::default(),

@@ -151,7 +151,7 @@ impl Site {
         let (guard, options, headers) = (&self.guard, &self.options, &head.headers);
         if head.extensions.get::<PeerAddr>().is_none() {
             self.unaddressed.call_once(|| {
-                self.report.error(format_args!(
+                self.options.log.error(format_args!(
                     "requests come without PeerAddr: the limits by address take all clients for one"
                 ));
             });

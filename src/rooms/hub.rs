@@ -29,7 +29,7 @@ use crate::slab::Slab;
 /// All rooms of one chat.
 pub(crate) struct Hub {
     pub(crate) options: Arc<Options>,
-    pub(super) counters: Arc<Counters>,
+    pub(crate) counters: Counters,
     state: Mutex<State>,
 }
 
@@ -53,7 +53,7 @@ pub(super) struct State {
 
 impl Hub {
     /// A hub without rooms. Unless previous runs are remembered, the chat begins now.
-    pub(crate) fn new(options: Arc<Options>, counters: Arc<Counters>) -> Hub {
+    pub(crate) fn new(options: Arc<Options>) -> Hub {
         let tag = RandomState::new().hash_one("run") as u32;
         let mark = match options.remembers() {
             true => EventId::FIRST,
@@ -70,7 +70,7 @@ impl Hub {
         };
         Hub {
             options,
-            counters,
+            counters: Counters::default(),
             state: Mutex::new(state),
         }
     }

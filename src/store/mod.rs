@@ -7,19 +7,20 @@
 
 pub(crate) mod bans;
 pub(crate) mod codes;
-pub(crate) mod folder;
-pub(crate) mod journal;
-#[cfg(feature = "redis")]
-pub(crate) mod redis;
-pub(crate) mod secret;
 pub(crate) mod seen;
 pub(crate) mod standing;
 
 mod durable;
+mod folder;
+mod journal;
+#[cfg(feature = "redis")]
+mod redis;
 mod sealed;
+mod secret;
 #[cfg(test)]
 mod test_folder;
 
+use std::io;
 use std::sync::Arc;
 
 use tokio::sync::RwLockReadGuard;
@@ -33,6 +34,7 @@ use crate::rooms::id::EventId;
 use crate::rooms::members::Claim;
 use crate::rooms::message::Draft;
 use codes::{Code, Codes};
+use folder::DataFolder;
 use journal::Journal;
 use standing::{Change, Standing};
 
@@ -52,6 +54,33 @@ pub(crate) enum Store {
 }
 
 impl Store {
+    /// Opens the store of a hub's options, and the secret from which authors are derived.
+    ///
+    /// # Errors
+    /// The data folder cannot be used; the error says what to do.
+    pub(crate) fn open(
+        hub: &Arc<Hub>,
+        standing: &Arc<Standing>,
+        random: impl Fn() -> [u8; 16] + Sync,
+    ) -> io::Result<(Store, [u8; 16])> {
+        #[cfg(feature = "redis")]
+        if let Some(url) = hub.options.redis.clone() {
+            let (hub, standing) = (hub.clone(), standing.clone());
+            let (redis, _tasks, secret) = redis::Redis::open(url, hub, standing, random)?;
+            return Ok((Store::Redis { redis, _tasks }, secret));
+        }
+        let Some(path) = &hub.options.data else {
+            return Ok((Store::Memory(hub.clone()), random()));
+        };
+        let folder = DataFolder::open(path)?;
+        // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
+        let secret = secret::load(path)?;
+        standing.read()?;
+        let journal = Journal::open(folder, hub.clone())?;
+        let secret = secret.map_or_else(|| secret::create(path, random()), Ok)?;
+        Ok((Store::Journal(journal), secret))
+    }
+
     /// Commits a draft. When this returns, the entry has its id and is in every client's queue.
     pub(crate) async fn append(&self, room: &RoomName, draft: Draft) -> Result<Committed, Refusal> {
         match self {

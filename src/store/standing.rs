@@ -3,17 +3,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::bans::{self, Ban, MOST_BANS};
 use super::durable;
 use super::seen::Seen;
 use crate::author::Author;
 use crate::lock::lock;
+use crate::options::Options;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 
 /// Sessions that are moderators at once, at most; beyond it the oldest has to log in again.
 pub(super) const MAX_MODERATORS: usize = 1_000;
@@ -29,11 +28,10 @@ pub(crate) struct Standing {
     moderators: Mutex<VecDeque<(Author, u64)>>,
     /// Another server has changed something.
     has_changed: AtomicBool,
-    /// Where bans are kept across restarts.
-    folder: Option<PathBuf>,
+    /// They say where bans are kept across restarts.
+    options: Arc<Options>,
     /// There was no room for the file of the bans, so they are in memory alone.
     unsaved: AtomicBool,
-    report: Reporter,
 }
 
 /// A change of bans or moderators.
@@ -46,23 +44,22 @@ pub(crate) enum Change {
 }
 
 impl Standing {
-    /// Nobody is banned yet; bans are kept in `folder`, if there is one.
-    pub(crate) fn new(folder: Option<PathBuf>, report: Reporter) -> Standing {
+    /// Nobody is banned yet.
+    pub(crate) fn new(options: Arc<Options>) -> Standing {
         Standing {
             bans: Mutex::default(),
             seen: Seen::default(),
             changing: Mutex::default(),
             moderators: Mutex::default(),
             has_changed: AtomicBool::new(false),
-            folder,
+            options,
             unsaved: AtomicBool::new(false),
-            report,
         }
     }
 
     /// Reads the bans that a previous run has kept.
     pub(crate) fn read(&self) -> io::Result<()> {
-        if let Some(folder) = &self.folder {
+        if let Some(folder) = &self.options.data {
             *lock(&self.bans) = bans::load(folder)?;
         }
         Ok(())
@@ -118,17 +115,17 @@ impl Standing {
             Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),
             ban => bans.extend(ban),
         }
-        if let Some(folder) = &self.folder {
+        if let Some(folder) = &self.options.data {
             let saved = bans::save(folder, &bans);
             if let Err(error) = &saved {
                 let refusal = durable::refusal(error);
                 if refusal != Refusal::StorageFull {
-                    self.report.error(format_args!(
+                    self.options.log.error(format_args!(
                         "bans: cannot write, nothing was changed: {error}"
                     ));
                     return Err(refusal);
                 }
-                self.report.error(format_args!(
+                self.options.log.error(format_args!(
                     "bans: no room, a restart undoes the change unless there is room before: {error}"
                 ));
             }
@@ -149,10 +146,10 @@ impl Standing {
             return;
         };
         let bans = lock(&self.bans).clone();
-        let folder = self.folder.as_ref().filter(|_| self.is_unsaved());
+        let folder = self.options.data.as_ref().filter(|_| self.is_unsaved());
         if folder.is_some_and(|folder| bans::save(folder, &bans).is_ok()) {
             self.unsaved.store(false, Ordering::Relaxed);
-            self.report.info(format_args!(
+            self.options.log.info(format_args!(
                 "bans: there is room again, all changes are stored"
             ));
         }

@@ -39,7 +39,7 @@ fn options() -> Options {
 }
 
 fn hub_with(options: Options) -> Arc<Hub> {
-    Arc::new(Hub::new(Arc::new(options), Arc::default()))
+    Arc::new(Hub::new(Arc::new(options)))
 }
 
 fn claim(name: &str, author: u64) -> Claim {

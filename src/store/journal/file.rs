@@ -14,10 +14,10 @@ use super::super::folder::DataFolder;
 use super::Status;
 use super::line::{self, Record};
 use super::load::load;
-use crate::counters::{Counters, count};
+use crate::counters::count;
 use crate::options::Fsync;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
+use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 
 /// The journal itself.
@@ -41,13 +41,11 @@ pub(super) struct JournalFile {
     pub(super) next_check_bytes: u64,
     /// When it may be written anew.
     pub(super) not_before: Instant,
-    fsync: Fsync,
     is_synced: bool,
     /// When [`JournalFile::store`] has something to do even without lines.
     pub(super) due: Instant,
     pub(super) status: Arc<Status>,
-    counters: Arc<Counters>,
-    pub(super) report: Reporter,
+    pub(super) hub: Arc<Hub>,
 }
 
 impl JournalFile {
@@ -59,11 +57,8 @@ impl JournalFile {
     pub(super) fn open(
         folder: DataFolder,
         mut visit: impl FnMut(Record),
-        fsync: Fsync,
         status: Arc<Status>,
-        counters: Arc<Counters>,
-        report: Reporter,
-        begin: EventId,
+        hub: Arc<Hub>,
     ) -> io::Result<JournalFile> {
         let path = folder.join(FILE);
         let mut file =
@@ -78,7 +73,7 @@ impl JournalFile {
         let torn = file.metadata()?.len() - bytes;
         if torn > 0 {
             let folder = folder.display();
-            report.error(format_args!(
+            hub.options.log.error(format_args!(
                 "journal in {folder}: cut off a torn last line of {torn} bytes"
             ));
             file.set_len(bytes)?;
@@ -89,7 +84,8 @@ impl JournalFile {
         }
         let is_new = bytes == 0;
         if is_new {
-            let mut lines = Vec::new();
+            let (mut lines, begin) = (Vec::new(), hub.clock().unix_ms());
+            let begin = EventId::start_of_run(begin, 0);
             line::mark(&mut lines, None, begin);
             file.write_all(&lines)?;
             bytes = lines.len() as u64;
@@ -104,6 +100,7 @@ impl JournalFile {
             }
             _ => durable::sync_folder(&folder)?,
         }
+        let counters = &hub.counters;
         counters.journal_bytes.store(bytes, Ordering::Relaxed);
         Ok(JournalFile {
             folder,
@@ -113,12 +110,10 @@ impl JournalFile {
             oldest,
             next_check_bytes: 0,
             not_before: Instant::now(),
-            fsync,
             is_synced: true,
             due: Instant::now() + UPKEEP,
             status,
-            counters,
-            report,
+            hub,
         })
     }
 
@@ -141,11 +136,11 @@ impl JournalFile {
             return Err(self.refusal(&error));
         }
         if self.status.full.swap(false, Ordering::Relaxed) {
-            self.report.info(format_args!(
+            self.hub.options.log.info(format_args!(
                 "journal: there is room again, messages are stored"
             ));
         }
-        match self.fsync {
+        match self.hub.options.fsync {
             Fsync::Always => self.sync().inspect_err(|_| {
                 // The posters are told that nothing was stored, so nothing may return at the next
                 // start. An error is the same failure again.
@@ -194,26 +189,29 @@ impl JournalFile {
             .sync_data()
             .map_err(|error| self.fail(format_args!("cannot sync: {error}")))?;
         let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        count(&self.counters.journal_syncs);
-        let total = &self.counters.journal_sync_nanoseconds;
+        count(&self.hub.counters.journal_syncs);
+        let total = &self.hub.counters.journal_sync_nanoseconds;
         total.fetch_add(took, Ordering::Relaxed);
         Ok(())
     }
 
     pub(super) fn grown_to(&mut self, bytes: u64) {
         self.bytes = bytes;
-        self.counters.journal_bytes.store(bytes, Ordering::Relaxed);
+        self.hub
+            .counters
+            .journal_bytes
+            .store(bytes, Ordering::Relaxed);
     }
 
     /// Why a write was refused after which the file is as it was.
     fn refusal(&mut self, error: &io::Error) -> Refusal {
         let refusal = durable::refusal(error);
         if refusal != Refusal::StorageFull {
-            self.report.error(format_args!(
+            self.hub.options.log.error(format_args!(
                 "journal: cannot write, a message was refused: {error}"
             ));
         } else if !self.status.full.swap(true, Ordering::Relaxed) {
-            self.report.error(format_args!(
+            self.hub.options.log.error(format_args!(
                 "journal: no room, messages are refused until there is: {error}"
             ));
         }
@@ -223,15 +221,19 @@ impl JournalFile {
     /// Notes that the state of the file is unknown. Trying again would not tell.
     fn fail(&self, problem: fmt::Arguments<'_>) -> Refusal {
         if !self.status.failed.swap(true, Ordering::Relaxed) {
-            self.report.error(format_args!(
+            self.hub.options.log.error(format_args!(
                 "journal: {problem}; every message is refused from now on: check the disk, then start the server again"
             ));
         }
         Refusal::StorageFailed
     }
 
-    /// Makes durable what was stored, and closes the file.
+    /// Makes durable what was stored, and closes the file. What must leave it leaves, if that can be done.
     pub(super) fn close(mut self) {
+        if self.status.must_shorten.load(Ordering::Relaxed) {
+            self.not_before = Instant::now();
+            self.rewrite_where_due();
+        }
         if !self.status.has_failed() {
             // A failure is reported, and there is nobody left to refuse.
             let _ = self.sync();

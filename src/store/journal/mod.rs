@@ -16,12 +16,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::folder::DataFolder;
-use crate::counters::Counters;
 use crate::lock::lock;
 use crate::names::RoomName;
-use crate::options::Fsync;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::entries::{Committed, Loaded};
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
@@ -65,14 +62,8 @@ impl Journal {
     ///
     /// # Errors
     /// The folder cannot be used, or the journal cannot be read; the error says what to do.
-    pub(crate) fn open(
-        folder: DataFolder,
-        fsync: Fsync,
-        hub: Arc<Hub>,
-        counters: Arc<Counters>,
-        report: Reporter,
-    ) -> io::Result<Journal> {
-        let status = Arc::new(Status::default());
+    pub(crate) fn open(folder: DataFolder, hub: Arc<Hub>) -> io::Result<Journal> {
+        let status = Arc::<Status>::default();
         let (mut messages, mut loaded) = (0, Loaded::new(EventId::FIRST));
         let restore = |record| match record {
             Record::Entry(room, entry, after) => {
@@ -88,18 +79,9 @@ impl Journal {
             }
             Record::Mark(None, mark) => loaded.mark = loaded.mark.max(mark),
         };
-        let begin = EventId::start_of_run(hub.clock().unix_ms(), 0);
-        let file = JournalFile::open(
-            folder,
-            restore,
-            fsync,
-            status.clone(),
-            counters,
-            report.clone(),
-            begin,
-        )?;
+        let file = JournalFile::open(folder, restore, status.clone(), hub.clone())?;
         hub.load(loaded);
-        let (folder, bytes) = (file.folder.display(), file.bytes);
+        let (report, folder, bytes) = (&hub.options.log, file.folder.display(), file.bytes);
         match file.is_new {
             // Perhaps at a mistyped place.
             true => report.info(format_args!("new journal in {folder}")),
@@ -112,7 +94,6 @@ impl Journal {
         let task = Writer {
             hub,
             status: status.clone(),
-            report,
             queue,
             deferred: Vec::new(),
             _ends: ends,

@@ -16,7 +16,6 @@ use super::super::durable;
 use super::file::{FILE, JournalFile, NEXT_FILE};
 use super::line;
 use crate::rooms::entries::Retained;
-use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 
 /// A smaller journal is not worth rewriting for its size, in bytes.
@@ -36,17 +35,17 @@ const RETRY: Duration = Duration::from_secs(15);
 
 impl JournalFile {
     /// Rewrites the file if that is due. To be called between two rounds; it may block.
-    pub(super) fn rewrite_where_due(&mut self, hub: &Hub) {
+    pub(super) fn rewrite_where_due(&mut self) {
         if self.not_before > Instant::now() || self.status.has_failed() {
             return;
         }
-        let expired = hub.expired_before().unwrap_or(0);
+        let expired = self.hub.expired_before().unwrap_or(0);
         let has_expired = self.oldest.is_some_and(|oldest| oldest < expired);
         let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
         if self.bytes <= self.next_check_bytes && !is_forced {
             return;
         }
-        let (mark, rooms) = hub.retained();
+        let (mark, rooms) = self.hub.retained();
         let entries = rooms.iter().flat_map(|(.., entries)| entries);
         let bytes = entries.map(|entry| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
         self.next_check_bytes = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
@@ -62,17 +61,9 @@ impl JournalFile {
             self.status.force_rewrite();
             // If it stays, the next rewrite or the next start removes it.
             let _ = fs::remove_file(self.folder.join(NEXT_FILE));
-            self.report.error(format_args!(
+            self.hub.options.log.error(format_args!(
                 "journal: cannot rewrite, it goes on growing for a while: {error}"
             ));
-        }
-    }
-
-    /// Makes sure that nothing stays in the file that must leave it, if that can be done.
-    pub(super) fn finish(&mut self, hub: &Hub) {
-        if self.status.must_shorten.load(Ordering::Relaxed) {
-            self.not_before = Instant::now();
-            self.rewrite_where_due(hub);
         }
     }
 
@@ -109,7 +100,7 @@ impl JournalFile {
         self.grown_to(after);
         durable::sync_folder(&self.folder)?;
         let ms = began.elapsed().as_millis();
-        self.report.info(format_args!(
+        self.hub.options.log.info(format_args!(
             "journal: rewritten from {before} to {after} bytes, posts held up for {ms} ms"
         ));
         Ok(())

@@ -3,8 +3,8 @@ use std::fs;
 use super::super::test_folder::TestFolder;
 use super::*;
 use crate::names::{IdempotencyKey, MemberName, MessageText};
-use crate::options::Options;
-use crate::report::LogLevel;
+use crate::options::{Fsync, Options};
+use crate::report::{LogLevel, Reporter};
 use crate::rooms::frame::Frame;
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Message, RemovedBy};
@@ -13,22 +13,20 @@ fn hub() -> Arc<Hub> {
     let options = Options {
         history: 10,
         data: Some("remembers".into()),
+        fsync: Fsync::No,
+        log: Reporter {
+            level: LogLevel::Error,
+            ..Reporter::default()
+        },
         ..Options::default()
     };
-    Arc::new(Hub::new(Arc::new(options), Arc::default()))
-}
-
-fn report() -> Reporter {
-    Reporter {
-        level: LogLevel::Error,
-        ..Reporter::default()
-    }
+    Arc::new(Hub::new(Arc::new(options)))
 }
 
 fn open(folder: &TestFolder) -> (Journal, Arc<Hub>) {
     let hub = hub();
     let data = DataFolder::open(folder.path()).expect("it can be made");
-    let journal = Journal::open(data, Fsync::No, hub.clone(), Arc::default(), report());
+    let journal = Journal::open(data, hub.clone());
     (journal.expect("the folder can be used"), hub)
 }
 
@@ -130,22 +128,13 @@ async fn a_message_removed_twice_in_one_batch_is_removed_once() {
 #[test]
 fn what_is_stored_behind_a_rewrite_counts_as_the_oldest_in_an_empty_file() {
     let folder = TestFolder::new();
-    let (hub, report) = (hub(), report());
     let data = DataFolder::open(folder.path()).expect("it can be made");
     let status = Arc::new(Status::default());
-    let file = JournalFile::open(
-        data,
-        drop,
-        Fsync::No,
-        status.clone(),
-        Arc::default(),
-        report,
-        EventId::FIRST,
-    );
+    let file = JournalFile::open(data, drop, status.clone(), hub());
     let mut file = file.expect("the folder can be used");
     file.oldest = Some(0);
     status.force_rewrite();
-    file.rewrite_where_due(&hub);
+    file.rewrite_where_due();
     assert_eq!(file.oldest, None);
     for (sent_at, oldest) in [(7, 7), (9, 7), (5, 5)] {
         file.store(b"{}\n", Some(sent_at)).expect("there is room");

@@ -19,7 +19,6 @@ use super::file::JournalFile;
 use super::{Answer, Post, QUEUED_POSTS, Status, line};
 use crate::names::RoomName;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::entries::Committed;
 use crate::rooms::hub::Hub;
 use crate::rooms::message::{Draft, Entry};
@@ -28,7 +27,6 @@ use crate::rooms::message::{Draft, Entry};
 pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
-    pub(super) report: Reporter,
     pub(super) queue: mpsc::Receiver<Post>,
     /// Posts that may repeat another one of their round: the next round finds that in its room.
     pub(super) deferred: Vec<Post>,
@@ -45,9 +43,8 @@ impl Writer {
         while let Some(posts) = self.gather(file.due).await {
             let (lines, batch) = self.encode(posts);
             let oldest = batch.iter().map(|(_, entry, _)| entry.sent_at).min();
-            let hub = self.hub.clone();
             let round = spawn_blocking(move || {
-                file.rewrite_where_due(&hub);
+                file.rewrite_where_due();
                 let stored = file.store(&lines, oldest);
                 (file, stored)
             });
@@ -60,11 +57,7 @@ impl Writer {
             };
             self.publish(batch, &stored);
         }
-        let hub = self.hub.clone();
-        let end = spawn_blocking(move || {
-            file.finish(&hub);
-            file.close();
-        });
+        let end = spawn_blocking(move || file.close());
         // An error means what it means above.
         let _ = end.await;
     }
@@ -120,7 +113,7 @@ impl Writer {
             // A full disk does not keep a text in the room: the removal is stored with the next rewrite.
             let holds_unstored = entry.removes.is_some() && stored == &Err(Refusal::StorageFull);
             if holds_unstored {
-                self.report.error(format_args!(
+                self.hub.options.log.error(format_args!(
                     "journal: no room for the removal {}: its text is back after a restart, unless there is room before",
                     entry.id
                 ));

@@ -37,7 +37,7 @@ impl Redis {
             self.is_following.store(false, Ordering::Relaxed);
             if backoff.is_fresh() {
                 let waiting = format_args!("waiting for Redis: {error}");
-                self.report.error(waiting);
+                self.hub.options.log.error(waiting);
             }
             sleep(backoff.next()).await;
         }
@@ -49,7 +49,7 @@ impl Redis {
         self.is_following.store(true, Ordering::Relaxed);
         if !backoff.is_fresh() {
             backoff.reset();
-            self.report.info(format_args!("Redis is back"));
+            self.hub.options.log.info(format_args!("Redis is back"));
         }
         loop {
             if self.is_outdated.swap(false, Ordering::Relaxed) {
@@ -61,7 +61,9 @@ impl Redis {
             };
             let last = last.parse().map_err(|_| unexpected("an id"))?;
             if entries.len() >= READ_ENTRIES && self.is_trimmed(&mut connection).await? {
-                self.report
+                self.hub
+                    .options
+                    .log
                     .info(format_args!("fell behind the feed: loading the rooms anew"));
                 self.meet(&mut connection, true).await?;
                 continue;
@@ -158,7 +160,7 @@ impl Redis {
             *lock(&self.epoch) = epoch;
             self.position.send_replace(last);
             if is_new {
-                self.report.error(format_args!(
+                self.hub.options.log.error(format_args!(
                     "Redis may have lost messages that it had acknowledged: every stream is told"
                 ));
             }

@@ -32,7 +32,6 @@ use crate::lock::lock;
 use crate::names::RoomName;
 use crate::options::RedisUrl;
 use crate::refusal::Refusal;
-use crate::report::Reporter;
 use crate::rooms::hub::Hub;
 use crate::rooms::id::EventId;
 use link::Link;
@@ -56,7 +55,6 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Redis {
     hub: Arc<Hub>,
     link: Link,
-    report: Reporter,
     standing: Arc<Standing>,
     /// The name by which the others know this server, made at random.
     server: String,
@@ -96,14 +94,13 @@ impl Redis {
         url: RedisUrl,
         hub: Arc<Hub>,
         standing: Arc<Standing>,
-        report: Reporter,
         random: impl Fn() -> [u8; 16] + Sync,
     ) -> io::Result<(Arc<Redis>, JoinSet<()>, [u8; 16])> {
         let client = redis::Client::open(url.0).map_err(io::Error::other)?;
+        let report = hub.options.log.clone();
         let redis = Arc::new(Redis {
             hub,
-            link: Link::new(client, report.clone()),
-            report,
+            link: Link::new(client, report),
             standing,
             server: format!("{:032x}", u128::from_be_bytes(random())),
             attempts: AtomicU64::new(0),
