@@ -14,7 +14,7 @@ use std::time::Duration;
 #[cfg(feature = "redis")]
 use crate::RedisUrl;
 use crate::http::guard;
-use crate::report;
+pub use crate::report::{flush, warn};
 use crate::{Fsync, LogLevel, Options, Password, Reporter};
 
 /// How the names of all variables begin.
@@ -115,16 +115,6 @@ fn set<T>(option: &mut T, value: Result<T, String>) -> Result<(), String> {
 fn add<T>(option: &mut Vec<T>, value: Option<T>, expected: &str) -> Result<(), String> {
     option.push(value.ok_or(expected)?);
     Ok(())
-}
-
-/// Writes a warning to stderr.
-pub fn warn(line: &str) {
-    report::warn(line);
-}
-
-/// Waits until stderr has taken all warnings and log lines, for a second at most.
-pub fn flush() {
-    report::flush();
 }
 
 /// Reads the command line (without the program's name) and the environment; the command line wins,

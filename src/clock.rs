@@ -2,49 +2,41 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// A point in a [`Clock`]'s monotonic time, counted from when the clock was made.
 pub(crate) type Moment = Duration;
 
 /// The two times that a chat needs: the date, which may jump, and a monotonic time, which may not.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
-
-#[derive(Clone, Debug)]
-enum Source {
-    System { started: Instant },
-    Manual(ManualClock),
+pub struct Clock {
+    started: Instant,
+    /// What it shows instead of the machine's time.
+    manual: Option<ManualClock>,
 }
 
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Clock {
-        Clock(Source::System {
+        Clock {
             started: Instant::now(),
-        })
+            manual: None,
+        }
     }
 
     /// Milliseconds since the Unix epoch; 0 for a clock that is set before it.
     pub(crate) fn unix_ms(&self) -> u64 {
-        match &self.0 {
-            Source::System { .. } => {
-                let since_epoch = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
-                milliseconds(since_epoch)
-            }
-            Source::Manual(manual) => manual.unix_ms.load(Ordering::Relaxed),
+        match &self.manual {
+            None => milliseconds(UNIX_EPOCH.elapsed().unwrap_or_default()),
+            Some(manual) => manual.unix_ms.load(Ordering::Relaxed),
         }
     }
 
     /// The monotonic time.
     pub(crate) fn now(&self) -> Moment {
-        match &self.0 {
-            Source::System { started } => started.elapsed(),
-            Source::Manual(manual) => {
-                Duration::from_millis(manual.steady_ms.load(Ordering::Relaxed))
-            }
+        match &self.manual {
+            None => self.started.elapsed(),
+            Some(manual) => Duration::from_millis(manual.steady_ms.load(Ordering::Relaxed)),
         }
     }
 }
@@ -101,6 +93,9 @@ impl ManualClock {
 
 impl From<ManualClock> for Clock {
     fn from(manual: ManualClock) -> Clock {
-        Clock(Source::Manual(manual))
+        Clock {
+            manual: Some(manual),
+            ..Clock::system()
+        }
     }
 }

@@ -116,7 +116,7 @@ impl fmt::Debug for Reporter {
 }
 
 /// Writes a warning to stderr, whatever the level.
-pub(crate) fn warn(line: &str) {
+pub fn warn(line: &str) {
     write_line(stderr_is_journald(), &"warning", line);
 }
 
@@ -133,7 +133,7 @@ fn stamped(journald: bool, label: &dyn fmt::Display, line: &str) -> String {
 }
 
 /// Waits until stderr has taken the lines so far, at most [`FLUSH_TIMEOUT`].
-pub(crate) fn flush() {
+pub fn flush() {
     let deadline = Instant::now() + FLUSH_TIMEOUT;
     while WRITER.waiting.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(1));

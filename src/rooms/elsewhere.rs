@@ -3,6 +3,7 @@
 use super::hub::{Hub, State};
 use super::id::EventId;
 use super::members::Claim;
+use super::room::Room;
 use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 
@@ -18,10 +19,9 @@ impl Hub {
         for room in names {
             // The lock is free between two rooms.
             let state = &mut *self.lock();
-            let Some(members) = state.rooms.get_mut(&room).map(|room| &mut room.members) else {
+            let Some(Room { members, .. }) = state.room_at(&room, now) else {
                 continue;
             };
-            members.expire(now);
             let listeners = members.listeners_here();
             let here = members.here();
             let members: Vec<_> = here.map(|(name, author)| (name.clone(), author)).collect();
@@ -37,11 +37,8 @@ impl Hub {
         let now = self.clock().now();
         let state = &mut *self.lock();
         rooms.iter().all(|room| {
-            let room = state.rooms.get_mut(room);
-            room.is_some_and(|room| {
-                room.members.expire(now);
-                room.members.has_here(claim)
-            })
+            let room = state.room_at(room, now);
+            room.is_some_and(|room| room.members.has_here(claim))
         })
     }
 

@@ -112,29 +112,22 @@ impl Frame {
         Frame::with_head(&head, Some(mark), Event::Missed, &data(last))
     }
 
+    /// Tells who joined and left. The whole `roster` as JSON is for clients that may have missed such
+    /// changes.
     pub(crate) fn members_changed<'a>(
         room: &RoomName,
         joined: impl Iterator<Item = &'a MemberName>,
         left: impl Iterator<Item = &'a MemberName>,
         census: Census,
+        roster: Option<&str>,
     ) -> Frame {
         let data = format!(
-            r#"{{"room":{},"joined":{},"left":{},{}}}"#,
+            r#"{{"room":{},"joined":{},"left":{},{}{}}}"#,
             Value::from(room.as_str()),
             json_names(joined),
             json_names(left),
-            census.json_members()
-        );
-        Frame::new(None, Event::Members, &data)
-    }
-
-    /// The whole roster, for clients that may have missed changes to it.
-    pub(crate) fn members_replaced(room: &RoomName, roster: &str, census: Census) -> Frame {
-        let data = format!(
-            r#"{{"room":{},"joined":[],"left":[],{},"members":{}}}"#,
-            Value::from(room.as_str()),
             census.json_members(),
-            roster
+            roster.map_or(String::new(), |roster| format!(r#","members":{roster}"#))
         );
         Frame::new(None, Event::Members, &data)
     }
@@ -291,11 +284,11 @@ mod tests {
                  id: 5-1\nevent: messages-missed\ndata: {\"eventId\":\"5-1\",\"room\":\"ops\"}\n\n",
             ),
             (
-                Frame::members_changed(&dev(), names[..1].iter(), names[1..].iter(), census),
+                Frame::members_changed(&dev(), names[..1].iter(), names[1..].iter(), census, None),
                 "event: members-changed\ndata: {\"room\":\"dev\",\"joined\":[\"a\"],\"left\":[\"b\",\"c\"],\"memberCount\":1,\"listenerCount\":0}\n\n",
             ),
             (
-                Frame::members_replaced(&dev(), "[\"a\"]", census),
+                Frame::members_changed(&dev(), [].iter(), [].iter(), census, Some("[\"a\"]")),
                 "event: members-changed\ndata: {\"room\":\"dev\",\"joined\":[],\"left\":[],\"memberCount\":1,\"listenerCount\":0,\"members\":[\"a\"]}\n\n",
             ),
             (

@@ -191,6 +191,13 @@ impl State {
             .for_each(|room| room.arrivals.notify_waiters());
     }
 
+    /// A room, without the names whose grace is over.
+    pub(super) fn room_at(&mut self, name: &RoomName, now: Moment) -> Option<&mut Room> {
+        let room = self.rooms.get_mut(name)?;
+        room.members.expire(now);
+        Some(room)
+    }
+
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
         self.rooms.entry(name.clone()).or_insert_with(|| {
             self.openings.notify_waiters();

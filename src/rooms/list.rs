@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::frame::Census;
 use super::hub::Hub;
 use super::id::EventId;
-use super::room::Room;
 use crate::names::RoomName;
 
 /// A room in numbers.
@@ -21,26 +20,21 @@ impl Hub {
     /// Every room, and those that are `offered`, sorted by name.
     pub(crate) fn summaries(&self, offered: &[RoomName]) -> Vec<Summary> {
         let now = self.clock().now();
-        let rooms = &mut self.lock().rooms;
-        let names: BTreeSet<RoomName> = rooms.keys().chain(offered).cloned().collect();
-        let summary = |room| match rooms.get_mut(&room) {
+        let state = &mut *self.lock();
+        let names: BTreeSet<RoomName> = state.rooms.keys().chain(offered).cloned().collect();
+        let summary = |room| match state.room_at(&room, now) {
             None => Summary {
                 room,
                 census: Census::default(),
                 newest: None,
                 history_bytes: 0,
             },
-            Some(Room {
-                history, members, ..
-            }) => {
-                members.expire(now);
-                Summary {
-                    room,
-                    census: members.census(),
-                    newest: history.latest(1),
-                    history_bytes: history.bytes(),
-                }
-            }
+            Some(found) => Summary {
+                room,
+                census: found.members.census(),
+                newest: found.history.latest(1),
+                history_bytes: found.history.bytes(),
+            },
         };
         names.into_iter().map(summary).collect()
     }

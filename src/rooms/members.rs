@@ -84,15 +84,12 @@ impl Members {
         };
         let folded = name.folded();
         self.joins += 1;
-        match self.by_name.get_mut(&folded) {
-            Some(member) => {
-                member.streams += 1;
-                member.join = self.joins;
-                member.free_at = None;
-                self.respell(&folded, name, *author);
-            }
-            None => self.insert(folded.clone(), name, *author, (1, 0)),
-        }
+        let join = self.joins;
+        let member = self.get_or_insert(&folded, name, *author);
+        member.streams += 1;
+        member.join = join;
+        member.free_at = None;
+        self.respell(&folded, name, *author);
         self.give_up_old_names(*author, &folded);
     }
 
@@ -108,27 +105,28 @@ impl Members {
         }
     }
 
-    /// Adds a member with its streams here, and the number of other servers at which it is one.
-    fn insert(
+    /// The member of a name, added if there is none.
+    fn get_or_insert(
         &mut self,
-        folded: FoldedName,
+        folded: &FoldedName,
         name: &MemberName,
         author: Author,
-        (streams, elsewhere): (usize, u32),
-    ) {
-        let member = Member {
+    ) -> &mut Member {
+        if !self.by_name.contains_key(folded) {
+            // Most authors have one name, and there may be many of them.
+            let names = self.by_author.entry(author);
+            let names = names.or_insert_with(|| Vec::with_capacity(1));
+            names.push(folded.clone());
+            self.note_change(name.clone());
+        }
+        self.by_name.entry(folded.clone()).or_insert(Member {
             name: name.clone(),
             author,
-            streams,
-            elsewhere,
+            streams: 0,
+            elsewhere: 0,
             join: self.joins,
             free_at: None,
-        };
-        self.by_name.insert(folded.clone(), member);
-        // Most authors have one name, and there may be many of them.
-        let names = self.by_author.entry(author);
-        names.or_insert_with(|| Vec::with_capacity(1)).push(folded);
-        self.note_change(name.clone());
+        })
     }
 
     /// Removes one stream. The name of the last one stays reserved for [`NAME_GRACE`], unless its
@@ -231,7 +229,7 @@ impl Members {
     /// The event that replaces a client's roster: its first [`ROSTER_NAMES`] names.
     pub(super) fn whole_roster(&mut self, room: &RoomName) -> Frame {
         let roster = self.roster();
-        Frame::members_replaced(room, &roster, self.census())
+        Frame::members_changed(room, [].iter(), [].iter(), self.census(), Some(&roster))
     }
 
     fn roster(&mut self) -> Arc<str> {
@@ -267,13 +265,9 @@ impl Members {
         if self.untold.is_empty() {
             self.untold = VecDeque::new();
         }
-        let census = self.census();
-        Some(Frame::members_changed(
-            room,
-            joined.into_iter(),
-            left.iter(),
-            census,
-        ))
+        let (joined, left) = (joined.into_iter(), left.iter());
+        let changed = Frame::members_changed(room, joined, left, self.census(), None);
+        Some(changed)
     }
 
     fn names_of(&self, author: Author) -> impl Iterator<Item = &Member> {

@@ -18,10 +18,7 @@ impl Hub {
     ) -> Result<(MemberName, bool), Refusal> {
         let now = self.clock().now();
         let state = &mut *self.lock();
-        let members = state.rooms.get_mut(room).map(|room| {
-            room.members.expire(now);
-            &room.members
-        });
+        let members = state.room_at(room, now).map(|room| &room.members);
         match (name, members) {
             (Some(name), None) => Ok((name, false)),
             (Some(name), Some(members)) => match members.owner(&name, author) {
@@ -47,11 +44,9 @@ impl Hub {
         let now = self.clock().now();
         let state = &mut *self.lock();
         rooms.iter().all(|room| {
-            state.rooms.get_mut(room).is_some_and(|room| {
-                room.members.expire(now);
-                let owner = room.members.owner(name, author);
-                owner.is_some_and(|(_, own)| own)
-            })
+            let room = state.room_at(room, now);
+            let owner = room.and_then(|room| room.members.owner(name, author));
+            owner.is_some_and(|(_, own)| own)
         })
     }
 
@@ -65,10 +60,9 @@ impl Hub {
     /// All names in a room, sorted, and how many are in it.
     pub(crate) fn members(&self, room: &RoomName) -> (Vec<(MemberName, Author)>, Census) {
         let now = self.clock().now();
-        match self.lock().rooms.get_mut(room) {
+        match self.lock().room_at(room, now) {
             None => (Vec::new(), Census::default()),
             Some(room) => {
-                room.members.expire(now);
                 let names = room.members.names();
                 let people = names.map(|(name, author)| (name.clone(), author));
                 (people.collect(), room.members.census())

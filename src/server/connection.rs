@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::error::Error;
-use std::future::{Future, ready as at_once};
+use std::future::{Future, poll_fn, ready as at_once};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::connections::Registration;
 use crate::chat::Chat;
@@ -112,7 +112,7 @@ struct Connection {
 #[expect(clippy::large_enum_variant, reason = "most are open")]
 enum Phase {
     Open(http1::Connection<Socket, PeerService>),
-    Closing(Box<Closing>),
+    Closing(Pin<Box<dyn Future<Output = ()> + Send>>),
     Closed,
 }
 
@@ -137,53 +137,33 @@ impl Future for Connection {
             match std::mem::replace(&mut this.phase, Phase::Closed) {
                 Phase::Open(http) if !was_cut => {
                     let socket = http.into_parts().io.io.into_inner();
-                    this.phase = Phase::Closing(Box::new(Closing::new(socket)));
+                    this.phase = Phase::Closing(Box::pin(closed(socket)));
                 }
                 _ => this.registration.note_cut(),
             }
         }
         match &mut this.phase {
-            Phase::Closing(closing) if !is_ending => closing.poll_closed(cx),
+            Phase::Closing(closing) if !is_ending => closing.as_mut().poll(cx),
             _ => Poll::Ready(()),
         }
     }
 }
 
-/// A socket whose client may not have taken everything yet. The kernel would keep what is left for
-/// minutes, and it would count towards nobody.
-struct Closing {
-    socket: TcpStream,
-    pause: Duration,
-    next_look: Pin<Box<Sleep>>,
-}
-
-impl Closing {
-    fn new(socket: TcpStream) -> Closing {
-        Closing {
-            socket,
-            pause: FIRST_PAUSE,
-            next_look: Box::pin(sleep(Duration::ZERO)),
+/// Waits until the client has taken everything and has closed too, or for long enough. The kernel would
+/// keep what is left for minutes, and it would count towards nobody.
+async fn closed(mut socket: TcpStream) {
+    // What a socket cannot do has been done, or will never be.
+    let _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
+    let mut pause = FIRST_PAUSE;
+    // A socket that is closed at both ends has no peer any more.
+    while socket.peer_addr().is_ok() {
+        if pause > LONGEST_PAUSE {
+            // What is left goes with the socket.
+            let _ = socket.set_zero_linger();
+            return;
         }
-    }
-
-    /// Waits until the client has taken everything and has closed too, or for long enough.
-    fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // What a socket cannot do has been done, or will never be.
-        let _ = Pin::new(&mut self.socket).poll_shutdown(cx);
-        loop {
-            // A socket that is closed at both ends has no peer any more.
-            if self.socket.peer_addr().is_err() {
-                return Poll::Ready(());
-            }
-            ready!(self.next_look.as_mut().poll(cx));
-            if self.pause > LONGEST_PAUSE {
-                // What is left goes with the socket.
-                let _ = self.socket.set_zero_linger();
-                return Poll::Ready(());
-            }
-            self.next_look.as_mut().reset(Instant::now() + self.pause);
-            self.pause *= 2;
-        }
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 

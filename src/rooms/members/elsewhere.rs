@@ -7,16 +7,12 @@ impl Members {
     pub(in super::super) fn arrive(&mut self, name: &MemberName, author: Author) {
         let folded = name.folded();
         self.joins += 1;
-        match self.by_name.get_mut(&folded) {
-            Some(member) if member.author == author => {
-                member.elsewhere += 1;
-            }
-            // Nobody has it, or somebody who has lost it.
-            _ => {
-                self.remove(&folded);
-                self.insert(folded.clone(), name, author, (0, 1));
-            }
+        let member = self.by_name.get(&folded);
+        if member.is_some_and(|member| member.author != author) {
+            // Somebody who has lost it.
+            self.remove(&folded);
         }
+        self.get_or_insert(&folded, name, author).elsewhere += 1;
         self.give_up_old_names(author, &folded);
     }
 
