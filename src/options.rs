@@ -4,6 +4,7 @@ use std::fmt;
 use std::hint::black_box;
 #[cfg(feature = "redis")]
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -149,6 +150,12 @@ impl Options {
     pub(crate) fn default_room(&self) -> RoomName {
         let lobby = || RoomName::parse("lobby").expect("a valid name");
         self.rooms.first().cloned().unwrap_or_else(lobby)
+    }
+
+    /// Whether an address is a trusted proxy's.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
+        let mut proxies = self.trusted_proxy.iter();
+        proxies.any(|network| network.overlaps(address))
     }
 
     /// Checks that no two options contradict each other.

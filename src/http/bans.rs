@@ -141,7 +141,8 @@ impl Site {
 
     /// Removes all retained messages of an author who is banned.
     pub(crate) async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
-        self.settle().await;
+        // Messages that are on their way come first.
+        drop(self.sending.write().await);
         for (room, message) in self.hub.messages_of(author) {
             match self.remove(&room, message, RemovedBy::Moderator, by).await {
                 // One that was evicted meanwhile no longer needs to be removed.

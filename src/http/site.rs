@@ -31,7 +31,7 @@ pub(crate) struct Site {
     pub(crate) standing: Arc<Standing>,
     pub(crate) store: Store,
     /// Posts hold it for reading from the check for a ban until they are committed.
-    sending: RwLock<()>,
+    pub(super) sending: RwLock<()>,
     pub(crate) authors: AuthorKey,
     pub(super) codes: Codes,
     /// Whether the log has told that requests come without an address.
@@ -145,11 +145,6 @@ impl Site {
             self.standing.seen.note(*author, name.clone(), address);
         }
         self.append(room, draft).await
-    }
-
-    /// Waits for the messages on their way of those who were banned.
-    pub(super) async fn settle(&self) {
-        drop(self.sending.write().await);
     }
 
     /// Carries out a change of bans or moderators, at other servers too.

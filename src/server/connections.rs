@@ -57,7 +57,7 @@ impl Connections {
             None => wanted,
         };
         if most < wanted {
-            chat.site.report.info(format_args!(
+            chat.site.options.log.info(format_args!(
                 "at most {most} connections instead of {wanted}: raise the limit of open files"
             ));
         }
@@ -85,11 +85,10 @@ impl Connections {
         over_loopback: bool,
         place: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
-        let site = &self.chat.site;
-        let proxies = &site.options.trusted_proxy;
-        let counted = !proxies.iter().any(|network| network.overlaps(peer.ip()));
+        let counted = !self.chat.site.options.trusts(peer.ip());
         if counted {
-            site.limits
+            let limits = &self.chat.site.limits;
+            limits
                 .take(peer.ip().into(), Holding::Connections, 1)
                 .ok()?;
         }
@@ -134,9 +133,9 @@ impl Registration {
 
     /// Notes that the client was cut because it took nothing.
     pub(super) fn note_cut(&self) {
-        let site = &self.connections.chat.site;
-        count(&site.counters.stalled_writes);
-        site.report.info(format_args!(
+        let chat = &self.connections.chat;
+        count(&chat.site.hub.counters.stalled_writes);
+        chat.site.options.log.info(format_args!(
             "cut {}: it took nothing for too long",
             ClientAddress::from(self.peer.ip())
         ));

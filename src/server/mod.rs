@@ -87,7 +87,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Output = ()>) {
     let connections = Arc::new(Connections::new(chat, connection::protocol()));
     let chat = &connections.chat;
-    let report = &chat.site.report;
+    let report = &chat.site.options.log;
     {
         let mut accepting = pin!(accept(listener, &connections));
         let mut shutdown = pin!(shutdown);
@@ -128,7 +128,7 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
                 let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
                 match connections.register(peer, over_loopback, place) {
                     Some(registration) => connection::serve(stream, registration),
-                    None => refuse(stream, peer, &connections.chat.site.report),
+                    None => refuse(stream, peer, &connections.chat.site.options.log),
                 }
             }
             // The client left before it was accepted.
@@ -139,7 +139,7 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
                 ) => {}
             Err(error) => {
                 if backoff == FIRST_BACKOFF {
-                    let report = &connections.chat.site.report;
+                    let report = &connections.chat.site.options.log;
                     report.error(format_args!(
                         "cannot accept connections, open ones go on: {error}"
                     ));

@@ -23,16 +23,16 @@ impl Guard {
             (None, Some(header)) => header,
             _ => return Ok(named.cloned()),
         };
-        let (peer, proxies) = (peer_of(request), &self.options.trusted_proxy);
+        let peer = peer_of(request);
         let mut lines = request.headers.get_all(header).iter();
         let user = match (lines.next(), lines.next()) {
-            _ if !proxies.iter().any(|proxy| proxy.overlaps(peer)) => Err(0),
+            _ if !self.options.trusts(peer) => Err(0),
             (None, _) => Err(1),
             (Some(_), Some(_)) => Err(2),
             (Some(line), None) => User::from_header(line).map_err(|_| 3),
         };
         user.map(Some).map_err(|cause| {
-            let (address, _) = client_origin(peer, &request.headers, proxies);
+            let (address, _) = client_origin(peer, &request.headers, &self.options.trusted_proxy);
             let log = || {
                 self.options.log.info(format_args!(
                     "refused a request from {address}: {header} {}",
