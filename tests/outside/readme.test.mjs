@@ -154,9 +154,10 @@ test('what the pages link to and name is there', () => {
 
 /** Redis with the guide's settings, and the program with its feature, as the tests of several servers have built it. */
 async function withRedis(t, checkout, shell) {
-  const { code, stderr } = await run('cargo', ['test', '--locked', '--no-run', '--features', 'redis-tls', '--test', 'faults'], { cwd: root, patience: 600_000 });
+  const servers = path.join(target, 'servers');
+  const { code, stderr } = await run('cargo', ['test', '--locked', '--no-run', '--features', 'redis-tls', '--target-dir', servers, '--test', 'faults'], { cwd: root, patience: 600_000 });
   assert.equal(code, 0, stderr);
-  cpSync(path.join(target, 'debug/chatroom'), path.join(checkout, 'target/release/chatroom'));
+  cpSync(path.join(servers, 'debug/chatroom'), path.join(checkout, 'target/release/chatroom'));
   const folder = scratch(t);
   const settings = path.join(folder, 'redis.conf');
   writeFileSync(settings, block('redis', 'noeviction'));
