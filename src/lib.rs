@@ -127,7 +127,8 @@
 //!
 //! With the Cargo feature `tower` a chat is a service of tower too, for `nest_service` and
 //! `route_service`: see [`Chat`]. A program that has a runtime of its own leaves out the default feature
-//! `server`, which brings tokio's threads and signals.
+//! `server`, which brings tokio's threads and signals. `redis` and `redis-tls` make one chat of
+//! [several servers](guide::servers).
 //!
 //! A program that knows its people says who sends each request. They are then the same on every device,
 //! under fixed names, and each may have rooms of their own. Here a middleware of axum does that:

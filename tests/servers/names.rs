@@ -1,9 +1,13 @@
 //! Names, counts, bans and moderators across servers.
 
+use chatroom::{Heard, PageAt};
 use serde_json::json;
 
 use crate::common::redis::Redis;
-use crate::common::{EventStream, Folder, Process, Request, ask, eventually, get, retained};
+use crate::common::{
+    Change as _, EventStream, Folder, Process, Request, ask, eventually, get, retained, unlimited,
+    within,
+};
 use crate::ordeal::{OPTIONS, server};
 use crate::relay::{Line, Relay};
 
@@ -347,5 +351,39 @@ async fn a_code_of_one_server_takes_the_session_to_another_device_at_the_other()
         .expect(403, "wrong-code");
     for good in &codes[1..] {
         ask(b.address(), using(good)).await.expect(200, "");
+    }
+}
+
+/// Two programs that embed servers of one chat.
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_at_two_servers_share_names_positions_and_keys() {
+    let redis = Redis::start().await;
+    let open = || {
+        let options = unlimited().redis(&redis.url()).expect("a URL");
+        options.build().expect("Redis is there")
+    };
+    let (a, b) = (open(), open());
+    for n in 0..20 {
+        let name = format!("bot {n}");
+        let _bot = a.join(["lobby"], &name, None).await.expect("free");
+        let taken = b.join(["lobby"], name.to_uppercase(), None).await;
+        assert_eq!(taken.err().map(|e| e.code()), Some("name-taken"));
+        let said = a.post_once("lobby", "door", &name, n.to_string()).await;
+        let said = said.expect("posted");
+        // The other server has yet to hear of it.
+        let mut listener = b.listen(["lobby"], Some(said.id)).await.expect("a room");
+        loop {
+            match within("the present", listener.next()).await.expect("open") {
+                Heard::Joined { .. } | Heard::Left { .. } => {}
+                Heard::CaughtUp { .. } => break,
+                other => panic!("{other:?} after {}", said.id),
+            }
+        }
+        let again = b.post_once("lobby", "door", &name, n.to_string()).await;
+        assert_eq!(again, Ok(said));
+        let said = a.post("lobby", "door", "more").await.expect("posted");
+        let page = b.history("lobby", PageAt::After(said.id), 9).await;
+        let page = page.expect("a page");
+        assert!(page.messages.is_empty() && !page.missed, "{page:?}");
     }
 }
