@@ -120,6 +120,7 @@ mod tests {
         assert_eq!(author.to_string(), "3dcc69125ed0663c");
         assert_ne!(author, key.author(SessionId(0)));
         assert_ne!(author, AuthorKey([0; 16]).author(SessionId(0)));
+        assert_ne!(key.of_program("ann"), key.of_user("ann"));
     }
 
     #[test]

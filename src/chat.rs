@@ -140,8 +140,9 @@ where
     }
 }
 
-/// As axum wants it. `nest_service` takes the path off before the chat sees it, so that the chat has no
-/// [prefix](Options::prefix) of its own; with `route_service` and `fallback_service` it has one.
+/// As axum wants it. With `route_service` and `fallback_service`, the chat has the path as its
+/// [prefix](Options::prefix). `nest_service` takes the path off before the chat sees it, so that the chat
+/// has none; link to the path with its slash then, since the chat cannot tell when that is missing.
 ///
 /// ```
 /// use axum::extract::{ConnectInfo, Request};
@@ -159,7 +160,8 @@ where
 ///     .route("/", get(async || "Come to /team/ or /guests/!"))
 ///     .nest_service("/team", team)
 ///     .route_service("/guests/{*path}", guests.clone())
-///     .route_service("/guests/", guests)
+///     .route_service("/guests/", guests.clone())
+///     .route_service("/guests", guests)
 ///     .layer(from_fn(async |ConnectInfo(peer), mut request: Request, next: Next| {
 ///         request.extensions_mut().insert(PeerAddr(peer));
 ///         next.run(request).await
@@ -172,6 +174,7 @@ where
 /// # for (path, part) in [
 /// #     ("/", "Come to"), ("/team/", "<script"), ("/team/js/main.js", "import"), ("/team/rooms", "[]"),
 /// #     ("/guests/", "<script"), ("/guests/rooms", "[]"), ("/guests/x", "not-found"),
+/// #     ("/guests", "location: /guests/"),
 /// # ] {
 /// #     let mut client = tokio::net::TcpStream::connect(address).await?;
 /// #     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
