@@ -132,7 +132,7 @@ fn stamped(journald: bool, label: &dyn fmt::Display, line: &str) -> String {
     }
 }
 
-/// Waits until stderr has taken the lines so far, at most [`FLUSH_TIMEOUT`].
+/// Waits until stderr has taken the lines so far, for a second at most.
 pub fn flush() {
     let deadline = Instant::now() + FLUSH_TIMEOUT;
     while WRITER.waiting.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
