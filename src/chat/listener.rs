@@ -218,7 +218,8 @@ impl Listener {
         room: impl AsRef<str>,
         text: impl AsRef<str>,
     ) -> Result<Message, Refusal> {
-        self.say(room, text, None).await
+        let name = self.name().ok_or(Refusal::NameRequired)?;
+        self.chat.say(self.author(), room, name, text, None).await
     }
 
     /// Sends a message like [`Listener::post`], but once for a `key`, as [`Chat::post_once`] does.
@@ -231,17 +232,10 @@ impl Listener {
         text: impl AsRef<str>,
         key: impl AsRef<str>,
     ) -> Result<Message, Refusal> {
-        self.say(room, text, Some(key.as_ref())).await
-    }
-
-    async fn say(
-        &self,
-        room: impl AsRef<str>,
-        text: impl AsRef<str>,
-        key: Option<&str>,
-    ) -> Result<Message, Refusal> {
-        let Member { name, author } = self.member.as_ref().ok_or(Refusal::NameRequired)?;
-        self.chat.say(Some(*author), room, name, text, key).await
+        let (name, key) = (self.name().ok_or(Refusal::NameRequired)?, key.as_ref());
+        self.chat
+            .say(self.author(), room, name, text, Some(key))
+            .await
     }
 
     /// Notes what a frame tells: nothing, one thing, or several joins and leaves.
