@@ -51,6 +51,9 @@ pub(crate) enum Allowance {
     /// Streams under a name. Each keeps the name in all of its rooms for a while after its end.
     Openings(ClientAddress),
     WrongPasswords(ClientAddress),
+    /// Wrong passwords of HTTP Basic with requests that need none: their answers may tell whether one is a
+    /// moderator.
+    Looks(ClientAddress),
     /// Bytes of answers, of requests that only read.
     Reading(ClientAddress),
 }
@@ -195,7 +198,9 @@ impl Limits {
                     connections * READ_BYTES * READ_BURST,
                 )
             }
-            Allowance::WrongPasswords(_) => (PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS),
+            Allowance::WrongPasswords(_) | Allowance::Looks(_) => {
+                (PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS)
+            }
         };
         (per_second, burst.max(1.0))
     }

@@ -40,14 +40,11 @@ impl Site {
 
     /// Refuses a visitor who is not a moderator.
     pub(super) fn require_moderator(&self, visitor: &Visitor<'_>) -> Result<(), Refusal> {
-        if visitor.is_moderator {
-            return Ok(());
-        }
-        if !self.has_moderators() {
-            return Err(Refusal::NotFound);
-        }
-        let refusal = Refusal::NotModerator;
-        Err(self.guard.refuse_moderator(visitor, refusal))
+        let refusal = match self.has_moderators() {
+            true => Refusal::NotModerator,
+            false => Refusal::NotFound,
+        };
+        self.guard.require_moderator(visitor, refusal)
     }
 
     /// Removes a message, or finds that it was removed. `by_whom` is what the log calls the one who
@@ -86,10 +83,9 @@ pub(crate) async fn remove(
     let (by, title) = if visitor.author.is_some() && visitor.author == fate.author {
         site.spend_message(visitor, room)?;
         (RemovedBy::Author, "its author")
-    } else if visitor.is_moderator {
-        (RemovedBy::Moderator, "a moderator")
     } else {
-        return Err(site.guard.refuse_moderator(visitor, Refusal::NotYours));
+        site.guard.require_moderator(visitor, Refusal::NotYours)?;
+        (RemovedBy::Moderator, "a moderator")
     };
     let by_whom = format!("{title} at {}", visitor.address);
     let (Committed::New(removal) | Committed::Duplicate(removal)) =

@@ -31,20 +31,39 @@ impl Guard {
         }
     }
 
-    /// Whether a request carries the moderators' password by HTTP Basic. A wrong one counts only where
-    /// a moderator's rights are used: see [`Guard::refuse_moderator`].
+    /// Whether a request carries the moderators' password by HTTP Basic. Wrong ones, which a browser may
+    /// send along for years, have an allowance of their own, and are not logged. Once it is used up, a
+    /// password counts only where a moderator's rights are used: see [`Guard::require_moderator`].
     pub(crate) fn is_moderator(&self, visitor: &Visitor<'_>) -> bool {
         let password = &self.options.moderator_password;
-        let given = visitor.password.as_ref();
-        given.is_some_and(|given| self.compare(given, password, visitor) == Ok(true))
+        let Some(given) = visitor.password.as_ref().filter(|_| password.is_some()) else {
+            return false;
+        };
+        let is_wrong = !self.passwords().any(|password| password.equals(given));
+        let (looks, now) = (Allowance::Looks(visitor.address), self.options.clock.now());
+        let may_look = self.has_proved(visitor, given)
+            || self.limits.spend(looks, is_wrong.into(), now).is_ok();
+        may_look && self.compare(given, password, visitor) == Ok(true)
     }
 
-    /// Why one who is no moderator may not act as one. A wrong password of HTTP Basic counts.
-    pub(crate) fn refuse_moderator(&self, visitor: &Visitor<'_>, refusal: Refusal) -> Refusal {
-        let given = visitor.password.as_ref();
-        let given = given.filter(|_| self.options.moderator_password.is_some());
-        let counted = given.map(|given| self.is_right(given, self.passwords(), visitor));
-        counted.and_then(Result::err).unwrap_or(refusal)
+    /// Refuses who is no moderator to act as one. A wrong password of HTTP Basic counts.
+    pub(crate) fn require_moderator(
+        &self,
+        visitor: &Visitor<'_>,
+        refusal: Refusal,
+    ) -> Result<(), Refusal> {
+        let password = &self.options.moderator_password;
+        let given = visitor.password.as_ref().filter(|_| password.is_some());
+        match given {
+            _ if visitor.is_moderator => Ok(()),
+            Some(given)
+                if self.is_right(given, self.passwords(), visitor)?
+                    && password.iter().any(|password| password.equals(given)) =>
+            {
+                Ok(())
+            }
+            _ => Err(refusal),
+        }
     }
 
     /// The passwords that open the door; one of them is for moderators.
@@ -80,14 +99,19 @@ impl Guard {
         visitor: &Visitor<'_>,
     ) -> Result<bool, Refusal> {
         let right = accepted.into_iter().any(|password| password.equals(given));
-        let is_known = |author| lock(&self.proofs).contains(&self.proof(author, given));
-        if !(right && visitor.author.is_some_and(is_known)) {
+        if !(right && self.has_proved(visitor, given)) {
             self.check_attempts(visitor.address)?;
         }
         if right && let Some(author) = visitor.author {
             self.remember(author, given);
         }
         Ok(right)
+    }
+
+    /// Whether the visitor has given this password before, and it was right.
+    fn has_proved(&self, visitor: &Visitor<'_>, given: &[u8]) -> bool {
+        let is_known = |author| lock(&self.proofs).contains(&self.proof(author, given));
+        visitor.author.is_some_and(is_known)
     }
 
     /// Remembers that an author has given a right password.

@@ -8,7 +8,8 @@ use chatroom::{LogLevel, ManualClock};
 use serde_json::json;
 
 use super::{
-    ANN, BASIC, MODERATOR, PASSWORD, author_of, ban, joining, log_in, moderated, removal, say_as,
+    ANN, BASIC, BOB, MODERATOR, PASSWORD, author_of, ban, joining, log_in, moderated, removal,
+    say_as,
 };
 use crate::common::{EventStream, Request, Server, ask, get};
 
@@ -292,4 +293,37 @@ async fn moderators_are_told_the_authors_of_members() {
     assert!(!answer.text().contains("author"), "{}", answer.text());
     let answer = ask(address, members.session(MODERATOR)).await;
     assert_eq!(answer.json()["authors"], json!([author]));
+}
+
+/// Gain: what tells who one is tells whether a password is right, and nobody hears of the guesses.
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_who_one_is_guesses_no_password() {
+    let clock = ManualClock::at(1_700_000_000_000);
+    let server = moderated(|chat| chat.clock(clock.clone())).await;
+    let address = server.address();
+    let spam = say_as(address, ANN, "ann", "spam").await;
+    let me = |with: &str| Request::get("/me").header("Authorization", with);
+    let members = || Request::get("/chat/lobby/members").header("Authorization", BASIC);
+    let is_moderator = async |request: Request| {
+        let answer = ask(address, request).await.expect(200, "");
+        answer.text().contains("\"moderator\":true") || answer.text().contains("authors")
+    };
+    assert!(is_moderator(me(BASIC).session(ANN)).await);
+    for _ in 0..10 {
+        assert!(!is_moderator(me("Basic Ondyb25n")).await);
+        assert!(!is_moderator(me("Bearer of nothing")).await);
+    }
+    for looking in [me(BASIC), members(), me(BASIC).session(BOB)] {
+        assert!(!is_moderator(looking).await);
+    }
+    // That holds up nobody who has given it before, and nobody who uses it.
+    assert!(is_moderator(me(BASIC).session(ANN)).await);
+    assert!(is_moderator(Request::get("/me").session(MODERATOR)).await);
+    log_in(address, BOB).await;
+    for using in [Request::get("/bans"), removal(&spam)] {
+        let answer = ask(address, using.header("Authorization", BASIC)).await;
+        answer.expect(200, "");
+    }
+    clock.advance(Duration::from_secs(6));
+    assert!(is_moderator(members()).await);
 }
