@@ -17,6 +17,9 @@ use unicode::{is_compatibility_ideograph, is_deceptive, is_ignorable};
 
 /// The most characters in a room's name.
 pub const ROOM_NAME_CHARS: usize = 64;
+/// Bytes that a character of the normal form may have taken as it was sent: U+16126 may come as three
+/// characters of four bytes. What is longer is refused unread.
+const SENT_BYTES: usize = 12;
 /// Characters of the key of a room that is found by its link alone: 22 hold 113 bits of chance.
 const ROOM_KEY_CHARS: RangeInclusive<usize> = 22..=40;
 /// The most characters in a member's name.
@@ -121,12 +124,13 @@ impl MemberName {
     /// # Ok::<(), chatroom::Malformed>(())
     /// ```
     pub fn parse(text: &str) -> Result<MemberName, Malformed> {
-        let visible = visible(text);
+        let allowed = |c: char| !is_deceptive(c) && (c == ' ' || !c.is_whitespace());
+        let name = checked(text, MEMBER_NAME_CHARS, allowed)?;
+        let visible = visible(&name);
         if visible.is_empty() || visible.trim() != visible || visible.contains("  ") {
             return Err(Malformed);
         }
-        let allowed = |c: char| !is_deceptive(c) && (c == ' ' || !c.is_whitespace());
-        checked(text, MEMBER_NAME_CHARS, allowed).map(MemberName)
+        Ok(MemberName(name))
     }
 
     /// The name of a user whom a proxy names: the beginning of the id.
@@ -199,6 +203,9 @@ fn checked(
     max_chars: usize,
     allowed: impl Fn(char) -> bool,
 ) -> Result<Arc<str>, Malformed> {
+    if text.len() > max_chars.saturating_mul(SENT_BYTES) {
+        return Err(Malformed);
+    }
     let normal = match text.is_ascii() {
         true => Cow::Borrowed(text),
         false => Cow::Owned(nfc(text)),
@@ -420,6 +427,20 @@ mod tests {
         assert_eq!(room("cafe\u{301}").as_str(), "caf\u{e9}");
         let long = "e\u{301}".repeat(ROOM_NAME_CHARS);
         assert!(RoomName::parse(&long).is_ok() && RoomName::parse(&(long + "e")).is_err());
+    }
+
+    #[test]
+    fn a_name_may_be_sent_in_its_longest_spelling() {
+        use unicode_normalization::UnicodeNormalization;
+        for c in ('\0'..=char::MAX).filter(|c| !is_compatibility_ideograph(*c)) {
+            let sent: String = c.nfd().collect();
+            assert!(sent.len() <= SENT_BYTES, "{c}");
+        }
+        let longest = "\u{1611e}\u{1611e}\u{1611f}";
+        let name = longest.repeat(MEMBER_NAME_CHARS);
+        assert_eq!((name.len(), nfc(longest).len()), (32 * SENT_BYTES, 4));
+        assert!(MemberName::parse(&name).is_ok());
+        assert!(MemberName::parse(&"a".repeat(32 * SENT_BYTES + 1)).is_err());
     }
 
     #[test]

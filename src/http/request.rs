@@ -61,17 +61,10 @@ impl<'a> Query<'a> {
     /// # Errors
     /// `refusal`, if it is not percent-encoded UTF-8.
     pub(crate) fn get(self, name: &str, refusal: Refusal) -> Result<Option<String>, Refusal> {
-        let first = self.all(name).next();
-        first.transpose().map_err(|()| refusal)
-    }
-
-    /// All parameters of that name.
-    pub(crate) fn all(self, name: &str) -> impl Iterator<Item = Result<String, ()>> {
-        self.raw(name).map(|value| {
-            decode(&value.replace('+', " "))
-                .map(Cow::into_owned)
-                .ok_or(())
-        })
+        let first = self.raw(name).next();
+        first
+            .map(|value| decode_value(value).ok_or(refusal))
+            .transpose()
     }
 
     /// The first parameter of that name, as it was sent if it cannot be decoded.
@@ -107,13 +100,19 @@ impl<'a> Query<'a> {
         self.raw(name).next().is_some()
     }
 
-    fn raw(self, name: &str) -> impl Iterator<Item = &'a str> {
+    /// All parameters of that name, as they were sent.
+    pub(crate) fn raw(self, name: &str) -> impl Iterator<Item = &'a str> {
         let pairs = self.0.split('&');
         pairs
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .filter(move |(key, _)| *key == name)
             .map(|(_, value)| value)
     }
+}
+
+/// Undoes the encoding of a parameter.
+pub(crate) fn decode_value(value: &str) -> Option<String> {
+    decode(&value.replace('+', " ")).map(Cow::into_owned)
 }
 
 /// Undoes percent-encoding; `None` if the text is not percent-encoded UTF-8.
@@ -230,10 +229,7 @@ mod tests {
         let query = Query("a=1&b=x%20y+z&a=2&c&d=%ff&n=12&m=+1");
         let get = |name| query.get(name, Refusal::BadName);
         assert_eq!(get("a"), Ok(Some("1".into())));
-        assert_eq!(
-            query.all("a").collect::<Vec<_>>(),
-            [Ok("1".into()), Ok("2".into())]
-        );
+        assert_eq!(query.raw("a").collect::<Vec<_>>(), ["1", "2"]);
         assert_eq!(get("b"), Ok(Some("x y z".into())));
         assert_eq!(get("c"), Ok(Some(String::new())));
         assert_eq!(get("d"), Err(Refusal::BadName));

@@ -186,10 +186,9 @@ fn one_room(
     visitor: &Visitor<'_>,
     room: Option<RoomName>,
 ) -> Result<RoomName, Refusal> {
-    match <[RoomName; 1]>::try_from(stream::rooms(site, visitor, room)?) {
-        Ok([room]) => Ok(room),
-        Err(_) => Err(Refusal::BadRequest("A message is sent to one room.")),
-    }
+    let too_many = Refusal::BadRequest("A message is sent to one room.");
+    let mut rooms = stream::rooms(site, visitor, room, 1, too_many.clone())?;
+    rooms.pop().ok_or(too_many)
 }
 
 /// Whether a person would read the refusal as a page: the browser navigates, and it is about who may

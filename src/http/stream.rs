@@ -8,7 +8,7 @@ use hyper::header::{
 use super::answer::Answer;
 use super::body::Body;
 use super::limits::{Allowance, Holding, Permit, streams_of};
-use super::request::{Query, admits};
+use super::request::{Query, admits, decode_value};
 use super::site::Site;
 use super::visitor::Visitor;
 use crate::names::RoomName;
@@ -18,6 +18,8 @@ use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::stream::Start;
 
+/// Parameters that name the rooms of a request, at most: each room may be named twice.
+const ROOM_PARAMETERS: usize = 2 * STREAM_ROOMS;
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
 
@@ -47,7 +49,8 @@ pub(crate) async fn open(
         true => visitor.name_or(|| query.name())?,
         false => None,
     };
-    let rooms = rooms(site, visitor, room)?;
+    let too_many = Refusal::BadRequest("A stream has at most 32 rooms.");
+    let rooms = rooms(site, visitor, room, STREAM_ROOMS, too_many)?;
     let start = start(headers, query)?;
     if name.is_some() {
         site.check_ban(visitor)?;
@@ -111,17 +114,27 @@ fn event_stream(body: Body) -> Response<Body> {
     response
 }
 
-/// The rooms of a request, each once, in the order asked for.
+/// The rooms of a request, each once, in the order asked for. More than `most` are refused.
 pub(crate) fn rooms(
     site: &Site,
     visitor: &Visitor<'_>,
     in_path: Option<RoomName>,
+    most: usize,
+    too_many: Refusal,
 ) -> Result<Vec<RoomName>, Refusal> {
-    let mut rooms = Vec::new();
-    for name in Query::of(&visitor.head.uri).all("room") {
-        let name = name.map_err(|()| Refusal::BadRoom)?;
+    let (mut sent, mut rooms) = (Vec::new(), Vec::new());
+    for (n, name) in Query::of(&visitor.head.uri).raw("room").enumerate() {
+        let is_new = !sent.contains(&name);
+        if n == ROOM_PARAMETERS || is_new && sent.len() == most {
+            return Err(too_many);
+        }
+        if !is_new {
+            continue;
+        }
+        sent.push(name);
+        let name = decode_value(name).ok_or(Refusal::BadRoom)?;
         let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
-        if !rooms.contains(&room) && rooms.len() <= STREAM_ROOMS {
+        if !rooms.contains(&room) {
             rooms.push(room);
         }
     }
@@ -136,9 +149,6 @@ pub(crate) fn rooms(
     if rooms.is_empty() {
         let own = visitor.rooms.as_ref().and_then(|rooms| rooms.first());
         rooms.push(own.cloned().unwrap_or_else(|| site.options.default_room()));
-    }
-    if rooms.len() > STREAM_ROOMS {
-        return Err(Refusal::BadRequest("A stream has at most 32 rooms."));
     }
     let offered = rooms.into_iter().map(|room| site.offered_to(visitor, room));
     offered.collect()

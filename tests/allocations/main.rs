@@ -182,6 +182,45 @@ where
     }
 }
 
+/// A name that cannot fit is refused for its bytes, and a room that is named again costs nothing more:
+/// nobody works through thousands of characters for a request that comes to nothing.
+#[test]
+fn names_that_are_too_long_are_not_looked_into() {
+    let _turn = TURN.lock();
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let chat = Options::default().build().expect("a chat");
+        let bytes_of = async |target: String| {
+            let request = hyper::Request::get(target)
+                .header("host", "localhost")
+                .header("accept", "text/event-stream")
+                .body(Empty::<Bytes>::new())
+                .expect("a request");
+            let region = Region::new(ALLOCATOR);
+            let Ok(answer) = chat.call(request).await;
+            let change = region.change();
+            (answer.status().as_u16(), change.bytes_allocated)
+        };
+        let again =
+            |room: &str, times| format!("/chat?{}", vec![format!("room={room}"); times].join("&"));
+        bytes_of("/chat/lobby".to_owned()).await;
+        let (_, once) = bytes_of(again("%E1%BE%82", 1)).await;
+        for (target, status) in [
+            (format!("/chat/{}", "%E1%BE%82".repeat(5_000)), 400),
+            (format!("/chat?name={}", "%E1%BE%82".repeat(5_000)), 400),
+            (again(&"%E1%BE%82".repeat(5_000), 1), 400),
+            (again("%E1%BE%82", 3_000), 400),
+            (again("%E1%BE%82", 64), 200),
+        ] {
+            let sent = target.len();
+            let (answered, bytes) = bytes_of(target).await;
+            assert_eq!(answered, status);
+            // It is decoded, which takes its size, and little more.
+            assert!(bytes < once + 3 * sent, "{bytes} bytes for {sent}");
+        }
+    });
+}
+
 const ROOMS: usize = 20;
 const ROOM_BYTES: usize = 256 * 1024;
 
