@@ -122,7 +122,8 @@ async fn dispatch<B: HttpBody>(
     let mut permit = site.limits.begin(visitor.address)?;
     let reading = Allowance::Reading(visitor.address);
     let now = || site.hub.clock().now();
-    let counts = reads && !is_open;
+    // Whoever removes has to look for the message first.
+    let counts = (reads || name == "message") && !is_open;
     if counts && let Err(retry_after) = site.limits.spend(reading, REQUEST_BYTES, now()) {
         sleep(REFUSAL_DELAY).await;
         return Err(Refusal::TooManyRequests { retry_after });

@@ -17,6 +17,8 @@ const ENTRY_BYTES: usize =
 /// Bytes that a key takes beside its text: its place in a hash table that is between half and fully
 /// used, and what counts its references.
 const KEY_BYTES: usize = size_of::<(IdempotencyKey, EventId)>() * 3 / 2 + 2 * ALLOCATION_BYTES;
+/// Bytes that a removal takes in the table that finds it.
+const REMOVAL_BYTES: usize = size_of::<(EventId, EventId)>() * 3 / 2;
 /// Bytes that an allocation takes beside its content, on average.
 const ALLOCATION_BYTES: usize = 16;
 
@@ -27,6 +29,8 @@ pub(crate) struct History {
     entries: VecDeque<Entry>,
     /// The entry that each key was last used for; of a removed message, its removal.
     by_key: HashMap<IdempotencyKey, EventId>,
+    /// The removal of each message.
+    removals: HashMap<EventId, EventId>,
     bytes: usize,
     mark: EventId,
 }
@@ -37,6 +41,7 @@ impl History {
         History {
             entries: VecDeque::new(),
             by_key: HashMap::new(),
+            removals: HashMap::new(),
             bytes: 0,
             mark,
         }
@@ -45,12 +50,14 @@ impl History {
     /// Adds the newest entry and evicts the oldest ones beyond the limits. The message that a
     /// removal removes is dropped.
     pub(crate) fn push(&mut self, mut entry: Entry, limits: &Options) {
-        if let Some(message) = entry.removes
-            && let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
-            && let Some(removed) = self.entries.remove(place)
-        {
-            self.bytes -= removed.bytes();
-            entry.key = removed.key;
+        if let Some(message) = entry.removes {
+            self.removals.insert(message, entry.id);
+            if let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
+                && let Some(removed) = self.entries.remove(place)
+            {
+                self.bytes -= removed.bytes();
+                entry.key = removed.key;
+            }
         }
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), entry.id);
@@ -93,6 +100,11 @@ impl History {
         };
         self.bytes -= oldest.bytes();
         self.mark = self.mark.max(oldest.id);
+        if let Some(message) = oldest.removes
+            && self.removals.get(&message) == Some(&oldest.id)
+        {
+            self.removals.remove(&message);
+        }
         if let Some(key) = oldest.key
             && self.by_key.get(&key) == Some(&oldest.id)
         {
@@ -134,10 +146,8 @@ impl History {
 
     /// The entry that tells what became of a message: the message, or its removal.
     pub(super) fn fate_of(&self, message: EventId) -> Option<&Entry> {
-        let removal = |entry: &&Entry| entry.removes == Some(message);
-        self.find(message)
-            .filter(|entry| entry.removes.is_none())
-            .or_else(|| self.after(message).find(removal))
+        let message_itself = self.find(message).filter(|entry| entry.removes.is_none());
+        message_itself.or_else(|| self.find(*self.removals.get(&message)?))
     }
 
     /// The entry of this id.
@@ -180,7 +190,8 @@ impl Entry {
     /// Bytes of memory that the entry takes in a history.
     fn bytes(&self) -> usize {
         let key = self.key.as_ref().map(|key| key.as_str().len() + KEY_BYTES);
-        self.frame.bytes().len() + ENTRY_BYTES + key.unwrap_or(0)
+        let removal = self.removes.map(|_| REMOVAL_BYTES);
+        self.frame.bytes().len() + ENTRY_BYTES + key.unwrap_or(0) + removal.unwrap_or(0)
     }
 }
 

@@ -238,3 +238,30 @@ async fn a_crowd_in_its_grace_slows_nobody() {
     let crowded = time_of_posts(&chat).await;
     assert!(crowded < alone * 10, "{crowded:?} instead of {alone:?}");
 }
+
+/// Whoever asks for messages that there are not, in a room that retains many, slows nobody.
+#[tokio::test]
+async fn looking_for_what_is_not_there_costs_the_same_in_a_full_room() {
+    let chat = unlimited().history(0).history_bytes(0);
+    let chat = chat.build().expect("a chat");
+    let nowhere = "1-1".parse().expect("an id");
+    let time_of_removals = async || {
+        let mut best = Duration::MAX;
+        for _ in 0..3 {
+            let begin = Instant::now();
+            for _ in 0..200 {
+                let refused = chat.remove("lobby", nowhere).await;
+                assert_eq!(refused.map_err(|e| e.code()), Err("not-found"));
+            }
+            best = best.min(begin.elapsed());
+        }
+        best
+    };
+    chat.post("lobby", "bot", "x").await.expect("posted");
+    let alone = time_of_removals().await;
+    for _ in 0..50_000 {
+        chat.post("lobby", "bot", "x").await.expect("posted");
+    }
+    let full = time_of_removals().await;
+    assert!(full < alone * 10, "{full:?} instead of {alone:?}");
+}

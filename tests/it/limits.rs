@@ -276,6 +276,10 @@ async fn an_address_reads_no_more_than_its_share_and_nobody_else_notices() {
             let refused = ask(address, of(reads, n)).await;
             refused.expect(429, "too-many-requests");
         }
+        let looking = Request::new("DELETE", "/chat/lobby/messages/1-1");
+        let looking = looking.header("X-Forwarded-For", format!("192.0.2.{n}"));
+        let looked = ask(address, looking).await;
+        looked.expect(429, "too-many-requests");
         ask(address, of("/healthz", n)).await.expect(200, "");
         ask(address, of(target, 100)).await.expect(200, "");
         let wait = Duration::from_secs(retry_after(&refused));
