@@ -136,8 +136,9 @@ pub(crate) fn client_origin(
     }
     let mut client = peer;
     let hops = headers.get_all(FORWARDED_FOR).iter().rev();
-    for hop in hops.flat_map(|header| header.to_str().unwrap_or_default().rsplit(',')) {
-        let Some(address) = hop_address(hop.trim()) else {
+    for hop in hops.flat_map(|header| header.as_bytes().rsplit(|byte| *byte == b',')) {
+        let hop = str::from_utf8(hop).ok();
+        let Some(address) = hop.and_then(|hop| hop_address(hop.trim())) else {
             break;
         };
         client = address;

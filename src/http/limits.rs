@@ -217,14 +217,18 @@ impl Limits {
         }
     }
 
-    /// Begins a request.
-    pub(crate) fn begin(self: &Arc<Limits>, address: ClientAddress) -> Result<Permit, Refusal> {
+    /// Begins a request, which counts as so many.
+    pub(crate) fn begin(
+        self: &Arc<Limits>,
+        address: ClientAddress,
+        requests: u32,
+    ) -> Result<Permit, Refusal> {
         let mut permit = Permit {
             limits: self.clone(),
             address,
             share: Share::default(),
         };
-        permit.take(Holding::Requests, 1)?;
+        permit.take(Holding::Requests, requests)?;
         Ok(permit)
     }
 

@@ -119,7 +119,8 @@ async fn dispatch<B: HttpBody>(
         _ => false,
     };
     let visitor = &site.admit(head, !reads || stays_open, is_open)?;
-    let mut permit = site.limits.begin(visitor.address)?;
+    // Whoever looks after the server may have the address of somebody who fills it.
+    let mut permit = site.limits.begin(visitor.address, u32::from(!is_open))?;
     let reading = Allowance::Reading(visitor.address);
     let now = || site.hub.clock().now();
     // Whoever removes has to look for the message first.

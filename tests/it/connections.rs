@@ -125,6 +125,8 @@ async fn an_address_behind_a_proxy_has_no_more_under_way_than_it_could_have_conn
         let refused = ask_for("192.0.2.1").await;
         assert!(refused.header("retry-after").is_some());
         refused.expect(429, "too-many-streams");
+        let health = Request::get("/healthz").header("X-Forwarded-For", "192.0.2.1");
+        ask(address, health).await.expect(200, "");
         drop(held);
         eventually("their end", async || {
             ask_for("192.0.2.1").await.status == 200

@@ -59,7 +59,7 @@ fn refused() -> Result<(), Refusal> {
 fn what_is_held_is_counted_and_given_back() {
     let limits = limits(3, 2);
     let open = |last, rooms| {
-        let mut permit = limits.begin(address(last))?;
+        let mut permit = limits.begin(address(last), 1)?;
         permit
             .take(Holding::Streams, streams_of(rooms))
             .map(|()| permit)
@@ -82,10 +82,10 @@ fn an_address_has_as_many_requests_under_way_as_connections() {
     let limits = limits(9, 2);
     let most = 2 + SPARE;
     let requests: Vec<Permit> = (0..most)
-        .map(|_| limits.begin(address(1)).expect("free"))
+        .map(|_| limits.begin(address(1), 1).expect("free"))
         .collect();
-    assert_eq!(limits.begin(address(1)).map(drop), refused());
-    assert!(limits.begin(address(2)).is_ok());
+    assert_eq!(limits.begin(address(1), 1).map(drop), refused());
+    assert!(limits.begin(address(2), 1).is_ok());
     let connect = |count| limits.take(address(1), Holding::Connections, count);
     assert_eq!(connect(most), Ok(()), "a count of its own");
     assert_eq!(connect(1), refused());
@@ -98,7 +98,7 @@ fn an_address_has_as_many_requests_under_way_as_connections() {
 fn unread_answers_are_bounded_but_one_is_always_possible() {
     let limits = limits(9, 9);
     let answer = |bytes: u32| {
-        let mut permit = limits.begin(address(1))?;
+        let mut permit = limits.begin(address(1), 1)?;
         permit.take(Holding::AnswerBytes, bytes).map(|()| permit)
     };
     let large = answer(ANSWER_BYTES * 2).expect("the only one");
