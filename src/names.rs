@@ -135,7 +135,7 @@ impl MemberName {
 
     /// The name of a user whom a proxy names: the beginning of the id.
     pub(crate) fn of_user(id: &str) -> Result<MemberName, Malformed> {
-        if id.len() > USER_ID_BYTES || id.contains(is_deceptive) {
+        if id.len() > USER_ID_BYTES || id.trim() != id || id.contains(is_deceptive) {
             return Err(Malformed);
         }
         let end = id.char_indices().nth(MEMBER_NAME_CHARS);

@@ -78,7 +78,7 @@ impl User {
 
     pub(super) fn from_header(line: &HeaderValue) -> Result<User, Malformed> {
         let id = str::from_utf8(line.as_bytes()).map_err(|_| Malformed)?;
-        let id = id.trim();
+        let id = id.trim_matches([' ', '\t']);
         Ok(User {
             id: id.to_owned(),
             name: MemberName::of_user(id)?,

@@ -93,6 +93,7 @@ async fn a_header_that_is_missing_twice_empty_invalid_or_spelt_otherwise() {
     }
     let long = "x".repeat(513);
     let unseen = "ann\u{200b}";
+    let long_and_blank = format!("{}\u{a0}", "x".repeat(40));
     for bad in [
         b"".as_slice(),
         b" ",
@@ -101,6 +102,10 @@ async fn a_header_that_is_missing_twice_empty_invalid_or_spelt_otherwise() {
         b"\xc3",
         long.as_bytes(),
         unseen.as_bytes(),
+        "ann\u{a0}".as_bytes(),
+        "\u{3000}ann".as_bytes(),
+        "ann\u{2003} ".as_bytes(),
+        long_and_blank.as_bytes(),
         "\u{202e}ann".as_bytes(),
         "\u{fe0f}".as_bytes(),
     ] {
