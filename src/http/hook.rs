@@ -25,8 +25,8 @@ const DEFAULT_NAME: &str = "hook";
 /// What stands in place of the rest of a text that was cut.
 const ELLIPSIS: char = '…';
 
-/// Takes a message. It belongs to no session, even if the request carries one: what sends it is a
-/// program. That of a user is the user's. If somebody has the name, it goes under it all the same, as no member's: nobody can
+/// Takes a message. It belongs to no session, even if the request carries one, which may be banned: what
+/// sends it is a program. That of a user is the user's. If somebody has the name, it goes under it all the same, as no member's: nobody can
 /// silence an alarm by taking its name.
 pub(crate) async fn post<B: HttpBody>(
     site: &Site,
@@ -34,10 +34,6 @@ pub(crate) async fn post<B: HttpBody>(
     room: &RoomName,
     body: B,
 ) -> Answer {
-    let visitor = &Visitor {
-        author: visitor.author.filter(|_| visitor.name.is_some()),
-        ..visitor.clone()
-    };
     let received = messages::receive(site, visitor, room, body, BODY_BYTES, TYPES);
     let (media_type, body) = received.await?;
     let payload = match media_type {
@@ -57,7 +53,7 @@ pub(crate) async fn post<B: HttpBody>(
     let text = cut(text_of(&payload), site.options.max_message);
     let draft = Draft::Message {
         name: name.map_err(|_| Refusal::BadName)?,
-        author: visitor.author,
+        author: visitor.author.filter(|_| visitor.name.is_some()),
         member: None,
         text: messages::message_text(site, &text)?,
         key: None,

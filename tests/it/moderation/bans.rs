@@ -318,6 +318,21 @@ async fn no_stream_slips_past_a_ban() {
     }
 }
 
+/// Gain: somebody who is banned goes on as a program, with the same cookie.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hook_of_a_banned_session_is_refused() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let eve = author_of(address, EVE, "eve").await;
+    ban(address, &eve, false).await.expect(201, "");
+    let hook = || Request::post_json("/chat/lobby/hook", &json!({"text": "still here"}));
+    ask(address, hook().session(EVE))
+        .await
+        .expect(403, "banned");
+    ask(address, hook().session(ANN)).await.expect(200, "");
+    ask(address, hook()).await.expect(200, "");
+}
+
 /// What was on its way when a ban was set that removes messages is removed too, or refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_post_in_flight_does_not_outlive_the_ban() {
