@@ -487,7 +487,8 @@ mod tests {
     proptest! {
         #[test]
         fn rooms_of_all_scripts(name in r"[\p{L}\p{N}][\p{L}\p{N}\p{M}_.-]{0,63}") {
-            let refused = |c| is_ignorable(c) || is_compatibility_ideograph(c);
+            let refused =
+                |c| is_ignorable(c) || is_deceptive(c) || is_compatibility_ideograph(c);
             let fits = nfc(&name).chars().count() <= ROOM_NAME_CHARS;
             prop_assert_eq!(RoomName::parse(&name).is_ok(), fits && !name.contains(refused));
         }

@@ -12,15 +12,19 @@ pub(super) fn is_ignorable(c: char) -> bool {
 }
 
 /// Whether a character makes one name look like another, or like none: controls, line
-/// separators, format characters (zero-width, bidi; general category `Cf`) and blanks.
+/// separators, format characters (zero-width, bidi; general category `Cf`), blanks, what stands for
+/// something that is missing, and what is nobody's: noncharacters and those for private use.
 pub(super) fn is_deceptive(c: char) -> bool {
     c.is_control()
+        || u32::from(c) & 0xfffe == 0xfffe
         || matches!(c,
             '\u{2028}' | '\u{2029}'
             | '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
             | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}' | '\u{fdd0}'..='\u{fdef}'
+            | '\u{fffc}' | '\u{16fe4}' | '\u{1bc9d}'
             | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' | '\u{1d159}')
 }
 

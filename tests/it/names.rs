@@ -71,6 +71,16 @@ async fn a_name_that_deceives_or_does_not_fit_is_refused_everywhere() {
         "a\nb",
         "a\rb",
         "a\u{2028}b", // controls
+        "ann\u{e000}",
+        "ann\u{f8ff}",
+        "ann\u{100000}",
+        "ann\u{fdd0}",
+        "ann\u{fffe}",
+        "ann\u{10ffff}",
+        "ann\u{fffc}", // nobody's characters
+        "ann\u{1bca0}",
+        "ann\u{1bc9d}",
+        "ann\u{16fe4}", // unseen in most fonts
     ] {
         refused(address, name).await.expect(400, "bad-name");
         let plain = Request::post_text(&format!("/chat?name={}", encode(name)), "x");
