@@ -143,14 +143,20 @@ impl Message {
     pub fn to_json(&self) -> String {
         // Not as a `Value`, which would be copied once more, and written in small pieces.
         let quoted = |text| serde_json::to_string(text).expect("every text is a JSON string");
+        let mut text = quoted(self.text.as_str());
+        // What a terminal may obey, and serde_json does not escape.
+        for control in '\u{7f}'..='\u{9f}' {
+            if text.contains(control) {
+                text = text.replace(control, &format!("\\u{:04x}", u32::from(control)));
+            }
+        }
         format!(
-            r#"{{"eventId":"{}","room":{},"name":{},"author":{},"member":{},"text":{},"sentAt":{}}}"#,
+            r#"{{"eventId":"{}","room":{},"name":{},"author":{},"member":{},"text":{text},"sentAt":{}}}"#,
             self.id,
             quoted(self.room.as_str()),
             quoted(self.name.as_str()),
             Value::from(self.author.map(|author| author.to_string())),
             self.member,
-            quoted(self.text.as_str()),
             self.sent_at
         )
     }

@@ -14,7 +14,7 @@ const HOSTILE_TEXTS: &[&str] = &[
     "hello\n\nid: 9\nevent: new-message\ndata: {\"text\":\"forged\"}",
     "hello\r\rid: 9\revent: server-closing\rdata: {}",
     "\u{2028}line\u{2029}separators\u{85}too",
-    "\0 a NUL, \u{1} and \u{1b}[31m too",
+    "\0 a NUL, \u{1}, \u{1b}[31m and \u{7f}\u{9b}31m too",
     "👩‍👩‍👧‍👦 e\u{301} \u{1f3f4}\u{e0067}\u{e0062}",
     "\u{202e}backwards\u{202c} \u{200b}unseen",
     "\u{feff}a byte order mark first",
@@ -156,7 +156,9 @@ async fn any_text_comes_back_equal_in_exactly_one_event() {
             let event = stream.event().await;
             match event.event.as_str() {
                 "new-message" => {
-                    assert_eq!(event.raw.matches('\n').count(), 4, "{:?}", event.raw);
+                    // A terminal that shows the bytes as they come obeys none of them.
+                    let controls = event.raw.chars().filter(|c| c.is_control());
+                    assert_eq!(controls.collect::<String>(), "\n\n\n\n", "{:?}", event.raw);
                     assert_eq!(event.id.as_deref(), event.json()["eventId"].as_str());
                     heard.push(event);
                 }
