@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::mem;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,10 @@ pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
 /// less than the second that is promised for both, which leaves the rest to the disk.
 const UPKEEP: Duration = Duration::from_millis(700);
 
+/// How long the log is silent about a full disk after it has told of one. Short messages may fit where
+/// long ones do not, so a disk that is nearly full has room and has none many times a second.
+const FULL_SILENCE: Duration = Duration::from_secs(60);
+
 /// An open journal that ends with a whole line.
 pub(super) struct JournalFile {
     pub(super) folder: DataFolder,
@@ -41,6 +46,10 @@ pub(super) struct JournalFile {
     pub(super) next_check_bytes: u64,
     /// When it may be written anew.
     pub(super) not_before: Instant,
+    /// Whether the log has told that there is no room, and not yet that there is again.
+    told_full: bool,
+    /// When it may tell so next.
+    tell_full_after: Instant,
     is_synced: bool,
     /// When [`JournalFile::store`] has something to do even without lines.
     pub(super) due: Instant,
@@ -110,6 +119,8 @@ impl JournalFile {
             oldest,
             next_check_bytes: 0,
             not_before: Instant::now(),
+            told_full: false,
+            tell_full_after: Instant::now(),
             is_synced: true,
             due: Instant::now() + UPKEEP,
             status,
@@ -135,7 +146,8 @@ impl JournalFile {
             self.roll_back()?;
             return Err(self.refusal(&error));
         }
-        if self.status.full.swap(false, Ordering::Relaxed) {
+        self.status.full.store(false, Ordering::Relaxed);
+        if mem::take(&mut self.told_full) {
             self.hub.options.log.info(format_args!(
                 "journal: there is room again, messages are stored"
             ));
@@ -210,7 +222,12 @@ impl JournalFile {
             self.hub.options.log.error(format_args!(
                 "journal: cannot write, a message was refused: {error}"
             ));
-        } else if !self.status.full.swap(true, Ordering::Relaxed) {
+            return refusal;
+        }
+        self.status.full.store(true, Ordering::Relaxed);
+        let now = Instant::now();
+        if !self.told_full && self.tell_full_after <= now {
+            (self.told_full, self.tell_full_after) = (true, now + FULL_SILENCE);
             self.hub.options.log.error(format_args!(
                 "journal: no room, messages are refused until there is: {error}"
             ));

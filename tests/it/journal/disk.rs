@@ -118,6 +118,30 @@ async fn a_file_that_may_not_grow_refuses_messages_until_it_may() {
     .await;
 }
 
+/// Messages that still fit say nothing about those that do not: the log is not filled with both.
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_is_told_of_once_a_minute() {
+    let folder = Folder::new();
+    let limited = "trap '' XFSZ; exec prlimit --fsize=30001:unlimited \"$0\" \"$@\"";
+    let arguments = [&QUIET[..], &["--data", folder.as_str()]].concat();
+    let server = Process::start_under(&["sh", "-c", limited], &arguments).await;
+    let mut client = Client::connect(server.address()).await;
+    let long = "x".repeat(LONG);
+    while post(&mut client, &long).await.status == 201 {}
+    for _ in 0..5 {
+        post(&mut client, "short").await.expect(201, "");
+        assert_eq!(health(server.address()).await, (200, "ok".into()));
+        let refused = post(&mut client, &long).await;
+        refused.expect(507, "storage-full");
+        let unwell = (503, "storage-full".into());
+        assert_eq!(health(server.address()).await, unwell);
+    }
+    let said = server.stderr();
+    for line in ["no room, messages are refused", "there is room again"] {
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
+}
+
 /// Limits the size of files, of which even one byte is too much; or no longer.
 async fn make_full(server: &Process, is_full: bool) {
     let most = if is_full { "0" } else { "unlimited" };
