@@ -26,6 +26,7 @@ async fn dns_rebinding() {
         "[::2]",
         "",
         "localhost@evil.test",
+        "localhost:1@evil.test",
         "evil.test.",
     ] {
         for target in ["/", "/chat", "/chat/lobby/messages", "/rooms", "/metrics"] {

@@ -76,9 +76,11 @@ fn host_of(request: &Parts) -> Result<&str, Refusal> {
     }
 }
 
-/// The host without its port, an IPv6 address in its brackets.
+/// The host without its port, an IPv6 address in its brackets. With a user in front, which no browser
+/// sends, it is nobody's name.
 fn host_name(authority: &str) -> &str {
     let end = match authority.starts_with('[') {
+        _ if authority.contains('@') => None,
         true => authority.find(']').map(|bracket| bracket + 1),
         false => authority.find(':'),
     };
@@ -114,6 +116,7 @@ mod tests {
             ("a.example.:1", "a.example"),
             ("", ""),
             ("[", "["),
+            ("localhost:1@evil", "localhost:1@evil"),
         ] {
             assert_eq!(host_name(authority), host);
         }
