@@ -33,6 +33,6 @@ pub(super) struct Arrival {
     pub(super) author: Option<Author>,
     /// Rooms that have been greeted, in the order of the memberships.
     pub(super) greeted: usize,
-    /// Where a fresh stream begins in each room; empty on a stream that resumes.
+    /// Where the stream begins in each room.
     pub(super) begins: Vec<EventId>,
 }

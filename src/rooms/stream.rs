@@ -58,8 +58,9 @@ impl Hub {
         let state = &mut *self.lock();
         self.admit(state, rooms, claim.as_ref())?;
         let now = self.clock().now();
-        let (position, begins) = state.beginning_of(rooms, start);
-        let queue = Arc::new(Queue::new(position));
+        let begins = state.beginnings(rooms, start);
+        let position = begins.iter().min().copied();
+        let queue = Arc::new(Queue::new(position.unwrap_or(state.newest)));
         let join = |name: &RoomName| {
             // The hub's own copy of the name, which all clients of the room share.
             let shared = state.rooms.get_key_value(name);
@@ -98,8 +99,7 @@ impl Hub {
     /// About how many bytes of entries and names a stream of these rooms begins with.
     pub(crate) fn past_bytes(&self, rooms: &[RoomName], start: Start) -> u32 {
         let state = self.lock();
-        let (position, begins) = state.beginning_of(rooms, start);
-        let begins = begins.into_iter().chain(iter::repeat(position));
+        let begins = state.beginnings(rooms, start);
         let bytes = rooms.iter().zip(begins).map(|(name, begin)| {
             let Some(Room {
                 history, members, ..
@@ -225,21 +225,17 @@ fn rosters<'a>(
 }
 
 impl State {
-    /// The position of a new stream, and where it begins in each room unless it resumes there.
-    fn beginning_of(&self, rooms: &[RoomName], start: Start) -> (EventId, Vec<EventId>) {
-        match start {
-            Start::After(position) => (self.known(position), Vec::new()),
+    /// Where a new stream begins in each of its rooms.
+    fn beginnings(&self, rooms: &[RoomName], start: Start) -> Vec<EventId> {
+        let begin = |name| match start {
+            Start::After(position) => self.known(position),
             Start::Latest(count) => {
-                let begins = rooms.iter().map(|name| {
-                    let room = self.rooms.get(name);
-                    let first = room.and_then(|room| room.history.latest(count));
-                    first.map_or(self.newest, EventId::before)
-                });
-                let begins: Vec<EventId> = begins.collect();
-                let position = begins.iter().min().copied();
-                (position.unwrap_or(self.newest), begins)
+                let room = self.rooms.get(name);
+                let first = room.and_then(|room| room.history.latest(count));
+                first.map_or(self.newest, EventId::before)
             }
-        }
+        };
+        rooms.iter().map(begin).collect()
     }
 }
 
