@@ -121,7 +121,12 @@ pub fn warn(line: &str) {
 }
 
 fn write_line(journald: bool, label: &dyn fmt::Display, line: &str) {
-    WRITER.write(stamped(journald, label, line));
+    WRITER.waiting.fetch_add(1, Ordering::Release);
+    let line = stamped(journald, label, line);
+    if WRITER.lines.try_send(line).is_err() {
+        WRITER.waiting.fetch_sub(1, Ordering::Release);
+        WRITER.lost.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 fn stamped(journald: bool, label: &dyn fmt::Display, line: &str) -> String {
@@ -165,16 +170,6 @@ struct Writer {
     waiting: AtomicUsize,
     /// Lines that were dropped because too many waited, until this is told.
     lost: AtomicUsize,
-}
-
-impl Writer {
-    fn write(&self, line: String) {
-        self.waiting.fetch_add(1, Ordering::Release);
-        if self.lines.try_send(line).is_err() {
-            self.waiting.fetch_sub(1, Ordering::Release);
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 fn write_all(lines: &Receiver<String>) {

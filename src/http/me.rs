@@ -98,21 +98,21 @@ fn read(code: &str) -> Option<u64> {
     let digits = left
         .bytes()
         .chain(right.strip_prefix('-').unwrap_or(right).bytes());
-    let mut bits = 0;
-    let mut count = 0;
-    for digit in digits {
+    let value = |digit: u8| {
         let digit = match digit.to_ascii_uppercase() {
             b'O' => b'0',
             b'I' | b'L' => b'1',
             digit => digit,
         };
-        let value = DIGITS.iter().position(|known| *known == digit)?;
-        (bits, count) = (bits << 5 | value as u64, count + 1);
-        if count > 2 * HALF {
-            return None;
-        }
-    }
-    (count == 2 * HALF).then_some(bits)
+        DIGITS.iter().position(|known| *known == digit)
+    };
+    let values: Vec<usize> = digits.map(value).collect::<Option<_>>()?;
+    let bits = || {
+        values
+            .iter()
+            .fold(0, |bits, value| bits << 5 | *value as u64)
+    };
+    (values.len() == 2 * HALF).then(bits)
 }
 
 #[cfg(test)]

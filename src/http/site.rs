@@ -10,7 +10,7 @@ use super::guard::Guard;
 use super::limits::{Allowance, Limits};
 use super::session::Sessions;
 use super::visitor::Visitor;
-use crate::author::{Author, AuthorKey, SessionId};
+use crate::author::{Author, AuthorKey};
 use crate::names::RoomName;
 use crate::options::Options;
 use crate::refusal::Refusal;
@@ -84,11 +84,6 @@ impl Site {
             Some(rooms) if !rooms.contains(&room) => Err(Refusal::RoomNotOffered),
             _ => self.offered(room),
         }
-    }
-
-    /// Who a session is to others.
-    pub(crate) fn author(&self, session: SessionId) -> Author {
-        self.authors.author(session)
     }
 
     /// Whose the idempotency keys of a visitor are: the author's, or the address's.

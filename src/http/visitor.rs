@@ -176,7 +176,7 @@ impl Site {
             (visitor.name, visitor.rooms) = (Some(user.name), user.rooms);
         } else {
             visitor.session = self.sessions.of(headers);
-            visitor.author = visitor.session.map(|session| self.author(session));
+            visitor.author = visitor.session.map(|session| self.authors.author(session));
             visitor.password = password_in(headers);
         }
         if changes_state {
@@ -197,7 +197,7 @@ impl Site {
             return (author, None);
         }
         let session = self.sessions.issue();
-        let author = self.author(session);
+        let author = self.authors.author(session);
         if let Some(password) = &visitor.password
             && self.options.password.is_some()
         {
