@@ -112,18 +112,27 @@ pub(crate) struct Visitor<'a> {
 }
 
 impl<'a> Visitor<'a> {
-    /// The program itself, whom no ban of an address touches, or one of its listeners.
-    pub(crate) fn program(author: Option<Author>, head: &'a Parts) -> Visitor<'a> {
+    /// One of whom nothing is known.
+    fn unknown(head: &'a Parts) -> Visitor<'a> {
         Visitor {
             head,
             address: IpAddr::V4(Ipv4Addr::UNSPECIFIED).into(),
             https: false,
-            author,
+            author: None,
             session: None,
             name: None,
             rooms: None,
-            is_moderator: true,
+            is_moderator: false,
             password: None,
+        }
+    }
+
+    /// The program itself, whom no ban of an address touches, or one of its listeners.
+    pub(crate) fn program(author: Option<Author>, head: &'a Parts) -> Visitor<'a> {
+        Visitor {
+            author,
+            is_moderator: true,
+            ..Visitor::unknown(head)
         }
     }
 
@@ -160,15 +169,10 @@ impl Site {
         let host = guard.check_host(head, is_open)?;
         let user = if is_open { None } else { guard.user(head)? };
         let mut visitor = Visitor {
-            head,
             address,
             https: https || head.extensions.get::<Https>().is_some(),
-            author: None,
-            session: None,
-            name: None,
-            rooms: None,
             is_moderator: head.extensions.get::<Moderator>().is_some(),
-            password: None,
+            ..Visitor::unknown(head)
         };
         if let Some(user) = user {
             visitor.author = Some(self.authors.of_user(&user.id));

@@ -69,7 +69,6 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
         phase: Phase::Open(http),
         registration,
         has_begun: false,
-        is_ending: false,
     });
 }
 
@@ -106,7 +105,6 @@ struct Connection {
     phase: Phase,
     registration: Arc<Registration>,
     has_begun: bool,
-    is_ending: bool,
 }
 
 #[expect(clippy::large_enum_variant, reason = "most are open")]
@@ -127,8 +125,8 @@ impl Future for Connection {
         }
         let is_ending = this.registration.is_ending();
         if let Phase::Open(http) = &mut this.phase {
-            if is_ending && !this.is_ending {
-                this.is_ending = true;
+            if is_ending {
+                // To say it again changes nothing.
                 Pin::new(&mut *http).graceful_shutdown();
             }
             let ended = ready!(Pin::new(http).poll(cx));
