@@ -7,9 +7,12 @@ use super::room::Room;
 use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 
+/// What this server contributes to a room: how many listeners, and which names, with their authors.
+pub(crate) type Here = (RoomName, usize, Vec<(MemberName, Author)>);
+
 impl Hub {
-    /// What this server contributes to each room: how many listeners, and which names, with their authors.
-    pub(crate) fn here(&self) -> Vec<(RoomName, usize, Vec<(MemberName, Author)>)> {
+    /// The members and listeners of this server, without those of others.
+    pub(crate) fn here(&self) -> Vec<Here> {
         let now = self.clock().now();
         let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let mut all = Vec::new();
