@@ -6,7 +6,7 @@ import {
   moveView, newChat, newRoom, openIn, readUpTo, rowsOf, setFollowing, unreadOf,
 } from '../../www/js/state.js';
 import { applyAnswer, backoffMillis, judgeAnswer, newPending, settlePending, streamUrl } from '../../www/js/network.js';
-import { completionsAt, hueOf, isEmoji, isRoomName, mentions, partsOf, quoteOf, roomOfFragment, tokensOf } from '../../www/js/text.js';
+import { completionsAt, fragmentOf, hueOf, isEmoji, isPrivate, isRoomName, labelOf, mentions, newKey, partsOf, quoteOf, roomOfFragment, roomOfInput, tokensOf } from '../../www/js/text.js';
 import { WORDS, wordsFor } from '../../www/js/words.js';
 
 const noon = new Date(2024, 4, 6, 12).getTime();
@@ -221,6 +221,15 @@ test('the line "new since you left" stands where reading stopped, and not before
   assert.deepEqual(kinds(), []);
 });
 
+test('a new day stands above "new since you left"', () => {
+  const [chat, state] = filled(1);
+  readUpTo(state, '1001-0');
+  arrive(chat, state);
+  leave(state);
+  tell(chat, message(2, { author: 'b2', sentAt: noon + 86_400_000 }));
+  assert.deepEqual(rowsOf(chat, state).map(({ kind }) => kind), ['day', 'message', 'day', 'new', 'message']);
+});
+
 test('five thousand unread mentions cost next to nothing at each draw', () => {
   const [chat, state] = filled(1);
   for (let n = 2; n <= LIMITS.held; n += 1) tell(chat, message(n, { author: 'b2', name: 'bob', text: `ada, ${'look '.repeat(200)}` }));
@@ -431,7 +440,33 @@ test('names complete a word, or after @', () => {
   assert.deepEqual(complete('hi @'), { from: 4, at: true, names });
   for (const text of ['@李', '你好@李', 'ok,@李']) assert.deepEqual(complete(text).names, ['李雷'], text);
   assert.deepEqual(complete('@anna l').names, ['Anna Lee']);
-  for (const text of ['', 'hi ', 'x.bo', 'x@bo', 'zed', '@bob and']) assert.deepEqual(complete(text).names, []);
+  assert.deepEqual(complete('(bo').names, ['Bob', 'bobby']);
+  for (const text of ['', 'hi ', 'x.bo', 'x@bo', 'zed', '@bob and', `${'x'.repeat(40)}bo`]) assert.deepEqual(complete(text).names, []);
+});
+
+test('no text takes longer to complete than it is long', () => {
+  for (const sign of ['a', ',', 'a,', ' ,', '(', ' a', '@']) {
+    for (const end of ['', '@', ' ', '.']) {
+      const text = sign.repeat(200_000) + end;
+      const before = process.cpuUsage();
+      completionsAt(text, text.length, ['ada', 'bob']);
+      assert.ok(process.cpuUsage(before).user < 1e6, JSON.stringify(sign + end));
+    }
+  }
+});
+
+test('a private room: its key is random, its name may be a label and a key, and what is shown is the label', () => {
+  const keys = Array.from({ length: 1000 }, newKey);
+  assert.ok(keys.every((key) => /^[0-9a-hjkmnp-tv-z]{26}$/.test(key)));
+  assert.equal(new Set(keys).size, 1000);
+  assert.equal(new Set(keys.join('')).size, 32);
+  const [key] = keys;
+  for (const label of ['', 'den', '房间', 'x'.repeat(37)]) {
+    const room = `${label}~${key}`;
+    assert.deepEqual([isRoomName(room), isPrivate(room), labelOf(room), roomOfFragment(fragmentOf(room))], [true, true, label, room]);
+  }
+  for (const room of [`.~${key}`, 'den~', 'den~short', `den~${key.toUpperCase()}`, `a~${key}~${key}`, `${'x'.repeat(38)}~${key}`, `den~${'a'.repeat(41)}`]) assert.ok(!isRoomName(room), room);
+  assert.deepEqual([isPrivate('den'), labelOf('den'), roomOfInput(' #our  den ')], [false, 'den', 'our-den']);
 });
 
 test('small things: hues, room names, fragments', () => {
@@ -456,4 +491,7 @@ test('words: the first language that the table has, whole in each, with the valu
   assert.match((await wordsFor(['zh'])).error({ code: 'name-taken', name: 'ada' }), /ada/);
   assert.equal((await wordsFor(['en'])).error({ code: 'new-code', message: 'Do this.' }), 'Do this.');
   assert.match((await wordsFor(['en'])).error({ status: 500 }), /500/);
+  for (const language of ['en', 'zh']) {
+    for (const code of ['too-many-requests', 'too-many-attempts', 'too-many-streams']) assert.doesNotMatch((await wordsFor([language])).error({ code, message: 'Retry-After' }), /Retry-After/, code);
+  }
 });

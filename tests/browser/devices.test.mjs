@@ -77,6 +77,7 @@ async function proxyOf(url, user) {
     request.pipe(onward);
   }).listen(0, '127.0.0.1');
   await new Promise((resolve) => proxy.once('listening', resolve));
+  proxy.unref(); // A test that fails does not close it.
   return { url: `http://127.0.0.1:${proxy.address().port}`, close: () => (proxy.closeAllConnections(), proxy.close()) };
 }
 
@@ -90,6 +91,7 @@ test('with a proxy that names the user, the page asks for no name', async () => 
   assert.equal(await laptop.locator('#join').isVisible(), false);
   await settings(laptop);
   await laptop.getByText('You are a moderator.').waitFor();
+  await laptop.locator('#moderate').waitFor({ state: 'hidden' }); // There is no password.
   for (const hidden of ['#rename', '#take-along']) assert.equal(await laptop.locator(hidden).isVisible(), false, hidden);
   await laptop.keyboard.press('Escape');
   await write(laptop, 'hello');
@@ -109,6 +111,8 @@ test('with a proxy that names the user, the page asks for no name', async () => 
   await other.locator('#notice', { hasText: 'already uses the name' }).waitFor();
   assert.equal(await other.locator('#join').isVisible(), false);
   await shows(other, ['hello', 'from the phone']);
+  await settings(other);
+  await other.locator('#moderation').waitFor({ state: 'hidden' });
   await clean(laptop, phone, other);
   proxy.close();
   await server.stop();
