@@ -1,7 +1,7 @@
 // What the page does when the network or the server fails: nothing is lost, nothing comes twice, and it says where it stands.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, openBrowser, people, person, post, shows, startNetwork, startServer, temporaryFolder, until, write } from './support.mjs';
+import { clean, connected, openBrowser, people, person, post, settings, shows, startNetwork, startServer, temporaryFolder, until, write } from './support.mjs';
 
 let browser;
 before(async () => { browser = await openBrowser(); });
@@ -254,5 +254,31 @@ test('a name that was taken meanwhile is named where the message was refused', a
   await write(ada, 'hello');
   await ada.locator('#pending .foot', { hasText: 'already uses the name “ada”' }).waitFor();
   await clean(ada);
+  await server.stop();
+});
+
+test('what waits survives a reload, under the name that it was given last', async () => {
+  const server = await startServer();
+  const network = await startNetwork(server.url);
+  const ada = await person(browser, network.url, 'ada');
+  await ada.evaluate(() => { window.onbeforeunload = null; });
+  server.pause();
+  // The first is on its way, and the others wait for it.
+  await write(ada, 'one', 'two', 'three');
+  await until(ada, pending, ['one', 'two', 'three']);
+  await (await settings(ada)).locator('#rename').click();
+  await ada.locator('#name').fill('ada2');
+  await ada.keyboard.press('Enter');
+  const saved = () => JSON.parse(sessionStorage['chatroom / pending']).map(({ name, text }) => `${name}: ${text}`);
+  await ada.locator('#own-name', { hasText: 'ada2' }).waitFor({ state: 'attached' });
+  // At once: what is saved only when an answer comes is lost in a crash.
+  assert.deepEqual(await ada.evaluate(saved), ['ada: one', 'ada2: two', 'ada2: three']);
+  network.cut();
+  server.resume();
+  network.restore();
+  await ada.reload();
+  await shows(ada, ['one', 'two', 'three']);
+  await clean(ada);
+  network.close();
   await server.stop();
 });

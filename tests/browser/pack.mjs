@@ -15,8 +15,8 @@ export const PARTS = {
   'js/words.zh-Hans.js': ['js/words.zh-Hans.js'],
 };
 
-// Indentation and comments are for those who read the source.
-const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '');
+// Indentation, comments, the last semicolon of a block and `const` are for those who read the source.
+const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '').replace(/;\n(?=})/g, '').replace(/\bconst /g, 'let ');
 
 /** The content of a part. */
 export function contentOf(part) {

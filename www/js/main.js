@@ -83,6 +83,7 @@ function takeName() {
 	tab.set('name', name);
 	local.set('name', name);
 	for (const item of chat.pending) if (item.status === 'queued' && !item.tries) item.name = name;
+	savePending();
 	setName(name);
 	toFollow = chat.open;
 	askName(false);
@@ -210,6 +211,7 @@ function send({ split = false } = {}) {
 	drawComposer();
 	if (split ? $.split.hidden : $.send.disabled) return;
 	for (const part of partsToSend()) addPending(chat, part);
+	savePending();
 	tabs.touch();
 	$.text.value = '';
 	saveDraft();
