@@ -1,6 +1,8 @@
 //! Names, counts, bans and moderators across servers.
 
-use chatroom::{Heard, PageAt};
+use std::time::UNIX_EPOCH;
+
+use chatroom::{Heard, ManualClock, PageAt};
 use serde_json::json;
 
 use crate::common::redis::Redis;
@@ -386,4 +388,37 @@ async fn programs_at_two_servers_share_names_positions_and_keys() {
         let page = page.expect("a page");
         assert!(page.messages.is_empty() && !page.missed, "{page:?}");
     }
+}
+
+/// As after a server was cut off from Redis, until its names expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_a_name_unheard_does_not_post_under_it() {
+    let redis = Redis::start().await;
+    let a = server(&redis.url()).await;
+    let ann = EventStream::request(a.address(), stream("ann")).await;
+    let post = Request::post_text("/chat?name=ann", "hi").session(&ann.session());
+    ask(a.address(), post.clone()).await.expect(201, "");
+    let roster = "{chatroom}:roster:another";
+    let other = "00000000000000ff ann";
+    redis.command(&["HSET", roster, "lobby:ann", other]).await;
+    redis
+        .command(&["SADD", "{chatroom}:servers", "another"])
+        .await;
+    ask(a.address(), post).await.expect(409, "name-taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_clock_is_ahead_logs_no_moderator_out() {
+    let (redis, folder) = (Redis::start().await, Folder::new());
+    let (url, password) = (redis.url(), folder.file("password", "secret"));
+    let options = ["--redis", &url, "--moderator-password-file", &password];
+    let a = Process::start(&[&OPTIONS[..], &options].concat()).await;
+    let login = Request::post_json("/moderator", &json!({ "password": "secret" }));
+    ask(a.address(), login).await.expect(204, "");
+    let mut ahead = unlimited().redis(&url).expect("a URL");
+    let now = UNIX_EPOCH.elapsed().expect("after 1970").as_millis() as u64;
+    ahead.clock = ManualClock::at(now + 13 * 3_600_000).into();
+    drop(ahead.build().expect("Redis is there"));
+    let left = redis.command(&["ZCARD", "{chatroom}:moderators"]).await;
+    assert_eq!(left.trim(), "1");
 }

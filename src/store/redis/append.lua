@@ -86,7 +86,8 @@ if kind == 'message' then
     local ban = redis.call('HGET', bans, author)
     local left = ban and cjson.decode(ban)['until'] - now_ms() or 0
     if left > 0 then return {'banned', string.format('%.0f', left), {}} end
-    for _, server in ipairs(servers and member == '0' and redis.call('SMEMBERS', servers) or {}) do
+    -- Also of a member: its server may have been cut off until the name was somebody else's.
+    for _, server in ipairs(servers and redis.call('SMEMBERS', servers) or {}) do
         local holder = redis.call('HGET', prefix .. server, name_field)
         if holder then
             if string.match(holder, '^%S+') ~= author then return {'taken', '', {}} end
