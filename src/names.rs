@@ -40,11 +40,11 @@ pub struct RoomName(Arc<str>);
 /// The name of a person or bot as it is shown: 1 to 32 visible characters in Normalization Form C, with
 /// single spaces between them.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct MemberName(Arc<str>);
+pub struct MemberName(Arc<str>, FoldedName);
 
 /// A member's name as it is compared: without case, and without what cannot be seen.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct FoldedName(Box<str>);
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct FoldedName(Arc<str>);
 
 /// What is said: not empty, without white space at its end, within the server's limit.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,7 +130,7 @@ impl MemberName {
         if visible.is_empty() || visible.trim() != visible || visible.contains("  ") {
             return Err(Malformed);
         }
-        Ok(MemberName(name))
+        Ok(MemberName::folding(name))
     }
 
     /// The name of a user whom a proxy names: the beginning of the id.
@@ -142,13 +142,21 @@ impl MemberName {
         MemberName::parse(id[..end.map_or(id.len(), |(end, _)| end)].trim_end())
     }
 
+    /// The name with the form in which it is compared, made once, where nobody waits. A name that is the
+    /// same in both, as most are, needs no second text.
+    fn folding(name: Arc<str>) -> MemberName {
+        let folded = match name.is_ascii() {
+            true => name.to_ascii_lowercase(),
+            // Twice, as some letters lead to the others of their kind only in two steps: ẞ, ß, SS.
+            false => nfc(&fold(&fold(&visible(&name)))),
+        };
+        let same = (*folded == *name).then(|| name.clone());
+        MemberName(name, FoldedName(same.unwrap_or_else(|| folded.into())))
+    }
+
     /// The name as it is compared.
-    pub(crate) fn folded(&self) -> FoldedName {
-        if self.0.is_ascii() {
-            return FoldedName(self.0.to_ascii_lowercase().into());
-        }
-        // Twice, as some letters lead to the others of their kind only in two steps: ẞ, ß, SS.
-        FoldedName(nfc(&fold(&fold(&visible(&self.0)))).into())
+    pub(crate) fn folded(&self) -> &FoldedName {
+        &self.1
     }
 }
 
@@ -270,17 +278,17 @@ macro_rules! texts {
 texts!(RoomName, MemberName, MessageText);
 
 macro_rules! stored {
-    ($($name:ident),+) => {$(
+    ($($name:ident: $of:expr),+) => {$(
         impl $name {
             /// A name that an earlier version stored, whose rule may have been wider.
             pub(crate) fn stored(text: &str) -> Result<$name, Malformed> {
-                checked(text, usize::MAX, |c| !c.is_control()).map($name)
+                checked(text, usize::MAX, |c| !c.is_control()).map($of)
             }
         }
     )+};
 }
 
-stored!(RoomName, MemberName);
+stored!(RoomName: RoomName, MemberName: MemberName::folding);
 
 macro_rules! from_str {
     ($($name:ident),+) => {$(

@@ -67,14 +67,14 @@ impl Hub {
     /// A member's latest stream, at another server, spells the name like this.
     pub(crate) fn respell(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.respell(&name.folded(), name, author);
+            room.members.respell(name, author);
         }
     }
 
     /// A member left another server.
     pub(crate) fn depart(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.depart(&name.folded(), author);
+            room.members.depart(name.folded(), author);
         }
     }
 

@@ -71,7 +71,7 @@ impl Members {
     pub(super) fn admits(&mut self, claim: &Claim, now: Moment) -> bool {
         self.expire(now);
         self.by_name
-            .get(&claim.name.folded())
+            .get(claim.name.folded())
             .is_none_or(|member| member.author == claim.author)
     }
 
@@ -82,20 +82,19 @@ impl Members {
             self.counts_changed = true;
             return;
         };
-        let folded = name.folded();
         self.joins += 1;
         let join = self.joins;
-        let member = self.get_or_insert(&folded, name, *author);
+        let member = self.get_or_insert(name, *author);
         member.streams += 1;
         member.join = join;
         member.free_at = None;
-        self.respell(&folded, name, *author);
-        self.give_up_old_names(*author, &folded);
+        self.respell(name, *author);
+        self.give_up_old_names(*author, name.folded());
     }
 
     /// A member is spelt like this now.
-    pub(super) fn respell(&mut self, folded: &FoldedName, name: &MemberName, author: Author) {
-        let member = self.by_name.get_mut(folded);
+    pub(super) fn respell(&mut self, name: &MemberName, author: Author) {
+        let member = self.by_name.get_mut(name.folded());
         if let Some(member) = member.filter(|member| member.author == author)
             && member.name != *name
         {
@@ -106,12 +105,8 @@ impl Members {
     }
 
     /// The member of a name, added if there is none.
-    fn get_or_insert(
-        &mut self,
-        folded: &FoldedName,
-        name: &MemberName,
-        author: Author,
-    ) -> &mut Member {
+    fn get_or_insert(&mut self, name: &MemberName, author: Author) -> &mut Member {
+        let folded = name.folded();
         if !self.by_name.contains_key(folded) {
             // Most authors have one name, and there may be many of them.
             let names = self.by_author.entry(author);
@@ -140,7 +135,7 @@ impl Members {
         let folded = name.folded();
         let Some(member) = self
             .by_name
-            .get_mut(&folded)
+            .get_mut(folded)
             .filter(|member| member.author == *author)
         else {
             return;
@@ -155,9 +150,9 @@ impl Members {
             .names_of(*author)
             .any(|other| other.join > join && (other.streams > 0 || other.elsewhere > 0));
         if renamed {
-            self.release(&folded);
+            self.release(folded);
         } else {
-            self.grace.push_back((free_at, folded));
+            self.grace.push_back((free_at, folded.clone()));
         }
     }
 
@@ -177,9 +172,9 @@ impl Members {
     /// Ends the grace of a name at once. A name that still has a stream stays.
     pub(super) fn end_grace(&mut self, claim: &Claim) {
         let folded = claim.name.folded();
-        let member = self.by_name.get(&folded);
+        let member = self.by_name.get(folded);
         if member.is_some_and(|member| member.author == claim.author && member.streams == 0) {
-            self.remove(&folded);
+            self.remove(folded);
         }
     }
 
@@ -190,7 +185,7 @@ impl Members {
         name: &MemberName,
         author: Option<Author>,
     ) -> Option<(&MemberName, bool)> {
-        let member = self.by_name.get(&name.folded())?;
+        let member = self.by_name.get(name.folded())?;
         Some((&member.name, Some(member.author) == author))
     }
 
@@ -255,7 +250,7 @@ impl Members {
         let told = self.untold.len().min(ROSTER_NAMES);
         let (mut joined, mut left) = (BTreeSet::new(), BTreeSet::new());
         for name in self.untold.drain(..told) {
-            let present = self.by_name.get(&name.folded()).map(|member| &member.name);
+            let present = self.by_name.get(name.folded()).map(|member| &member.name);
             // Also where another spelling is present: that one may have been told before.
             joined.extend(present);
             if present != Some(&name) {
@@ -314,7 +309,7 @@ impl Members {
     }
 
     fn note_change(&mut self, name: MemberName) {
-        let is_beyond = |last: &FoldedName| name.folded() > *last;
+        let is_beyond = |last: &FoldedName| name.folded() > last;
         // In a crowd few names are among the first, which are all that is listed.
         self.roster
             .take_if(|(_, last)| !last.as_ref().is_some_and(is_beyond));

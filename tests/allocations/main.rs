@@ -221,6 +221,37 @@ fn names_that_are_too_long_are_not_looked_into() {
     });
 }
 
+/// How names are compared takes long to work out for some, so it is done once, and nobody waits for it.
+#[test]
+fn a_name_is_folded_once_for_all_rooms() {
+    let _turn = TURN.lock();
+    let runtime = Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let chat = Options::default().build().expect("a chat");
+        let rooms: Vec<String> = (0..32).map(|n| format!("room=r{n}")).collect();
+        let allocations_of = async |name: &str| {
+            let name = common::encode(name);
+            let request = hyper::Request::get(format!("/chat?{}&name={name}", rooms.join("&")))
+                .header("host", "localhost")
+                .header("accept", "text/event-stream")
+                .body(Empty::<Bytes>::new())
+                .expect("a request");
+            let region = Region::new(ALLOCATOR);
+            let Ok(answer) = chat.call(request).await;
+            assert_eq!(answer.status(), 200);
+            // It leaves all its rooms.
+            drop(answer);
+            region.change().allocations
+        };
+        allocations_of("warm-up").await;
+        let plain = allocations_of("plain").await;
+        // Each letter becomes three.
+        let folded = allocations_of(&"\u{1fb7}".repeat(32)).await;
+        println!("{plain} allocations, {folded} if the name is folded");
+        assert!(folded < plain + 1_000, "{folded} instead of {plain}");
+    });
+}
+
 const ROOMS: usize = 20;
 const ROOM_BYTES: usize = 256 * 1024;
 

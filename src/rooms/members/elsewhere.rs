@@ -7,13 +7,13 @@ impl Members {
     pub(in super::super) fn arrive(&mut self, name: &MemberName, author: Author) {
         let folded = name.folded();
         self.joins += 1;
-        let member = self.by_name.get(&folded);
+        let member = self.by_name.get(folded);
         if member.is_some_and(|member| member.author != author) {
             // Somebody who has lost it.
-            self.remove(&folded);
+            self.remove(folded);
         }
-        self.get_or_insert(&folded, name, author).elsewhere += 1;
-        self.give_up_old_names(author, &folded);
+        self.get_or_insert(name, author).elsewhere += 1;
+        self.give_up_old_names(author, folded);
     }
 
     /// A member left another server.
@@ -47,7 +47,7 @@ impl Members {
 
     /// Whether this server has the name for its author, spelt so.
     pub(in super::super) fn has_here(&self, claim: &Claim) -> bool {
-        let here = self.by_name.get(&claim.name.folded());
+        let here = self.by_name.get(claim.name.folded());
         let here = here.filter(|member| member.is_here());
         here.is_some_and(|member| (&member.name, member.author) == (&claim.name, claim.author))
     }
