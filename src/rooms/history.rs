@@ -31,6 +31,8 @@ pub(crate) struct History {
     by_key: HashMap<IdempotencyKey, EventId>,
     /// The removal of each message.
     removals: HashMap<EventId, EventId>,
+    /// Known without a look at the entries, of which any number may be removals.
+    newest_message: Option<EventId>,
     bytes: usize,
     mark: EventId,
 }
@@ -42,6 +44,7 @@ impl History {
             entries: VecDeque::new(),
             by_key: HashMap::new(),
             removals: HashMap::new(),
+            newest_message: None,
             bytes: 0,
             mark,
         }
@@ -58,6 +61,11 @@ impl History {
                 self.bytes -= removed.bytes();
                 entry.key = removed.key;
             }
+            if self.newest_message == Some(message) {
+                self.newest_message = self.latest(1);
+            }
+        } else {
+            self.newest_message = Some(entry.id);
         }
         if let Some(key) = &entry.key {
             self.by_key.insert(key.clone(), entry.id);
@@ -100,6 +108,7 @@ impl History {
         };
         self.bytes -= oldest.bytes();
         self.mark = self.mark.max(oldest.id);
+        self.newest_message.take_if(|id| *id == oldest.id);
         if let Some(message) = oldest.removes
             && self.removals.get(&message) == Some(&oldest.id)
         {
@@ -125,6 +134,10 @@ impl History {
     pub(super) fn frame_bytes_after(&self, position: EventId) -> usize {
         let count = self.entries.len();
         (self.bytes - count * ENTRY_BYTES) * self.after(position).len() / count.max(1)
+    }
+
+    pub(super) fn newest_message(&self) -> Option<EventId> {
+        self.newest_message
     }
 
     /// The low-water mark.

@@ -32,7 +32,7 @@ impl Hub {
             Some(found) => Summary {
                 room,
                 census: found.members.census(),
-                newest: found.history.latest(1),
+                newest: found.history.newest_message(),
                 history_bytes: found.history.bytes(),
             },
         };

@@ -195,12 +195,12 @@ fn the_newest_message_is_known_whatever_is_removed_and_evicted() {
     for (removes, newest) in [(3, Some(id(2))), (1, Some(id(2))), (2, None)] {
         let n = 3 + history.after(START).filter(|e| e.removes.is_some()).count() as u64 + 1;
         history.push(removal(n, removes), &limits);
-        assert_eq!(history.latest(1), newest, "{removes}");
+        assert_eq!(history.newest_message(), newest, "{removes}");
     }
     history.push(message(7, None), &limits);
-    assert_eq!(history.latest(1), Some(id(7)));
+    assert_eq!(history.newest_message(), Some(id(7)));
     history.evict_before(id(8).milliseconds, id(9).milliseconds);
-    assert_eq!(history.latest(1), None);
+    assert_eq!(history.newest_message(), None);
 }
 
 proptest! {
