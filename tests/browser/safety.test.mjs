@@ -155,14 +155,17 @@ test('on a phone nothing is wider than the screen, and the side panel opens, clo
 test('by keyboard alone: a name, a message, a room, older messages', async () => {
   for (let n = 0; n < 60; n += 1) await post(server.url, 'keys', 'bot', `m${n}\n\n`);
   const ada = await person(browser, server.url, '', { room: 'keys' });
+  const active = () => document.activeElement.id;
+  await until(ada, active, 'name');
   await ada.keyboard.type('ada');
   await ada.keyboard.press('Enter');
-  await ada.locator('#composer').waitFor();
+  await until(ada, active, 'text');
   await ada.keyboard.type('hello');
   await ada.keyboard.press('Enter');
   await ada.locator('.message.own').waitFor();
+  await until(ada, () => document.querySelectorAll('#pending li').length, 0);
   await ada.keyboard.press('Shift+Tab');
-  assert.equal(await ada.evaluate(() => document.activeElement.id), 'scroller');
+  await until(ada, active, 'scroller');
   // The browser scrolls smoothly: what is pressed on the way would meet a page that still moves up.
   await ada.evaluate(() => { window.arrived = new Promise((resolve) => { document.getElementById('scroller').addEventListener('scrollend', resolve, { once: true }); }); });
   await ada.keyboard.press('Home');
@@ -178,10 +181,10 @@ test('by keyboard alone: a name, a message, a room, older messages', async () =>
   });
   await ada.locator('#jump').waitFor();
   await ada.keyboard.press('Tab');
-  assert.equal(await ada.evaluate(() => document.activeElement.id), 'jump');
+  await until(ada, active, 'jump');
   await ada.keyboard.press('Enter');
   await ada.locator('#jump').waitFor({ state: 'hidden' });
-  assert.equal(await ada.evaluate(() => document.activeElement.id), 'text');
+  await until(ada, active, 'text');
   await clean(ada);
 });
 
