@@ -265,25 +265,33 @@ fn rooms_that_are_full_take_what_they_may() {
         .expect("a runtime");
     // Kept, so that nothing reuses their memory.
     let mut chats = Vec::new();
-    for (bytes, key) in [(10, None), (100, None), (100, Some(36)), (4_000, Some(64))] {
+    for (bytes, key, removed) in [
+        (10, None, false),
+        (100, None, false),
+        (100, Some(36), false),
+        (4_000, Some(64), false),
+        (10, None, true),
+    ] {
         runtime.block_on(async {
             let options = common::unlimited().history_bytes(ROOM_BYTES).history(0);
             let chat = options.build().expect("a chat");
-            fill(&chat, "warm-up", bytes, key).await;
+            fill(&chat, "warm-up", bytes, key, removed).await;
             let before = resident();
             for n in 0..ROOMS {
-                fill(&chat, &format!("room-{n}"), bytes, key).await;
+                fill(&chat, &format!("room-{n}"), bytes, key, removed).await;
             }
             chats.push(chat);
             let taken = (resident() - before) as f64 / (ROOMS * ROOM_BYTES) as f64;
-            println!("texts of {bytes} bytes, keys of {key:?}: {taken:.3} of what rooms may hold");
+            println!(
+                "texts of {bytes} bytes, keys of {key:?}, removed {removed}: {taken:.3} of what rooms may hold"
+            );
             assert!((0.9..1.05).contains(&taken), "{taken:.3}");
         });
     }
 }
 
-/// Posts until the room evicts.
-async fn fill(chat: &chatroom::Chat, room: &str, bytes: usize, key: Option<usize>) {
+/// Posts, and perhaps removes what was posted, until the room evicts.
+async fn fill(chat: &chatroom::Chat, room: &str, bytes: usize, key: Option<usize>, removed: bool) {
     let text = "x".repeat(bytes);
     let first = chat.post(room, "ann", &text).await.expect("posted").id;
     for n in 0.. {
@@ -298,12 +306,14 @@ async fn fill(chat: &chatroom::Chat, room: &str, bytes: usize, key: Option<usize
         let request = request.body(http_body_util::Full::<Bytes>::from(text.clone()));
         let Ok(answer) = chat.call(request.expect("a request")).await;
         assert_eq!(answer.status(), 201);
-        if n % 16 == 15 {
-            let retained = chat.history(room, PageAt::End, usize::MAX).await;
-            let retained = retained.expect("a room").messages;
-            if retained.first().is_none_or(|oldest| oldest.id > first) {
-                return;
-            }
+        if removed {
+            let newest = chat.history(room, PageAt::End, 1).await;
+            let newest = newest.expect("a room").messages[0].id;
+            chat.remove(room, newest).await.expect("it is there");
+        }
+        let retained = chat.history(room, PageAt::After(first), 1).await;
+        if retained.expect("a room").missed {
+            return;
         }
     }
 }
