@@ -20,8 +20,8 @@ const TABLE_ENTRIES: usize = 65_536;
 const MESSAGE_BURST: f64 = 10.0;
 /// What all senders of one address may post together, as a multiple of one sender's rate.
 const SENDERS_OF_ADDRESS: f64 = 10.0;
-/// Streams under names that one address may open per second, as a share of those that it may have open,
-/// which may all come back at once: so names in their grace stay few.
+/// Streams under names that one address may open per second, as a share of those that it may have open.
+/// All of these may come back at once; after that the rate keeps names in their grace few.
 const OPENINGS_PER_SECOND: f64 = 0.1;
 /// Wrong passwords that an address may try at once, and per minute.
 const PASSWORD_ATTEMPTS: f64 = 10.0;
@@ -34,7 +34,7 @@ const SPARE: u32 = 32;
 /// are shared, but outlive their eviction.
 const ANSWER_BYTES: u32 = 2 * 1024 * 1024;
 /// Bytes that an address may read per second for each of its connections, other than what is new in its
-/// streams: by default, all of them together may load the page every eight seconds.
+/// streams: by default, all of them together may load the page once in eight seconds.
 const READ_BYTES: f64 = 12.0 * 1024.0;
 /// What it may read at once, in seconds of that rate.
 const READ_BURST: f64 = 10.0;

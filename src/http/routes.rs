@@ -119,7 +119,7 @@ async fn dispatch<B: HttpBody>(
         _ => false,
     };
     let visitor = &site.admit(head, !reads || stays_open, is_open)?;
-    // Whoever looks after the server may have the address of somebody who fills it.
+    // A health check does not count: its address may be that of somebody who has used up the limit.
     let mut permit = site.limits.begin(visitor.address, u32::from(!is_open))?;
     let reading = Allowance::Reading(visitor.address);
     let now = || site.hub.clock().now();

@@ -1,6 +1,6 @@
 //! Who a visitor is, found out once for each request and in one place: a *user* whom the program in
-//! front names, or else a session. Behind it there is an author, perhaps a fixed name, perhaps a choice of
-//! rooms, and no difference in how they came to be.
+//! front names, or else a session. Behind this file both are an author, perhaps with a fixed name or with
+//! rooms of their own.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

@@ -10,7 +10,7 @@ use crate::names::RoomName;
 
 /// A client, as the hub knows it.
 pub(super) struct Client {
-    /// It knows the position that the client has reached.
+    /// It knows where the client will be when it has taken what is queued.
     pub(super) queue: Arc<Queue>,
     /// In a box, because most streams of a large room are listeners and have none.
     pub(super) claim: Option<Box<Claim>>,
@@ -23,7 +23,8 @@ pub(super) struct Client {
 pub(super) struct Membership {
     pub(super) room: RoomName,
     pub(super) place: usize,
-    /// The roster that the client was given last, by [`Room::told`](super::room::Room::told).
+    /// [`Room::told`](super::room::Room::told) when the client was last given a whole roster, 0 before.
+    /// Changes that it is told while it is live do not raise it.
     pub(super) roster: u64,
 }
 

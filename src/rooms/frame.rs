@@ -19,7 +19,7 @@ use crate::names::{MemberName, RoomName};
 const RETRY: Duration = Duration::from_millis(1_000);
 const RETRY_JITTER_MS: u64 = 2_000;
 
-/// One event, encoded.
+/// One event, encoded; where several rooms share a mark, one `messages-missed` for each.
 #[derive(Clone, Debug)]
 pub(crate) struct Frame {
     event: Event,
@@ -95,8 +95,8 @@ impl Frame {
         Frame::with_head(&retry, None, Event::Connected, &data)
     }
 
-    /// Tells a client that entries of these rooms, which it may lack, are gone up to an id. One frame,
-    /// so that the client has the position when it has been told of all.
+    /// Tells a client that entries of these rooms, which it may lack, may be gone up to an id: one event
+    /// for each room, of which only the last has the `id:`. Whoever breaks off before it is told again.
     pub(crate) fn missed(rooms: &[&RoomName], mark: EventId) -> Frame {
         let data = |room: &RoomName| {
             let room = Value::from(room.as_str());

@@ -81,8 +81,8 @@ impl History {
         }
     }
 
-    /// Evicts what was sent before `unix_ms`, in order, and says whether anything was. What was sent
-    /// after `now`, by a clock that was ahead, goes with the old entry that follows it.
+    /// Evicts what was sent before `unix_ms`, in order, and says whether anything was. What a
+    /// clock that was ahead has dated after `now` counts as old only if an old entry follows it.
     pub(super) fn evict_before(&mut self, unix_ms: u64, now: u64) -> bool {
         let is_current = |entry: &Entry| (unix_ms..=now).contains(&entry.sent_at);
         let end = self.entries.iter().position(is_current);

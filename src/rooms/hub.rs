@@ -41,8 +41,8 @@ pub(super) struct State {
     pub(super) clients: Slab<Client>,
     /// The newest id of all rooms.
     pub(super) newest: EventId,
-    /// The low-water mark of a room that does not exist yet: where the chat began, or up to where
-    /// rooms that were forgotten had entries.
+    /// The low-water mark of a room that is opened next: where the chat began, or the newest position of
+    /// all rooms that were forgotten, if that is later.
     pub(super) mark: EventId,
     /// Wakes those who wait for an entry of a room that does not exist.
     pub(super) openings: Arc<Notify>,

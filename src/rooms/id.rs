@@ -36,8 +36,8 @@ impl EventId {
         sequence: 1,
     };
 
-    /// The last sequence of a millisecond, of a run that keeps its messages. No entry has it, so a
-    /// low-water mark that is made up may.
+    /// The last sequence of a millisecond, of a run that keeps its messages. No entry is given it: it is
+    /// for low-water marks that are made up.
     #[cfg(feature = "redis")]
     pub(crate) const LAST_SEQUENCE: u64 = (1 << TAG_SHIFT) - 1;
 

@@ -1,4 +1,4 @@
-//! The list of rooms.
+//! All rooms in numbers, for the list and the metrics. What a visitor is shown of them, `http` picks.
 
 use std::collections::BTreeSet;
 

@@ -237,8 +237,8 @@ impl Members {
     }
 
     /// The event that tells the oldest changes, as many as it carries; `None` if nothing has changed.
-    /// Applied in the order `left`, `joined`, it turns any roster seen since the changes before into the
-    /// present one (of a crowd, once the last of its changes is told).
+    /// Whoever has a roster from after the previous event gets the present one by removing `left` and then
+    /// adding `joined`. Where there are too many changes for one event, that holds after the last of them.
     pub(super) fn take_changes(&mut self, room: &RoomName) -> Option<Frame> {
         let counts_changed = mem::take(&mut self.counts_changed);
         if mem::take(&mut self.too_many_untold) {

@@ -3,8 +3,8 @@
 //! What follows a position is the lowest id above it, over all rooms of the stream: a retained entry,
 //! or the notice at a room's low-water mark that entries up to there may be gone. So whoever resumes
 //! at the last id that it has seen gets all that is retained after it, once and in order, and a notice
-//! in the place of what is not. No entry has the id of a low-water mark, except in the room that
-//! evicted it.
+//! in the place of what is not. A mark is the id of an entry that is gone, or of none: no retained
+//! entry has it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -71,7 +71,7 @@ impl Queue {
             return false;
         }
         queue.push(frame.clone());
-        // A client that leaves frames in the queue comes back for them without being woken.
+        // Where frames wait already, the task has been woken for them.
         if queue.frames.len() == 1 {
             queue.wake();
         }
@@ -105,7 +105,7 @@ impl Queue {
     }
 
     /// Queues what a client that is behind gets next, until the queue is full. Says whether that was
-    /// all of it.
+    /// all of it. It takes a frame only to queue it, so what it leaves is not lost.
     pub(super) fn fill(
         &self,
         mut frames: impl Iterator<Item = Arc<Frame>>,

@@ -32,7 +32,7 @@ const NAME_BYTES: usize = 16;
 pub(crate) enum Start {
     /// With so many messages of each room.
     Latest(usize),
-    /// After a position, from wherever it comes.
+    /// After a position that the client names, perhaps one of another run or server.
     After(EventId),
 }
 
@@ -113,7 +113,8 @@ impl Hub {
         u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Opens the rooms, if all of them take a stream under this claim. Otherwise it leaves none behind.
+    /// Opens the rooms, if all of them take a stream under this claim. Otherwise it
+    /// forgets again those that it has opened.
     fn admit(
         &self,
         state: &mut State,
@@ -242,7 +243,7 @@ impl State {
 impl Stream {
     /// The next frame; `None` when the stream ends.
     ///
-    /// A client whose queue was full catches up here, in place, and nobody outside notices.
+    /// A client whose queue was full catches up here, in place: its body only sees more frames.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Arc<Frame>>> {
         loop {
             match ready!(self.queue.poll_next(cx)) {

@@ -33,8 +33,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// again and again.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// A connection that has ended is looked at until its client has closed it too, for the first time after
-/// this pause and then after pauses that double. When one would be longer than this, after 10 s in all, it is given up.
+/// A connection that has ended is checked until its client has closed it too: after this pause, then after
+/// pauses twice as long each. When the next would exceed the longest, after some 10 s, it is given up.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -88,8 +88,8 @@ impl Service<Request<Incoming>> for PeerService {
             request.extensions_mut().insert(OverLoopback);
         }
         let mut answer = registration.connections.chat.call(request);
-        // hyper reads on as soon as it has the future, into the same buffer if the head of the request
-        // is not needed any more, and else into a new one, which stays as long as a stream does.
+        // Once hyper has the future it reads on. If the request's head is still in use then, it needs a
+        // second buffer, which a stream would keep for life.
         match answer
             .as_mut()
             .poll(&mut Context::from_waker(Waker::noop()))
@@ -150,7 +150,7 @@ impl Future for Connection {
 /// Waits until the client has taken everything and has closed too, or for long enough. The kernel would
 /// keep what is left for minutes, and it would count towards nobody.
 async fn closed(mut socket: TcpStream) {
-    // What a socket cannot do has been done, or will never be.
+    // An error means that it is shut down already, or gone.
     let _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
     let mut pause = FIRST_PAUSE;
     // A socket that is closed at both ends has no peer any more.
@@ -221,7 +221,7 @@ impl Write for Socket {
         {
             let timer = self.blocked.get_or_insert_with(|| Box::pin(sleep(limit)));
             ready!(timer.as_mut().poll(cx));
-            // Or the kernel would go on for minutes with what the client does not take.
+            // Otherwise the kernel would keep what the client does not take for minutes.
             let _ = self.io.inner().set_zero_linger();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

@@ -90,8 +90,8 @@ impl Guard {
         Ok(right)
     }
 
-    /// Compares a password with those accepted, unless the address has to wait. That holds nobody up
-    /// who has given this password before.
+    /// Compares a password with those accepted, unless the address has to wait. Whoever has given
+    /// this password before need not wait.
     fn compare<'a>(
         &self,
         given: &[u8],

@@ -16,7 +16,7 @@ pub(super) const NO_USER: [&str; 4] = [
 ];
 
 impl Guard {
-    /// The user that the program in front names, or a trusted proxy where one has to.
+    /// The user: named by the embedding program, or by a trusted proxy where `user_header` is set.
     pub(crate) fn user(&self, request: &Parts) -> Result<Option<User>, Refusal> {
         let named = request.extensions.get::<User>();
         let header = match (named, &self.options.user_header) {
