@@ -33,7 +33,7 @@ use crate::store::standing::Standing;
 
 /// How often rooms are told who joined and left, and idle state is forgotten.
 const TICK: Duration = Duration::from_secs(1);
-/// Heartbeats are given at least once a [`TICK`], and not more often than this: they may be this late.
+/// Whether heartbeats are due is checked at least once a [`TICK`], and not more often than this.
 const SHORTEST_BEAT: Duration = Duration::from_millis(50);
 
 /// A chat: rooms, the people in them and what they said, with the interface by which browsers

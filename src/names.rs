@@ -142,7 +142,7 @@ impl MemberName {
         MemberName::parse(id[..end.map_or(id.len(), |(end, _)| end)].trim_end())
     }
 
-    /// The name with the form in which it is compared, made once, where nobody waits. A name that is the
+    /// The name with the form in which it is compared, made once, and not under the hub's lock. A name that is the
     /// same in both, as most are, needs no second text.
     fn folding(name: Arc<str>) -> MemberName {
         let folded = match name.is_ascii() {
@@ -193,7 +193,7 @@ impl IdempotencyKey {
         &self.0
     }
 
-    /// The key as earlier versions stored it.
+    /// The key without its owner, as earlier versions stored it.
     pub(crate) fn of_nobody(&self) -> IdempotencyKey {
         let key = self.0.split_once(' ').map_or(&*self.0, |(_, key)| key);
         IdempotencyKey(key.into())

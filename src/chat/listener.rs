@@ -79,8 +79,7 @@ pub enum Heard {
 }
 
 impl Heard {
-    /// The position that a listener has reached when it has heard this: one that begins
-    /// [after](Chat::listen) it hears what follows. Who is in a room has none.
+    /// The position after this event, for [`Chat::listen`]. Joins and leaves have none.
     pub fn position(&self) -> Option<EventId> {
         match self {
             Heard::Message(Message { id, .. })
@@ -96,7 +95,7 @@ impl Heard {
 /// has yet to hear is bounded: one that is slow catches up from the rooms' histories. Dropping it leaves
 /// the rooms.
 ///
-/// It is no `Stream` of the `futures` crates, on which this one does not depend. They make one of it:
+/// It is not a `Stream` of the `futures` crates, to save the dependency. To make one of it:
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -265,8 +264,8 @@ impl Listener {
         }
     }
 
-    /// Notes who has come and gone since this was last called: the frame that led here names no authors,
-    /// and of a crowd not everybody.
+    /// Notes who has come and gone since this was last called: the event has no authors, and of a crowd
+    /// not all names.
     fn compare_roster(&mut self, room: &RoomName) {
         let Some(known) = self.rosters.get_mut(room) else {
             return;

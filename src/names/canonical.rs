@@ -1,8 +1,8 @@
 //! Unicode's Normalization Form C (UAX #15), by two tables of Unicode 18: texts that are the same to
 //! the standard are then the same bytes.
 //!
-//! A line of `pairs.txt` is a character and the two that it is composed of, or, behind a `:`, those that
-//! always take its place. A line of `classes.txt` is the first and the last character of a range of
+//! A line of `pairs.txt` is a character and the two that it is composed of; or a character, a `:`, and what
+//! always takes its place. A line of `classes.txt` is the first and the last character of a range of
 //! marks, and their combining class. The compatibility ideographs are left out: no name may have any.
 
 use std::collections::HashMap;

@@ -70,6 +70,7 @@ impl Hub {
             Membership {
                 room: name,
                 place: room.clients.insert(queue.clone()),
+                // Not that of any room: it is given one.
                 roster: 0,
             }
         };

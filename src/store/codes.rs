@@ -31,8 +31,8 @@ pub(crate) struct Code {
 pub(crate) struct Codes(Mutex<VecDeque<Code>>);
 
 impl Codes {
-    /// Adds a code, in place of the session's earlier one. Where there are too many, the oldest gives
-    /// way, of the same address if it has any.
+    /// Adds a code, in place of the session's earlier one. Where there are too many, the oldest is
+    /// dropped: of the same address if it has one, else of all.
     pub(super) fn put(&self, code: Code, unix_ms: u64) {
         let codes = &mut *lock(&self.0);
         codes.retain(|old| old.expires_at > unix_ms && old.session != code.session);

@@ -59,7 +59,7 @@ pub(super) fn read<T>(
     }
 }
 
-/// An error that says where it happened. The disk's own, with its number, is its source.
+/// An error that says where it happened. The system's own, with its number, is its source.
 pub(super) fn problem(path: &Path, what: &str, error: io::Error) -> io::Error {
     let text = format!("{}: {what}: {error}", path.display());
     io::Error::new(error.kind(), Problem(text, error))

@@ -54,8 +54,8 @@ impl Deref for DataFolder {
 
 impl Drop for DataFolder {
     fn drop(&mut self) {
-        // Closing the file is not enough: until a child that this process has just started executes
-        // its program, it shares the lock.
+        // A child process shares the lock until it executes its program, so to close the file would not
+        // release it.
         let _ = self.lock.unlock();
     }
 }

@@ -73,7 +73,8 @@ impl Store {
             return Ok((Store::Memory(hub.clone()), random()));
         };
         let folder = DataFolder::open(path)?;
-        // Read before the journal is opened, which may change: where anything is damaged, nothing is changed.
+        // To open the journal may change its file. These are read first: if one is damaged, nothing is
+        // touched.
         let secret = secret::load(path)?;
         standing.read()?;
         let journal = Journal::open(folder, hub.clone())?;
@@ -91,7 +92,7 @@ impl Store {
         }
     }
 
-    /// Notes that less is retained than is stored: evicted entries must leave the store too.
+    /// Tells the store that rooms have evicted entries, so that its file must lose them too.
     pub(crate) fn shorten(&self) {
         if let Store::Journal(journal) = self {
             journal.shorten();
@@ -129,8 +130,8 @@ impl Store {
         }
     }
 
-    /// When the newest entry was written that was read from what servers share, if they do, in
-    /// milliseconds since the Unix epoch.
+    /// With Redis, when the newest entry of the feed that was read here was written, in milliseconds since
+    /// the Unix epoch.
     pub(crate) fn feed_time_ms(&self) -> Option<u64> {
         match self {
             #[cfg(feature = "redis")]
@@ -139,8 +140,8 @@ impl Store {
         }
     }
 
-    /// Makes sure that no session at another server has a name in these rooms. To be held until the
-    /// stream has joined.
+    /// Makes sure that no other author has the claimed name in these rooms at another server. To be held
+    /// until the stream has joined.
     pub(crate) async fn claim(
         &self,
         rooms: &[RoomName],
@@ -160,7 +161,7 @@ impl Store {
     /// Waits until this server has what another one gave out up to a position.
     ///
     /// # Errors
-    /// `store-unreachable`: it is not known how long that takes.
+    /// `store-unreachable`: Redis does not answer in time.
     pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
         match self {
             #[cfg(feature = "redis")]

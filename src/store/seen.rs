@@ -14,13 +14,14 @@ const MAX_SEEN: usize = 4_096;
 /// Where an author was seen, and under which name.
 pub(crate) type Place = (MemberName, IpAddr);
 
-/// The place of each author's latest post or stream under a name: one without shows nobody anything.
+/// The place of each author's latest post or stream under a name. Streams without one are not noted:
+/// nobody sees them.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// With whether it was here, or at another server.
+    /// The place, and whether this server saw it itself.
     latest: HashMap<Author, (Place, bool)>,
     /// Oldest first, to forget them in this order.
     order: VecDeque<Author>,

@@ -21,14 +21,13 @@ pub(super) const MAX_MODERATORS: usize = 1_000;
 pub(crate) struct Standing {
     pub(crate) bans: Mutex<Vec<Ban>>,
     pub(crate) seen: Seen,
-    /// Held while the bans are changed, which takes as long as their file: a post meanwhile is
-    /// compared with the earlier ones and does not wait.
+    /// Held while bans are changed and written. Posts do not take it, and see the earlier bans meanwhile.
     changing: Mutex<()>,
     /// Moderators and until when they are, in milliseconds since the Unix epoch; oldest first.
     moderators: Mutex<VecDeque<(Author, u64)>>,
     /// Another server has changed something.
     has_changed: AtomicBool,
-    /// They say where bans are kept across restarts.
+    /// For `data`, where bans are kept across restarts.
     options: Arc<Options>,
     /// There was no room for the file of the bans, so they are in memory alone.
     unsaved: AtomicBool,

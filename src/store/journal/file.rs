@@ -25,12 +25,12 @@ use crate::rooms::id::EventId;
 pub(super) const FILE: &str = "messages.jsonl";
 /// Its replacement, while that is being written.
 pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
-/// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored:
-/// less than the second that is promised for both, which leaves the rest to the disk.
+/// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored. Both
+/// are promised within a second: the rest is for the disk.
 const UPKEEP: Duration = Duration::from_millis(700);
 
 /// How long the log is silent about a full disk after it has told of one. Short messages may fit where
-/// long ones do not, so a disk that is nearly full has room and has none many times a second.
+/// long ones do not, so on a disk that is nearly full writes fit and do not fit many times a second.
 const FULL_SILENCE: Duration = Duration::from_secs(60);
 
 /// An open journal that ends with a whole line.
@@ -155,7 +155,7 @@ impl JournalFile {
         match self.hub.options.fsync {
             Fsync::Always => self.sync().inspect_err(|_| {
                 // The posters are told that nothing was stored, so nothing may return at the next
-                // start. An error is the same failure again.
+                // start. If this fails too, it has been reported.
                 let _ = self.roll_back();
             })?,
             Fsync::EverySecond => self.is_synced = false,
@@ -215,7 +215,7 @@ impl JournalFile {
             .store(bytes, Ordering::Relaxed);
     }
 
-    /// Why a write was refused after which the file is as it was.
+    /// Reports a failed write that was rolled back, and returns the refusal.
     fn refusal(&mut self, error: &io::Error) -> Refusal {
         let refusal = durable::refusal(error);
         if refusal != Refusal::StorageFull {
@@ -235,7 +235,8 @@ impl JournalFile {
         refusal
     }
 
-    /// Notes that the state of the file is unknown. Trying again would not tell.
+    /// Notes that the state of the file is unknown. Another attempt may succeed and hide
+    /// that data is lost.
     fn fail(&self, problem: fmt::Arguments<'_>) -> Refusal {
         if !self.status.failed.swap(true, Ordering::Relaxed) {
             self.hub.options.log.error(format_args!(

@@ -2,7 +2,7 @@
 //!
 //! - An entry is the `data` of its event, with the idempotency `key` of the message, if there is one:
 //!   `{"v":1,"eventId":…,"room":…,…,"key":…,"crc":…}`. A removal has the key of its message, once the
-//!   message itself is no longer on record.
+//!   message's own line is gone.
 //! - `{"v":1,"floor":…,"room":…,"crc":…}` is the low-water mark of a room, before its first entry:
 //!   the room had entries up to there. Without a `room`, it is that of all rooms that have had no
 //!   entries so far.

@@ -11,8 +11,8 @@ use crate::rooms::id::EventId;
 /// Bytes read at once.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Gives every record to `visit`, in order. Returns the bytes of complete lines, which something torn
-/// may follow, and whether the last of them lacks its line break.
+/// Gives every record to `visit`, in order. Returns the length of the lines that can be used, which a
+/// torn one may follow, and whether the last of them lacks its line break.
 ///
 /// # Errors
 /// The file cannot be read, or it has a line that cannot be used; the error says what to do.

@@ -46,7 +46,7 @@ struct Status {
     /// What is on the disk is not known: a sync failed, the file may end in a piece of a line, or it
     /// is gone. Every post is refused until the server is started again.
     failed: AtomicBool,
-    /// The last write found no room. The next one that does ends it.
+    /// The last write did not fit on the disk. The next one that fits clears this.
     full: AtomicBool,
     /// The file has texts that must leave it; see [`rewrite`].
     must_shorten: AtomicBool,

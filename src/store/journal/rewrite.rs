@@ -24,7 +24,7 @@ const WORTH_REWRITING: u64 = 1024 * 1024;
 const SLACK: u64 = 2;
 /// What a line has beyond its entry's frame, roughly, in bytes.
 const LINE_OVERHEAD: u64 = 20;
-/// How long to wait after a rewrite that was forced, at least, and at most: then a text still leaves
+/// The shortest and the longest pause after a rewrite that was forced: with the longest, a text still leaves
 /// within 60 s if one rewrite fails.
 const PAUSE: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(40)];
 /// Bytes a second that a stream of removals may have the disk write, as long as the longest pause
@@ -67,7 +67,7 @@ impl JournalFile {
         }
     }
 
-    /// If it fails, this file stays in use. What was sent before `expired` is about to leave its room,
+    /// If it fails before the new file has its name, this one stays in use. What was sent before `expired` is about to leave its room,
     /// and that will force the next rewrite.
     fn rewrite(&mut self, mark: EventId, rooms: Vec<Retained>, expired: u64) -> io::Result<()> {
         let (began, before) = (Instant::now(), self.bytes);

@@ -28,7 +28,8 @@ pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
     pub(super) queue: mpsc::Receiver<Post>,
-    /// Posts that may repeat another one of their round: the next round finds that in its room.
+    /// Posts with the key, or the removed message, of an earlier one of their round, which is in its room in
+    /// the next round.
     pub(super) deferred: Vec<Post>,
     /// Dropped when everything is stored and the file is closed.
     pub(super) _ends: watch::Sender<()>,
@@ -110,7 +111,7 @@ impl Writer {
 
     fn publish(&self, batch: Vec<Pending>, stored: &Result<(), Refusal>) {
         for (room, entry, answer) in batch {
-            // A full disk does not keep a text in the room: the removal is stored with the next rewrite.
+            // A removal takes effect even when the disk is full; the next rewrite stores it.
             let holds_unstored = entry.removes.is_some() && stored == &Err(Refusal::StorageFull);
             if holds_unstored {
                 self.hub.options.log.error(format_args!(
