@@ -396,6 +396,19 @@ test('no text takes longer to format than it is long', () => {
   }
 });
 
+test('a message makes at most so many nodes and lines, whatever it says, and says it all', () => {
+  const count = (tokens = []) => tokens.reduce((sum, token) => sum + 1 + count(token.tokens), 0);
+  for (const attack of ['`a` ', '```a```', '- a\n', '- *a*\n', 'www.a.b ', '*a* _b_ ', '> a\n\n', '> `a`\n\n', '**a *b* c** ', 'a\n', '\n']) {
+    const tokens = tokensOf(`a${attack.repeat(4090 / attack.length)}b`);
+    const all = JSON.stringify(tokens);
+    // A token, the text in it, and the one before it. A quotation says its lines twice.
+    assert.ok(count(tokens) <= 610 && all.split('\\n').length <= 1000, `${JSON.stringify(attack)}: ${count(tokens)} nodes, ${all.split('\\n').length} lines`);
+    assert.equal(tokens.at(-1).text.at(-1), 'b');
+  }
+  const list = Array.from({ length: 90 }, (_, n) => `- https://a.example/${n}`).join('\n');
+  assert.ok(tokensOf(list).every(({ tokens: [{ kind }] }) => kind === 'link'), 'what people write is formatted in whole');
+});
+
 test('quotations, bold, italic, and the language of a block', () => {
   const shape = (text) => tokensOf(text).map((token) => [token.kind, token.text]);
   assert.deepEqual(shape('> one\n> two\nthree'), [['blockquote', 'one\ntwo'], ['text', 'three']]);

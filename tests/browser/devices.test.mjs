@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { createServer, request as forward } from 'node:http';
-import { clean, connected, openBrowser, people, person, settings, shows, startServer, until, violations, write } from './support.mjs';
+import { clean, connected, openBrowser, people, person, post, settings, shows, startServer, until, violations, write } from './support.mjs';
 
 let browser;
 before(async () => { browser = await openBrowser(); });
@@ -60,6 +60,65 @@ test('a code makes the phone the same person, with the name, the rooms and what 
   await tablet.getByRole('button', { name: 'Continue' }).click();
   await tablet.locator('#own-name', { hasText: 'ada' }).waitFor({ state: 'attached' });
   await clean(laptop, phone, tablet);
+  await server.stop();
+});
+
+/** A code that somebody has made for others, with whatever they like in it. */
+async function codeWith(url, carried) {
+  const stream = await fetch(`${url}/chat`, { headers: { Accept: 'text/event-stream' } });
+  const headers = { 'Content-Type': 'application/json', Cookie: stream.headers.get('set-cookie').split(';')[0] };
+  await stream.body.cancel();
+  return (await (await fetch(`${url}/me/code`, { method: 'POST', headers, body: JSON.stringify(carried) })).json()).code;
+}
+
+const useCode = async (page, code) => {
+  await page.getByLabel('Code').fill(code);
+  await Promise.all([page.waitForEvent('load'), page.getByRole('button', { name: 'Continue' }).click()]);
+  await connected(page);
+};
+const roomsOf = () => [...document.querySelectorAll('#rooms a bdi')].map((node) => node.textContent);
+
+test('a link with a code that somebody else has made takes nobody over unawares, and no private room away', async () => {
+  const server = await startServer();
+  const key = 'abcdefghjkmnpqrstvwxyz0123';
+  const ada = await person(browser, server.url, 'ada', { room: `plans~${key}` });
+  await until(ada, roomsOf, ['plans']);
+  const code = await codeWith(server.url, { name: 'mallory', followed: { lobby: {} } });
+  await ada.evaluate((fragment) => { location.hash = fragment; }, `#device=${code}`);
+  await ada.locator('#dialog', { hasText: 'You stop being ada on this device' }).waitFor();
+  assert.equal(await ada.getByLabel('Code').inputValue(), '');
+  assert.deepEqual(await violations(ada), []);
+  await useCode(ada, code);
+  await ada.locator('#own-name', { hasText: 'mallory' }).waitFor({ state: 'attached' });
+  await until(ada, roomsOf, ['lobby', 'plans']);
+  await clean(ada);
+  await server.stop();
+});
+
+test('whatever a code carries, the page works, and what is new counts as unread', async () => {
+  const server = await startServer(['--message-rate', '0']);
+  const far = '9999999999999-0';
+  for (const [n, carried] of [{ name: 5, followed: { dev: 3 } }, { name: {}, followed: { lobby: null, dev: { read: {} } } }, { name: { at: 1 }, followed: 'abc' }, { followed: { dev: { read: far } } }].entries()) {
+    const ada = await person(browser, server.url);
+    await ada.getByRole('button', { name: 'I am here on another device already' }).click();
+    await useCode(ada, await codeWith(server.url, carried));
+    if (carried.followed.dev) {
+      const read = () => JSON.parse(localStorage['chatroom / followed']).dev.read;
+      await post(server.url, 'dev', 'bot', 'new');
+      if (carried.followed.dev.read === far) {
+        await ada.locator('#rooms li', { hasText: 'dev' }).locator('.badge', { hasText: '1' }).waitFor();
+        assert.notEqual(await ada.evaluate(read), far);
+      }
+    }
+    await ada.reload();
+    await connected(ada);
+    await ada.locator('#name').fill(`ada${n}`);
+    await ada.keyboard.press('Enter');
+    await ada.locator('#own-name', { hasText: `ada${n}` }).waitFor({ state: 'attached' });
+    await write(ada, 'hello');
+    await ada.locator('.message.own', { hasText: 'hello' }).last().waitFor();
+    await clean(ada);
+  }
   await server.stop();
 });
 

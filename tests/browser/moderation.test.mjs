@@ -295,7 +295,7 @@ test('who removed first may still ban: a removed line keeps its menu, and the di
   await clean(mod, eve);
 });
 
-test('somebody who never spoke may be banned from the list of people', async () => {
+test('somebody who never spoke may be banned from the list of people, and not whoever has the name when it is confirmed', async () => {
   const mod = await moderator('silent');
   const eve = await person(browser, server.url, 'mallory', { room: 'silent' });
   const row = mod.locator('#people li', { hasText: 'mallory' });
@@ -306,6 +306,7 @@ test('somebody who never spoke may be banned from the list of people', async () 
   await row.locator('.more').click();
   await mod.getByRole('menuitem', { name: 'Ban author…' }).click();
   await mod.getByLabel('Ban the network address too').uncheck();
+  await mod.route('**/members', (route) => route.fulfill({ json: { members: ['mallory'], authors: ['somebody-else'] } }));
   await mod.getByRole('button', { name: 'Ban', exact: true }).click();
   await eve.locator('#name-help.problem', { hasText: 'banned you' }).waitFor({ timeout: 40_000 });
   await row.waitFor({ state: 'detached' });

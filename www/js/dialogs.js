@@ -65,16 +65,17 @@ function askToRemove({ room, eventId, name }) {
 	ask(say('removeTitle'), [body], say('removeNow'), () => request(`${roomPath(room)}/messages/${eventId}`, 'DELETE'), 'danger');
 }
 
-function askToBan({ name, author, room }) {
+async function askToBan({ name, author, room }) {
+	// When it is confirmed, somebody else may have the name.
+	author ??= await authorHere(room, name);
+	if (!author) return toast(say('gone', { name }));
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
 	const box = (key, checked) => element('label.check', {}, element('input', { type: 'checkbox', name: key, checked }), say(key));
 	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
 	const body = element('p', {}, say('banBody', { name }));
 	ask(say('banTitle', { name }), [body, duration, box('banAddress', true), box('banMessages', false)], say('banNow'), async ({ minutes, banAddress, banMessages }) => {
-		const banned = author ?? (await authorHere(room, name));
-		if (!banned) return { kind: 'failed', message: say('gone', { name }) };
 		const answer = await request('bans', 'POST', {
-			author: banned, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
+			author, minutes: Number(minutes.value), address: banAddress.checked, removeMessages: banMessages.checked,
 		});
 		if (answer.kind === 'done') toast(say('banned', { name }));
 		return answer;
@@ -122,15 +123,15 @@ export function takeCode() {
 	askCode(code);
 }
 
-/** Nobody goes on as somebody else unasked: the link may be another's. */
+/** Nobody goes on as somebody else unasked: the link may be another's. Who is somebody here has to enter the code. */
 function askCode(code = '') {
-	const field = element('input', { value: code, autocomplete: 'off', spellcheck: false, required: true, ariaLabel: say('code') });
-	ask(say('samePerson'), [element('p', {}, say('samePersonBody')), field], say('goOn'), async () => {
+	const name = local.get('name');
+	const field = element('input', { value: name ? '' : code, autocomplete: 'off', spellcheck: false, required: true, ariaLabel: say('code') });
+	ask(say('samePerson'), [element('p', {}, say('samePersonBody')), element('p', {}, name ? say('otherPerson', { name }) : ''), field], say('goOn'), async () => {
 		const answer = await request('me', 'POST', { code: field.value.trim() });
 		if (answer.kind === 'done') {
-			const { name = '', followed = {} } = answer.body;
-			for (const area of [local, tab]) area.set('name', name);
-			local.set('followed', followed);
+			for (const area of [local, tab]) area.set('name', answer.body.name);
+			local.set('followed', { ...follows(), ...follows(answer.body.followed) });
 			location.replace(location.pathname);
 		}
 		return answer;

@@ -1,7 +1,7 @@
 // What people do and the stream tells. The views then follow.
 
 import {
-	answer, applyEvent, arrive, getRoom, isOwn, leave, openIn, readUpTo, setConnection, setRefused,
+	answer, applyEvent, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused,
 } from './state.js';
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isPrivate, isRoomName, mentions, roomAmong, roomOfFragment, roomOfInput } from './text.js';
@@ -131,7 +131,10 @@ function take(what) {
 		outbox.wake();
 		askMe();
 	}
-	if (event === 'chat-room-connected') outbox.flush();
+	if (event === 'chat-room-connected') {
+		if (isAfter(follows()[data.room]?.read ?? '', data.eventId)) setFollowed(data.room, { read: data.eventId });
+		outbox.flush();
+	}
 	if (toFollow && current().settled) {
 		if (toFollow === chat.open && !followed().includes(toFollow)) setFollowed(toFollow, { read: current().read });
 		toFollow = '';

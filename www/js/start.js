@@ -10,12 +10,14 @@ export const tab = openStorage('sessionStorage');
 // Others than English are fetched.
 export const words = wordsFor([local.get('language'), ...navigator.languages]);
 
-// By room: how far it was `read`.
+// By room: how far it was `read`. Whatever another device has sent gets this shape.
 // A room may be called `__proto__`.
-export const follows = () => Object.assign(Object.create(null), local.get('followed'));
+export const follows = (rooms = local.get('followed')) => Object.assign(Object.create(null), Object.fromEntries(
+	Object.entries(rooms ?? {}).map(([room, entry]) => [room, { read: JSON.stringify(entry).match(/\d+-\d+/)?.[0] ?? '' }]),
+));
 export const followed = () => Object.keys(follows());
 
-export const chat = newChat(tab.get('name') || local.get('name') || '', (room) => follows()[room]?.read ?? '');
+export const chat = newChat([tab, local].map((area) => area.get('name')).find((name) => typeof name === 'string') ?? '', (room) => follows()[room]?.read ?? '');
 export const current = () => getRoom(chat, chat.open);
 export const roomHere = (known = []) => roomAmong([...known, ...Object.keys(follows())], roomOfFragment(location.hash) || 'lobby');
 

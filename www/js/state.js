@@ -74,6 +74,8 @@ export function applyEvent(chat, { event, id, data }) {
 	if (event === 'new-message') return addMessages(chat, state, [data]);
 	if (event === 'chat-room-connected') {
 		chat.joined.add(room);
+		// Another device may have said anything.
+		if (isAfter(state.read, eventId)) state.read = eventId;
 		chat.heartbeatSeconds = data.heartbeatSeconds;
 		// With a new secret the server gives new authors to all.
 		if (author && !chat.authors.has(author)) for (const { authors } of chat.rooms.values()) authors.clear();

@@ -12,13 +12,20 @@ const INLINE = String.raw`\x60([^\x60\n]+)\x60|(${LINK})|([*_]+)|\n`;
 // In these scripts a sign within a word is literal, as in snake_case.
 const WORD = /[\p{N}\p{Script=Latin}\p{Script=Cyrillic}\p{Script=Greek}]/u;
 
+// After so many of a message, what follows is one text, and one line: a page of fifty messages is drawn at once.
+const TOKENS = 200;
+const LINES = 400;
+let left = 0;
+
 /** Takes no longer than the text is long, whatever it says. @returns {Token[]} */
 export function tokensOf(text) {
+	left = TOKENS;
+	let lines = LINES;
 	const tokens = [];
-	const parts = text.split('```');
+	const parts = text.replace(/\n/g, () => (lines-- > 0 ? '\n' : ' ')).split('```');
 	for (const [index, part] of parts.entries()) {
 		const [, language, block] = part.match(/^(?:([\w+#.-]{1,20})\n)?\n?([^]*)$/);
-		const fenced = index % 2 && index < parts.length - 1 && block.trim();
+		const fenced = index % 2 && index < parts.length - 1 && block.trim() && left-- > 0;
 		if (fenced) tokens.push({ kind: 'pre', text: block.replace(/\n$/, ''), ...(language && { language }) });
 		else addLines(tokens, index % 2 ? `\`\`\`${part}${index < parts.length - 1 ? '```' : ''}` : tokens.at(-1)?.kind === 'pre' ? part.replace(/^\n/, '') : part);
 	}
@@ -29,7 +36,7 @@ function addLines(tokens, text) {
 	for (const [index, part] of text.split(BLOCK).entries()) {
 		const [, marker] = part.match(/^(\S+) /) ?? [];
 		const add = (kind, inner) => tokens.push({ kind, text: inner, marker, tokens: inlineOf(inner) });
-		if (index % 2 === 0) inlineOf(part, tokens);
+		if (index % 2 === 0 || left-- <= 0) inlineOf(part, tokens);
 		else if (part[0] === '>') add('blockquote', part.replace(/^> ?/gm, '').replace(/\n$/, ''));
 		else add('item', part.slice(marker.length + 1).replace(/\n$/, ''));
 	}
@@ -75,10 +82,11 @@ function inlineOf(text, tokens = []) {
 		}
 	}
 
-	for (let match; (match = pattern.exec(text));) {
+	for (let match; left > 0 && (match = pattern.exec(text));) {
 		const { 0: whole, 1: code, 2: address, 3: signs, index } = match;
 		add('text', text.slice(end, index));
 		end = index + whole.length;
+		if (whole !== '\n') left -= 1;
 		if (code) add('code', code);
 		else if (signs) takeSigns(signs, index);
 		else if (address) {

@@ -24,6 +24,7 @@ export const WORDS = {
 		samePerson: 'I am here on another device already', takeAlong: 'Use on another device', code: 'Code', goOn: 'Continue',
 		codeBody: 'On the other device, open this link, or choose “I am here on another device already” there and enter this code. It works once, until {until}. Show it to nobody else: whoever uses it is you.',
 		copyLink: 'Copy link', samePersonBody: 'There, choose “Use on another device” in the settings, and enter the code here. This device then goes on as the same person.',
+		otherPerson: 'You stop being {name} on this device, and whoever made the code will be the same person as you.',
 		invite: 'Invite people', copied: 'Copied', differentPerson: 'new device or another person',
 		removed: { one: 'A message was removed.', other: '{n} messages were removed.' },
 		private: 'Private room', newPrivate: 'New private room', label: 'Label, if you like', create: 'Create',

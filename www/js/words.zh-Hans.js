@@ -19,6 +19,7 @@ export default {
 	samePerson: '我已在另一台设备上', takeAlong: '在另一台设备上使用', code: '代码', goOn: '继续',
 	codeBody: '在另一台设备上打开此链接，或在那里选择“我已在另一台设备上”并输入此代码。代码只能用一次，有效至 {until}。不要给别人看：谁使用它，谁就是你。',
 	copyLink: '复制链接', samePersonBody: '在那台设备的设置中选择“在另一台设备上使用”，然后在此输入代码。这台设备将以同一个人的身份继续。',
+	otherPerson: '你在这台设备上将不再是 {name}，生成代码的人与你将是同一个人。',
 	invite: '邀请他人', copied: '已复制', differentPerson: '新设备或另一个人',
 	removed: '{n} 条消息已被移除。',
 	private: '私密房间', newPrivate: '新建私密房间', label: '标签（可不填）', create: '创建',
