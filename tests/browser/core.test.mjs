@@ -182,7 +182,7 @@ test('unread: what came after the position of reading, but neither one\'s own no
   const chat = newChat('ada', (room) => (room === 'dev' ? '1001-0' : ''));
   applyOpened(chat, ['lobby', 'dev', 'fresh']);
   arrive(chat, openIn(chat, 'lobby'));
-  for (const room of ['lobby', 'dev', 'fresh']) greet(chat, { room });
+  for (const room of ['lobby', 'dev', 'fresh']) greet(chat, { room, eventId: '1003-0' });
   const counts = (room) => {
     const unread = unreadOf(chat, getRoom(chat, room));
     return [unread.length, unread.filter(({ text }) => mentions(text, 'ada')).length];
@@ -437,6 +437,8 @@ test('a text that is too long is cut after lines or words, and code stays code',
   const blocks = partsOf(`\`\`\`\n${'let x;\n'.repeat(900)}\`\`\``, 4096).map((part) => tokensOf(part).map(({ kind }) => kind));
   assert.deepEqual(blocks, [['pre'], ['pre']]);
   assert.deepEqual(partsOf('short', 4096), ['short']);
+  assert.equal(partsOf('x'.repeat(4092 * 49 + 4096), 4096, 50).length, 50);
+  for (const more of ['x'.repeat(4092 * 50 + 5), 'é'.repeat(200_000), 'x'.repeat(1e8)]) assert.deepEqual(partsOf(more, 4096, 50), []);
 });
 
 test('a reply quotes what was said, without what that quoted', () => {

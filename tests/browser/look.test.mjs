@@ -134,6 +134,20 @@ test('code is scrolled sideways, by keyboard too, and does not wrap', async () =
   await block.waitFor();
   assert.ok(await block.evaluate((node) => node.scrollWidth > node.clientWidth && node.clientHeight < 60 && node.tabIndex === 0));
   assert.ok(await ada.locator('#scroller').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  await write(ada, '```\nshort\n```');
+  await ada.locator('#log pre >> nth=1').waitFor();
+  assert.equal(await ada.locator('#log pre').nth(1).evaluate((node) => node.tabIndex), -1, 'what need not be scrolled is no stop of the Tab key');
+  await clean(ada);
+});
+
+test('a folded message opens when the keyboard comes to a link in it', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'hidden-link' });
+  await post(server.url, 'hidden-link', 'bot', `${'line\n'.repeat(40)}https://a.example/`);
+  await ada.locator('.fold').waitFor();
+  await ada.locator('#scroller').focus();
+  for (let n = 0; n < 5 && (await ada.evaluate(() => document.activeElement.tagName)) !== 'A'; n += 1) await ada.keyboard.press('Tab');
+  assert.equal(await ada.evaluate(() => document.activeElement.tagName), 'A');
+  await ada.locator('.folded').waitFor({ state: 'detached' });
   await clean(ada);
 });
 

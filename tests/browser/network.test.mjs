@@ -191,6 +191,23 @@ test('a text that is too long says by how much, stays in the composer, and can b
   await server.stop();
 });
 
+test('a text that is too long for all that may wait is not cut, and says so at once', async () => {
+  const server = await startServer();
+  const ada = await person(browser, server.url, 'ada');
+  await ada.locator('#text').fill('word '.repeat(200_000));
+  await ada.locator('#composer-help', { hasText: 'characters too long' }).waitFor();
+  assert.ok(await ada.locator('#split').isHidden());
+  assert.ok(await ada.locator('#send').isDisabled());
+  assert.ok(await ada.locator('#grow').evaluate((node) => node.dataset.text.length < 5000));
+  await ada.locator('#text').fill('word '.repeat(20_000));
+  await ada.getByRole('button', { name: 'Send as 25 messages' }).waitFor();
+  await ada.locator('#text').fill('short');
+  await ada.locator('#text').press('Enter');
+  await shows(ada, ['short']);
+  await clean(ada);
+  await server.stop();
+});
+
 test('a server that closes says so, and the page comes back by itself', async () => {
   const first = await startServer();
   const ada = await person(browser, first.url, 'ada');

@@ -15,15 +15,18 @@ export const PARTS = {
   'js/words.zh-Hans.js': ['js/words.zh-Hans.js'],
 };
 
-// Indentation, comments, the last semicolon of a block and `const` are for those who read the source. So are blanks around operators and in braces: a script's strings have none that matter.
+// Indentation, comments, the last semicolon of a block and `const` are for those who read the source. So are blanks around signs: strings have none that matter.
 const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '').replace(/;\n(?=})/g, '');
-const tight = (script) => script.replace(/\bconst /g, 'let ').replace(/ (=>|[=!]==|[?:<>*=]|&&|\|\||\?\?) /g, '$1').replace(/\{ | (?=\})/g, (sign) => sign.trim());
+const TIGHT = {
+  '.js': (script) => script.replace(/\bconst /g, 'let ').replace(/ (=>|[=!]==|[?:<>*=]|&&|\|\||\?\?) /g, '$1').replace(/\{ | (?=\})/g, (sign) => sign.trim()),
+  '.css': (style) => style.replace(/ (?=[{}])|(?<=[{,;:]) /g, ''),
+};
 
 /** The content of a part. */
 export function contentOf(part) {
   const sources = PARTS[part].map(read);
   if (!/\.(html|css|js)$/.test(part)) return sources[0];
-  const text = sources.map(String).map(lean).map((source) => (part.endsWith('.js') ? tight(source) : source)).join('').replace(/^<link rel="modulepreload".*\n/gm, '');
+  const text = sources.map(String).map(lean).map(TIGHT[path.extname(part)] ?? String).join('').replace(/^<link rel="modulepreload".*\n/gm, '');
   if (sources.length === 1) return Buffer.from(text);
   const script = text.replace(/^import [^;]*;\n/gm, '').replace(/^export /gm, '');
   // Two modules may have used one name.

@@ -34,6 +34,14 @@ const told = () => {
   return [document.title, document.body.textContent, ...heard].filter(Boolean).join('\n');
 };
 
+test('two private rooms of one label are told apart by a number', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'pair' });
+  for (let n = 0; n < 2; n += 1) await make(ada, 'twin');
+  await until(ada, () => [...document.querySelectorAll('#rooms a')].map((node) => node.textContent), ['pair', 'twin', 'twin 2']);
+  assert.equal(await ada.locator('#room-title').textContent(), 'twin 2');
+  await clean(ada);
+});
+
 test('a private room is made, and found by its link alone', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'made', permissions: ['clipboard-read', 'clipboard-write'] });
   const room = await make(ada, ' our place ');
@@ -64,7 +72,7 @@ test('the key is in no title, notification, heading, list, dialog or label; two 
   const ada = await person(browser, server.url, 'ada', { room: 'told', init: withVisibility });
   const rooms = [await make(ada, ''), await make(ada, ''), await make(ada, 'den')];
   assert.equal(new Set(rooms).size, 3);
-  await until(ada, () => [...document.querySelectorAll('#rooms a')].map((node) => node.textContent), ['den', 'Private room', 'Private room', 'told']);
+  await until(ada, () => [...document.querySelectorAll('#rooms a')].map((node) => node.textContent), ['den', 'Private room', 'Private room 2', 'told']);
   const key = /[0-9a-z]{22}/;
   assert.doesNotMatch(await ada.evaluate(told), key);
   await (await settings(ada)).locator('#notify').selectOption('all');

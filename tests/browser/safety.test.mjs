@@ -202,6 +202,35 @@ test('Chinese, after the browser\'s language', async () => {
   await own.stop();
 });
 
+test('in English where the words of another language do not come', async () => {
+  const watch = (context) => context.route('**/words.*', (route) => route.abort());
+  const ada = await person(browser, server.url, 'ada', { room: 'no-words', locale: 'zh-CN', watch });
+  assert.equal(await ada.evaluate(() => document.documentElement.lang), 'en');
+  assert.equal(await ada.locator('#status').textContent(), 'Connected');
+  await clean(ada);
+});
+
+test('where the browser has no space left, a draft stays for as long as the page is open', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'full' });
+  await ada.locator('#text').fill('an earlier draft');
+  await ada.evaluate(() => {
+    for (let filling = 'x'.repeat(1 << 20), n = 0; filling; n += 1) {
+      try {
+        localStorage[`filling ${n}`] = filling;
+      } catch {
+        filling = filling.slice(0, filling.length / 2);
+      }
+    }
+  });
+  await ada.locator('#text').fill(`a later draft${'!'.repeat(100)}`);
+  for (const room of ['elsewhere', 'full']) {
+    await ada.evaluate((fragment) => { location.hash = fragment; }, room);
+    await ada.locator('#room-title', { hasText: room }).waitFor();
+  }
+  assert.match(await ada.locator('#text').inputValue(), /^a later draft!+$/);
+  await clean(ada);
+});
+
 test('it works where the browser refuses storage', async () => {
   const init = () => {
     for (const area of ['localStorage', 'sessionStorage']) Object.defineProperty(window, area, { get() { throw new DOMException('no', 'SecurityError'); } });

@@ -64,6 +64,22 @@ test('of eight tabs the one that is seen has a stream, and one that watches; not
   await clean(ada, bob);
 });
 
+test('six hidden tabs under six names leave two connections for what is in sight', async () => {
+  const open = watchStreams();
+  const ada = await person(browser, server.url, 'ada0', { room: 'six', init: withVisibility, watch: open });
+  for (let n = 1; n < 7; n += 1) {
+    await hide(ada.context().pages().at(-1), true);
+    const tab = await openTab(ada.context(), server.url, { room: 'six' });
+    await (await settings(tab)).locator('#rename').click();
+    await tab.locator('#name').fill(`ada${n}`);
+    await tab.locator('#name').press('Enter');
+    await tab.locator('#own-name', { hasText: `ada${n}` }).waitFor({ state: 'attached' });
+    await connected(tab);
+  }
+  await untilHere(() => open.count() <= 4, 'no more than four streams');
+  await clean(ada);
+});
+
 test('when the tab that watches closes, another hidden one watches, without telling again of what is past', async () => {
   const first = await person(browser, server.url, 'ada', { room: 'watch', init: withVisibility });
   await (await settings(first)).locator('#notify').selectOption('all');

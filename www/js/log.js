@@ -97,6 +97,9 @@ export function openLog(changed) {
 	function fold() {
 		const fresh = [...scroller.querySelectorAll('.text:not(.measured)')];
 		const lines = fresh.map((node) => Math.round(node.offsetHeight / parseFloat(getComputedStyle(node).lineHeight)));
+		// Focusable, to be scrolled by keyboard.
+		const wide = [...scroller.querySelectorAll('.text:not(.measured) pre')].filter(({ scrollWidth, clientWidth }) => scrollWidth > clientWidth);
+		for (const pre of wide) pre.tabIndex = 0;
 		for (const [at, node] of fresh.entries()) {
 			node.classList.add('measured');
 			if (lines[at] <= FOLDED_LINES) continue;
@@ -117,6 +120,10 @@ export function openLog(changed) {
 		changed();
 	}
 
+	scroller.addEventListener('focusin', ({ target }) => {
+		const folded = target.closest('.folded:has(:focus-visible)');
+		if (folded) unfold(folded.nextSibling);
+	});
 	scroller.addEventListener('click', ({ target }) => target.matches('.fold') && unfold(target));
 	// A finger that rests on a message means its menu, which would close if it opened before the finger leaves.
 	log.addEventListener('contextmenu', (event) => {
@@ -216,8 +223,7 @@ function tokenElement({ kind, text, tokens = [], language, marker }) {
 	if (kind === 'item') return element('span.bullet', {}, element('span.marker', {}, marker === '-' ? '•' : marker), ...tokens.map(tokenElement));
 	if (kind === 'link') return element('a', { href: /^w/i.test(text) ? `https://${text}` : text, dir: 'ltr', target: '_blank', rel: 'noopener noreferrer' }, text);
 	if (kind === 'code') return element('code', {}, text);
-	// Focusable, to be scrolled by keyboard.
-	if (kind === 'pre') return element('pre', { dir: 'ltr', tabIndex: 0, dataset: language && { language } }, element('code', {}, text));
+	if (kind === 'pre') return element('pre', { dir: 'ltr', dataset: language && { language } }, element('code', {}, text));
 	return element(kind, {}, ...tokens.map(tokenElement));
 }
 

@@ -6,7 +6,7 @@ import {
 import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isPrivate, isRoomName, mentions, roomAmong, roomOfFragment, roomOfInput } from './text.js';
 import {
-	$, closeSide, copyText, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, insert, listenToText, nameOf, page, partsToSend, say, showSide, translate,
+	$, closeSide, copyText, draft, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, insert, listenToText, nameOf, page, say, showSide, translate,
 	typesOnScreen,
 } from './views.js';
 import { chat, current, feed, followed, follows, joinAs, local, me, roomHere, saveReads, setFollowed, tab, tabs, told, words } from './start.js';
@@ -213,7 +213,7 @@ async function askMe(asked = request('me')) {
 function send({ split = false } = {}) {
 	drawComposer();
 	if (split ? $.split.hidden : $.send.disabled) return;
-	for (const part of partsToSend()) addPending(chat, part);
+	for (const part of draft.parts) addPending(chat, part);
 	savePending();
 	tabs.touch();
 	$.text.value = '';

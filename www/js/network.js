@@ -226,7 +226,7 @@ export function openTabs(chat, changed) {
 		listens() {
 			const before = others().filter(outranks);
 			const watched = before.some(({ hidden, name }) => hidden && name === chat.name);
-			return chat.pending.length > 0 || (!watched && before.filter(({ hidden }) => !hidden).length < STREAMS);
+			return chat.pending.length > 0 || (!watched && new Set(before.map(({ hidden, name, id }) => (hidden ? name : id))).size < STREAMS);
 		},
 		/** One tab tells of a message, if none has the room in sight. */
 		notifies: (room) => !others().some((other) => !other.hidden && (other.room === room || (other.name === chat.name && outranks(other)))),

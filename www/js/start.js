@@ -52,7 +52,7 @@ export function saveReads() {
 	}
 }
 
-/** Falls back to memory where the browser refuses storage. */
+/** Falls back to memory where the browser refuses storage, or has no space left. */
 function openStorage(area) {
 	const memory = {};
 	// Other paths may be other chats.
@@ -60,13 +60,12 @@ function openStorage(area) {
 	return {
 		get(key) {
 			try {
-				return JSON.parse(window[area][path(key)]);
-			} catch {
-				return memory[key];
-			}
+				return memory[key] ?? JSON.parse(window[area][path(key)]);
+			} catch {}
 		},
 		set(key, /** @type {any} */ value = '') {
 			try {
+				delete memory[key];
 				if (value) window[area][path(key)] = JSON.stringify(value);
 				else delete window[area][path(key)];
 			} catch {

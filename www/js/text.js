@@ -119,11 +119,12 @@ export const isEmoji = (text) => /^(?:\p{RGI_Emoji}\s*){1,3}$/v.test(text);
 /** How much of a text fits, in UTF-16 units. */
 export const fittingIn = (text, bytes) => new TextEncoder().encodeInto(text, new Uint8Array(bytes)).read;
 
-/** Cuts after a line or a word where it can, and closes and opens again a block of code that it cuts. */
-export function partsOf(text, bytes) {
+/** Cuts after a line or a word where it can, and closes and opens again a block of code that it cuts. None where they were more than `limit`. */
+export function partsOf(text, bytes, limit = Infinity) {
 	const parts = [];
 	let rest = text;
 	for (;;) {
+		if (parts.length + rest.length / bytes > limit) return [];
 		if (fittingIn(rest, bytes) === rest.length) return [...parts, rest];
 		// Room for a fence.
 		const most = rest.slice(0, fittingIn(rest, bytes - 4));

@@ -168,7 +168,12 @@ export function drawConnection() {
 	$.tryAgain.hidden = bad;
 }
 
-export const titleOf = (room) => labelOf(room) || say('private');
+/** The second private room of one label has its number. */
+export function titleOf(room) {
+	const title = labelOf(room) || say('private');
+	const at = isPrivate(room) ? followed().filter((other) => isPrivate(other) && labelOf(other) === labelOf(room)).indexOf(room) : 0;
+	return at > 0 ? `${title} ${at + 1}` : title;
+}
 /** Within a text, where no icon tells a private room. */
 export const nameOf = (room, lock = '🔒 ') => (isPrivate(room) ? lock : '#') + titleOf(room);
 
@@ -187,12 +192,14 @@ export function drawRooms() {
 	const { compare } = new Intl.Collator(say.locale, { numeric: true });
 	const inOrder = (rooms) => rooms.sort((a, b) => compare(titleOf(a), titleOf(b)) || compare(a, b));
 	const show = (list, rooms, followed) => syncList(list, inOrder(rooms).map(rowOf), ({ key: room }) => {
-		const link = element('a', { href: fragmentOf(room) }, isPrivate(room) ? icon('lock') : '', element('bdi', {}, titleOf(room)));
-		const button = element('button.leave.icon', { ariaLabel: say('leave', { room: nameOf(room) }), dataset: { leave: room } }, icon('close'));
+		const link = element('a', { href: fragmentOf(room) }, isPrivate(room) ? icon('lock') : '', element('bdi'));
+		const button = element('button.leave.icon', { dataset: { leave: room } }, icon('close'));
 		return element('li', {}, link, element('span.badge', { ariaHidden: 'true' }, icon('people'), element('span')), button);
 	}, ({ children: [link, badge, button] }, { key: room, memberCount, unread, mentioned }) => {
 		const here = !followed && memberCount;
 		const words = [titleOf(room), labelOf(room) !== room && say('private'), ...countsOf(unread, mentioned), here && say('here', { n: here })].filter(Boolean);
+		setText(link.lastChild, titleOf(room));
+		button.ariaLabel = say('leave', { room: nameOf(room) });
 		link.ariaCurrent = room === chat.open ? 'page' : null;
 		link.ariaLabel = words.length > 1 ? words.join(', ') : null;
 		link.classList.toggle('unread', unread > 0);
@@ -281,20 +288,26 @@ export function drawComposer() {
 	$.name.ariaInvalid = code ? 'true' : null;
 	text.placeholder = say('messageTo', { room: nameOf(chat.open, '') });
 	text.enterKeyHint = typesOnScreen() ? 'enter' : 'send';
-	// Gives the field its height.
-	$.grow.dataset.text = `${text.value}\u200b`;
-	const written = text.value.trimEnd();
-	const over = [...written.slice(fittingIn(written, TEXT_BYTES))].length;
+	if (draft.text !== text.value) measure();
+	const { written, over, parts } = draft;
 	const full = !chat.name || chat.pending.length >= PENDING_MOST;
 	$.send.disabled = full || over > 0 || !written.trim();
 	setText($.composerHelp, over ? say('over', { n: over }) : typesOnScreen() ? '' : say('composerHelp'));
 	$.composerHelp.classList.toggle('problem', over > 0);
-	$.split.hidden = full || !over;
-	if (over) setText($.split, say('split', { n: partsToSend().length }));
+	$.split.hidden = full || parts.length < 2;
+	setText($.split, say('split', { n: parts.length }));
 }
 
-/** More than one where the text is too long. */
-export const partsToSend = () => partsOf($.text.value.trimEnd(), TEXT_BYTES);
+/** What is written: more than one part where it is too long for one, and none where it is for all that may wait. */
+export let draft = { text: '', written: '', over: 0, parts: [''] };
+
+function measure() {
+	const text = $.text.value;
+	// Gives the field its height.
+	$.grow.dataset.text = `${text.slice(0, TEXT_BYTES)}\u200b`;
+	const written = text.trimEnd();
+	draft = { text, written, over: [...written.slice(fittingIn(written, TEXT_BYTES))].length, parts: partsOf(written, TEXT_BYTES, PENDING_MOST) };
+}
 
 /** Replaces what is between `from` and the caret. `after` matches what has to stand before. */
 export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {

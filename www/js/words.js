@@ -67,7 +67,11 @@ function languageOf(tag) {
 export async function wordsFor(languages) {
 	const locale = languages.find(languageOf) ?? 'en';
 	const language = languageOf(locale) ?? 'en';
-	WORDS[language] ??= (await import(`./words.${language}.js`)).default;
+	try {
+		WORDS[language] ??= (await import(`./words.${language}.js`)).default;
+	} catch {
+		return wordsFor(['en']);
+	}
 	const plural = new Intl.PluralRules(language);
 	const fill = (words, values) => words.replace(/\{(\w+)}/g, (_, key) => values[key]);
 	const say = (key, values = {}) => {
