@@ -25,9 +25,9 @@ const DEFAULT_NAME: &str = "hook";
 /// What stands in place of the rest of a text that was cut.
 const ELLIPSIS: char = '…';
 
-/// Takes a message. It belongs to no session, even if the request carries one, which may be banned: what
-/// sends it is a program. That of a user is the user's. If somebody has the name, it goes under it all the same, as no member's: nobody can
-/// silence an alarm by taking its name.
+/// Takes a message from a program. A user's is the user's; a session's is nobody's, but a session that is
+/// banned may send none. If somebody has the name, it goes under it all the same, as no member's: nobody
+/// can silence an alarm by taking its name.
 pub(crate) async fn post<B: HttpBody>(
     site: &Site,
     visitor: &Visitor<'_>,
