@@ -18,7 +18,7 @@ export const PARTS = {
 // Indentation, comments, the last semicolon of a block and `const` are for those who read the source. So are blanks around signs: strings have none that matter.
 const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '').replace(/;\n(?=})/g, '');
 const TIGHT = {
-  '.js': (script) => script.replace(/\bconst /g, 'let ').replace(/ (=>|[=!]==|[?:<>*=]|&&|\|\||\?\?) /g, '$1').replace(/\{ | (?=\})/g, (sign) => sign.trim()),
+  '.js': (script) => script.replace(/\bconst /g, 'let ').replace(/ (=>|[=!]==|[?:<>*=]|&&|\|\||\?\?) /g, '$1').replace(/\{ | (?=\})|(?<=\)) (?=\{)|(?<=\b(?:if|for)) (?=\()/g, (sign) => sign.trim()),
   '.css': (style) => style.replace(/ (?=[{}])|(?<=[{,;:]) /g, ''),
 };
 

@@ -258,6 +258,14 @@ test('a sound where it is wanted', async () => {
   await hide(ada, true);
   await post(server.url, 'sound', 'bot', 'ring');
   await until(ada, () => window.tones, 2);
+  // Once a second at most.
+  const later = Date.now() + 5000;
+  await ada.clock.setFixedTime(later);
+  for (let n = 0; n < 5; n += 1) await post(server.url, 'sound', 'bot', 'at once');
+  await until(ada, () => [window.notified.length, window.tones], [6, 3]);
+  await ada.clock.setFixedTime(later + 1100);
+  await post(server.url, 'sound', 'bot', 'ring');
+  await until(ada, () => window.tones, 4);
   await clean(ada);
 });
 

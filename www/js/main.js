@@ -15,6 +15,8 @@ import { onLogKey, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
+// Between two.
+const BEEP_MILLIS = 1000;
 // A frame. A hidden page gets none.
 const DRAW_MILLIS = 16;
 
@@ -24,6 +26,7 @@ const log = openLog(changed);
 // The room just opened.
 let toFollow = roomHere();
 let drawing = false;
+let beepedAt = 0;
 
 const savePending = () => tab.set('pending', chat.pending);
 const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
@@ -164,7 +167,10 @@ function noteMessage(entry, fresh) {
 }
 
 async function notify({ room, name, text, eventId: tag }) {
-	if (local.get('sound')) beep();
+	if (local.get('sound') && Date.now() - beepedAt > BEEP_MILLIS) {
+		beepedAt = Date.now();
+		beep();
+	}
 	const title = `${name} · ${nameOf(room)}`;
 	// Under one tag it is shown once.
 	const options = { body: text.slice(0, NOTIFIED_CHARACTERS), tag, data: room };
