@@ -68,7 +68,7 @@ const fn unchanged(sources: &[&[u8]], packed: &'static [u8]) -> &'static [u8] {
     let known = u32::from_le_bytes([packed[4], packed[5], packed[6], packed[7]]);
     assert!(
         checksum == known,
-        "www has changed: run `node tests/browser/pack.mjs`"
+        "www has changed: run `npm --prefix tests/browser run pack`"
     );
     packed
 }

@@ -1,8 +1,10 @@
 // Packs the page into `www/packed`, from where it becomes part of the binary. Run it after each change in `www`, by
-// `node tests/browser/pack.mjs`. It needs nothing but Node.js and gzip.
+// `npm --prefix tests/browser run pack`. It needs Node.js, gzip, and once `npm --prefix tests/browser ci`.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+
+import { buildSync } from 'esbuild';
 
 const www = path.resolve(import.meta.dirname, '../../www');
 const read = (name) => readFileSync(path.join(www, name));
@@ -15,23 +17,16 @@ export const PARTS = {
   'js/words.zh-Hans.js': ['js/words.zh-Hans.js'],
 };
 
-// Indentation, comments, the last semicolon of a block and `const` are for those who read the source. So are blanks around signs: strings have none that matter.
-const lean = (source) => source.replace(/^\t+/gm, '').replace(/^(?:\/\/|\/\*|<!--).*\n/gm, '').replace(/ (?:\/\/ .*|\/\*.*\*\/)$|\/\*\* @.*?\*\/ ?/gm, '').replace(/^\n/gm, '').replace(/;\n(?=})/g, '');
-const TIGHT = {
-  '.js': (script) => script.replace(/\bconst /g, 'let ').replace(/ (=>|[=!]==|[?:<>*=]|&&|\|\||\?\?) /g, '$1').replace(/\{ | (?=\})|(?<=\)) (?=\{)|(?<=\b(?:if|for)) (?=\()/g, (sign) => sign.trim()),
-  '.css': (style) => style.replace(/ (?=[{}])|(?<=[{,;:]) /g, ''),
-};
+/** Comments and indentation are for those who read the source. */
+const leanPage = (page) => page.replace(/^\t+/gm, '').replace(/^<!--.*\n/gm, '').replace(/^<link rel="modulepreload".*\n/gm, '');
 
 /** The content of a part. */
 export function contentOf(part) {
-  const sources = PARTS[part].map(read);
-  if (!/\.(html|css|js)$/.test(part)) return sources[0];
-  const text = sources.map(String).map(lean).map(TIGHT[path.extname(part)] ?? String).join('').replace(/^<link rel="modulepreload".*\n/gm, '');
-  if (sources.length === 1) return Buffer.from(text);
-  const script = text.replace(/^import [^;]*;\n/gm, '').replace(/^export /gm, '');
-  // Two modules may have used one name.
-  execFileSync(process.execPath, ['--input-type=module', '--check'], { input: script });
-  return Buffer.from(script);
+  if (part.endsWith('.html')) return Buffer.from(leanPage(String(read(part))));
+  if (!/\.(css|js)$/.test(part)) return read(part);
+  const options = { bundle: true, minify: true, format: 'esm', charset: 'utf8' };
+  const { outputFiles } = buildSync({ entryPoints: [path.join(www, part)], write: false, ...options });
+  return Buffer.from(outputFiles[0].contents);
 }
 
 /** FNV-1a, by which the build notices a file that was changed and not packed. */
