@@ -375,6 +375,7 @@ test('messages and composer stand in one column, and a short conversation just a
   const ada = await person(browser, server.url, 'ada', { room: 'column' });
   await ada.locator('#welcome', { hasText: 'Welcome to #column' }).waitFor();
   await write(ada, 'hello');
+  await shows(ada, ['hello']);
   const edges = () => ['.message.own .bubble', '#field'].map((selector) => Math.round(document.querySelector(selector).getBoundingClientRect().right));
   for (const width of [1280, 1024, 600]) {
     await ada.setViewportSize({ width, height: 720 });
