@@ -68,7 +68,7 @@ export async function wordsFor(languages) {
 	const locale = languages.find(languageOf) ?? 'en';
 	const language = languageOf(locale) ?? 'en';
 	try {
-		WORDS[language] ??= (await import(new URL(`words.${language}.js`, import.meta.url))).default;
+		WORDS[language] ??= (await import(new URL(`words.${language}.js`, import.meta.url).href)).default;
 	} catch {
 		return wordsFor(['en']);
 	}
