@@ -64,6 +64,8 @@ test('rooms that come and go while others talk lose nothing and double nothing',
     while (talking) {
       sent.push(`m${sent.length}`);
       await post(server.url, 'flow-0', 'bot', sent.at(-1));
+      // Fast, but not faster than a busy machine can show.
+      await new Promise((wake) => setTimeout(wake, 20));
     }
   })();
   for (const room of ['flow-1', 'flow-2', 'flow-3', 'flow-4']) {
