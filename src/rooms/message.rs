@@ -144,9 +144,11 @@ impl Message {
         // Not as a `Value`, which would be copied once more, and written in small pieces.
         let quoted = |text| serde_json::to_string(text).expect("every text is a JSON string");
         let mut text = quoted(self.text.as_str());
-        // What a terminal may obey, and serde_json does not escape.
-        for control in '\u{7f}'..='\u{9f}' {
-            if text.contains(control) {
+        // What a terminal may obey, and serde_json does not escape. Hardly any text has it, and all are
+        // looked at under the hub's lock: once.
+        let controls = '\u{7f}'..='\u{9f}';
+        if text.contains(|c| controls.contains(&c)) {
+            for control in controls {
                 text = text.replace(control, &format!("\\u{:04x}", u32::from(control)));
             }
         }
