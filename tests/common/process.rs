@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{proc, within};
+use super::{eventually, proc, within};
 
 /// How long a program that was killed may take to be gone.
 const DYING: Duration = Duration::from_secs(5);
@@ -144,6 +144,19 @@ impl Process {
     /// The server's output on stderr so far.
     pub(crate) fn stderr(&self) -> String {
         read(&self.stderr)
+    }
+
+    /// Waits until the server has said `text` on stderr, which it writes beside its answers, and
+    /// gives all that it has said so far.
+    pub(crate) async fn said(&self, text: &str) -> String {
+        eventually(text, async || self.stderr().contains(text)).await;
+        self.stderr()
+    }
+
+    /// Shuts the server down, and gives all that it has said on stderr, where it tells of the end.
+    pub(crate) async fn last_words(self) -> String {
+        self.signal("TERM").await;
+        self.said("info: shut down").await
     }
 
     /// Sends a signal by its name: `TERM`, `INT`, `KILL`, `STOP`, `CONT`.

@@ -88,8 +88,7 @@ async fn a_data_folder_that_was_not_there_is_called_new() {
     for (is_new, said) in [(true, "info: new journal in"), (false, "info: journal in")] {
         let mut server = Process::start(&["--data", &data]).await;
         let said = format!("chatroom {said} {data}");
-        eventually(&said, async || server.stderr().contains(&said)).await;
-        assert_eq!(server.stderr().contains("new"), is_new);
+        assert_eq!(server.said(&said).await.contains("new"), is_new);
         server.signal("TERM").await;
         within("the exit", server.exited()).await;
     }
@@ -98,12 +97,9 @@ async fn a_data_folder_that_was_not_there_is_called_new() {
 #[tokio::test]
 async fn listening_beyond_this_machine_without_a_password_brings_a_warning() {
     let server = Process::start(&["--listen=0.0.0.0:0"]).await;
-    eventually("the warning", async || {
-        server
-            .stderr()
-            .contains("chatroom warning: everyone who can reach 0.0.0.0:0")
-    })
-    .await;
+    server
+        .said("chatroom warning: everyone who can reach 0.0.0.0:0")
+        .await;
 }
 
 #[tokio::test]

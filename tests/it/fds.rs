@@ -31,7 +31,7 @@ async fn connections_leave_files_to_the_store_and_those_beyond_wait() {
     .await;
     let address = server.address();
     let told = format!("at most {CONNECTIONS} connections instead of 11024");
-    eventually("the log", async || server.stderr().contains(&told)).await;
+    server.said(&told).await;
 
     let mut poster = Client::connect(address).await;
     let mut streams = Vec::new();
@@ -76,12 +76,6 @@ async fn connections_leave_files_to_the_store_and_those_beyond_wait() {
             stream.until("message-removed").await;
         }
     }
-    assert!(
-        !server.stderr().contains("chatroom error"),
-        "{}",
-        server.stderr()
-    );
-
     drop(crowd);
     late.response("GET").await.expect(200, "");
     get(address, "/healthz").await.expect(200, "");
@@ -90,4 +84,6 @@ async fn connections_leave_files_to_the_store_and_those_beyond_wait() {
     for stream in &mut streams {
         assert_eq!(stream.message().await.text(), "after");
     }
+    let said = server.last_words().await;
+    assert!(!said.contains("chatroom error"), "{said}");
 }

@@ -231,8 +231,7 @@ async fn the_password_file_is_read_without_its_line_break_and_never_told() {
         .await
         .expect(401, "password-required");
     get(server.address(), "/healthz").await.expect(200, "");
-    let said = server.stderr();
-    assert!(said.contains("wrong password from 127.0.0.1"), "{said}");
+    let said = server.said("wrong password from 127.0.0.1").await;
     for secret in [PASSWORD, "gu3ss", &base64(PASSWORD.as_bytes())] {
         assert!(!said.contains(secret), "{said}");
     }
@@ -249,13 +248,8 @@ async fn a_password_on_an_open_network_brings_a_warning() {
     set_permissions(&file, Permissions::from_mode(0o600)).expect("it is ours");
     let open = ["--password-file", &file, "--listen", "0.0.0.0:0"];
     let server = Process::start(&open).await;
-    crate::common::eventually("the warning", || async {
-        server.stderr().contains("warning")
-    })
-    .await;
+    server.said("warning").await;
     let behind_proxy = [open.as_slice(), &["--trusted-proxy", "192.0.2.1"]].concat();
-    let server = Process::start(&behind_proxy).await;
-    let address = (Ipv4Addr::LOCALHOST, server.address().port()).into();
-    get(address, "/healthz").await.expect(200, "");
-    assert!(!server.stderr().contains("warning"), "{}", server.stderr());
+    let said = Process::start(&behind_proxy).await.last_words().await;
+    assert!(!said.contains("warning"), "{said}");
 }

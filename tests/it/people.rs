@@ -658,11 +658,8 @@ async fn the_program_refuses_what_would_let_in_the_wrong_people() {
                 .await;
         let me = ask(server.address(), Request::get("/me").header(usual, "ann")).await;
         assert_eq!(me.json()["moderator"], true, "{usual}");
-        assert!(
-            !server.stderr().contains("without a password"),
-            "{}",
-            server.stderr()
-        );
+        let said = server.last_words().await;
+        assert!(!said.contains("without a password"), "{said}");
     }
     let options = proxied(Options::default())
         .password("secret")

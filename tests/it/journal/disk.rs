@@ -52,7 +52,8 @@ async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce())
         taken,
         "whole lines, of what was taken"
     );
-    assert_eq!(server.stderr().matches("no room").count(), 1, "said once");
+    let said = server.said("no room").await;
+    assert_eq!(said.matches("no room").count(), 1, "said once");
     assert_eq!(health(address).await, (503, "storage-full".into()));
     assert_eq!(figure(address, "chatroom_store_up").await, 0);
 
@@ -67,10 +68,7 @@ async fn fill_up(server: &Process, folder: &Path, make_room: impl AsyncFnOnce())
     }
     assert_eq!(texts(&entries(folder)), taken);
     assert_eq!(texts(&held(address).await), taken);
-    eventually("it says so", async || {
-        server.stderr().contains("there is room again")
-    })
-    .await;
+    server.said("there is room again").await;
 }
 
 const QUIET: [&str; 3] = ["--message-rate=0", "--history=0", "--history-bytes=0"];
@@ -136,8 +134,8 @@ async fn a_disk_that_is_nearly_full_is_told_of_once_a_minute() {
         let unwell = (503, "storage-full".into());
         assert_eq!(health(server.address()).await, unwell);
     }
-    let said = server.stderr();
     for line in ["no room, messages are refused", "there is room again"] {
+        let said = server.said(line).await;
         assert_eq!(said.matches(line).count(), 1, "{said}");
     }
 }
@@ -181,11 +179,11 @@ async fn removals_and_bans_hold_on_a_full_disk_and_are_stored_once_there_is_room
     assert_eq!(texts(&held(address).await), ["right"]);
     ask(address, posting(EVE)).await.expect(403, "banned");
     for said in ["no room for the removal", "bans: no room"] {
-        eventually(said, async || server.stderr().contains(said)).await;
+        server.said(said).await;
     }
     make_full(&server, false).await;
     let said = "bans: there is room again";
-    eventually(said, async || server.stderr().contains(said)).await;
+    server.said(said).await;
     server.signal("TERM").await;
     within("the exit", server.exited()).await;
     let server = Process::start(&arguments).await;
@@ -243,13 +241,9 @@ async fn a_failed_sync_refuses_every_message_from_then_on_and_is_not_tried_again
             .await
             .expect(503, "storage-failed");
     }
-    let said = "every message is refused from now on";
-    assert_eq!(
-        server.stderr().matches(said).count(),
-        1,
-        "{}",
-        server.stderr()
-    );
+    let refused = "every message is refused from now on";
+    let said = server.said(refused).await;
+    assert_eq!(said.matches(refused).count(), 1, "{said}");
     assert_eq!(stream.message().await.text(), "kept");
     assert_eq!(health(address).await, (503, "storage-failed".into()));
     assert_eq!(figure(address, "chatroom_store_up").await, 0);
@@ -271,10 +265,7 @@ async fn a_sync_that_fails_later_refuses_what_comes_after() {
     let (mut server, log) = failing_sync(&folder, "--fsync=everysec", 1).await;
     let mut client = Client::connect(server.address()).await;
     post(&mut client, "taken").await.expect(201, "");
-    eventually("it is said", async || {
-        server.stderr().contains("cannot sync")
-    })
-    .await;
+    server.said("cannot sync").await;
     for _ in 0..3 {
         post(&mut client, "refused")
             .await
@@ -337,7 +328,7 @@ async fn noticed(what: &str, deed: fn(&Path), idle: bool) -> Duration {
     let said = "was deleted, truncated or replaced";
     let began = std::time::Instant::now();
     if idle {
-        eventually("it is said", async || server.stderr().contains(said)).await;
+        server.said(said).await;
     }
     let took = began.elapsed();
     for _ in 0..2 {
@@ -345,7 +336,7 @@ async fn noticed(what: &str, deed: fn(&Path), idle: bool) -> Duration {
             .await
             .expect(503, "storage-failed");
     }
-    eventually("it is said", async || server.stderr().contains(said)).await;
+    server.said(said).await;
     assert_eq!(server.stderr().matches(said).count(), 1, "{what}");
     if let Ok(left) = std::fs::read(&journal) {
         assert!(!left.windows(7).any(|text| text == b"refused"), "{what}");

@@ -239,7 +239,7 @@ async fn a_torn_line_is_spoken_of() {
     let server = Process::start(&["--data", folder.as_str()]).await;
     let torn = whole.len() - 7 - content(folder.path()).len();
     let said = format!("torn last line of {torn} bytes");
-    eventually("the word of it", async || server.stderr().contains(&said)).await;
+    server.said(&said).await;
 }
 
 #[tokio::test]
