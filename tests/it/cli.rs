@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use crate::common::{EventStream, Folder, Process, eventually, get, under, within};
+use crate::common::{EventStream, Folder, Process, get, under, within};
 
 /// Runs a command to its end: its exit code, stdout and stderr.
 async fn run(mut command: Command) -> (Option<i32>, String, String) {

@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use crate::common::{Client, EventStream, Folder, Process, Request, eventually, get};
+use crate::common::{Client, EventStream, Folder, Process, Request, get};
 
 const FILES: usize = 128;
 /// Connections that a server with so few files has at most.

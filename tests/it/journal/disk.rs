@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{entries, held, texts, with_mounts};
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Response, ask, eventually, figure, get, within,
+    Client, EventStream, Folder, Process, Request, Response, ask, figure, get, within,
 };
 use crate::moderation::{ANN, BASIC, EVE, PASSWORD, ban, posting, removal, say_as};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use chatroom::{EventId, Fsync, ManualClock};
 
 use super::{content, entries, file, held, kept, reopened, texts};
-use crate::common::{EventStream, Folder, Process, Request, Server, eventually, get, id_of};
+use crate::common::{EventStream, Folder, Process, Request, Server, get, id_of};
 
 const TEXTS: [&str; 4] = [
     "first",
