@@ -8,7 +8,9 @@
 use std::fs;
 use std::future::poll_fn;
 use std::io::{self, Read, Write};
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::panic;
 use std::process::{self, ExitCode};
 use std::task::Poll;
@@ -21,6 +23,8 @@ use tokio::runtime::{self, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+/// Files for which the kernel makes room at the start, at most: half a megabyte of its memory.
+const MOST_FILES: usize = 1 << 16;
 /// How long `--check` waits for each step.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run(program: Program) -> io::Result<()> {
+    make_room_for_files(program.chat.max_streams);
     program.warnings.iter().for_each(|line| cli::warn(line));
     runtime()?.block_on(async {
         let listen = program.listen;
@@ -59,6 +64,17 @@ fn run(program: Program) -> io::Result<()> {
         chatroom::serve(listener, chat, async { drop(stopped.await) }).await;
         Ok(())
     })
+}
+
+/// Has the kernel make its table of this process's files as large as so many streams need. Once there
+/// are other threads, whoever opens the file with which the table doubles waits some 10 ms for all of them
+/// (`synchronize_rcu`): a crowd that reconnects would find nobody who accepts.
+fn make_room_for_files(streams: usize) {
+    let input = io::stdin();
+    let files = iter::repeat_with(|| input.as_fd().try_clone_to_owned());
+    let opened = files.take(streams.min(MOST_FILES)).map_while(Result::ok);
+    // All are closed at once. The table stays.
+    drop(opened.collect::<Vec<_>>());
 }
 
 /// Starts the worker threads. Without enough threads tokio panics, and unwinding would wait for the

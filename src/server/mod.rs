@@ -12,6 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{sleep, timeout};
 
 use crate::chat::Chat;
@@ -89,10 +91,17 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     let chat = &connections.chat;
     let report = &chat.site.options.log;
     {
-        let mut accepting = pin!(accept(listener, &connections));
+        let (accepted, waiting) = unbounded_channel();
+        let mut accepting = pin!(accept(listener, &connections, accepted));
+        let mut setting_up = pin!(set_up(&connections, waiting));
         let mut shutdown = pin!(shutdown);
+        // In this order: what the kernel has no room for is dropped, and comes a second later. So all that
+        // it holds is accepted before any of it is set up.
         poll_fn(|cx| match shutdown.as_mut().poll(cx) {
-            Poll::Pending => accepting.as_mut().poll(cx),
+            Poll::Pending => {
+                let _ = accepting.as_mut().poll(cx);
+                setting_up.as_mut().poll(cx)
+            }
             ready => ready,
         })
         .await;
@@ -116,20 +125,23 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     report.info(format_args!("shut down"));
 }
 
-/// Accepts connections; it never returns.
-async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
+/// A connection that was accepted, from whom, and its place.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
+/// Accepts connections as long as there are places; it never returns.
+async fn accept(
+    listener: TcpListener,
+    connections: &Connections,
+    accepted: UnboundedSender<Accepted>,
+) {
     let mut backoff = FIRST_BACKOFF;
     loop {
         let place = connections.place().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
-                let local = stream.local_addr();
-                let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
-                match connections.register(peer, over_loopback, place) {
-                    Some(registration) => connection::serve(stream, registration),
-                    None => refuse(stream, peer, &connections.chat.site.options.log),
-                }
+                // The other half lives as long as this one.
+                let _ = accepted.send((stream, peer, place));
             }
             // The client left before it was accepted.
             Err(error)
@@ -147,6 +159,18 @@ async fn accept(listener: TcpListener, connections: &Arc<Connections>) {
                 sleep(backoff).await;
                 backoff = LONGEST_BACKOFF.min(backoff * 2);
             }
+        }
+    }
+}
+
+/// Serves connections that were accepted, as far as their addresses may have more.
+async fn set_up(connections: &Arc<Connections>, mut accepted: UnboundedReceiver<Accepted>) {
+    while let Some((stream, peer, place)) = accepted.recv().await {
+        let local = stream.local_addr();
+        let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
+        match connections.register(peer, over_loopback, place) {
+            Some(registration) => connection::serve(stream, registration),
+            None => refuse(stream, peer, &connections.chat.site.options.log),
         }
     }
 }

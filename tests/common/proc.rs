@@ -46,6 +46,12 @@ pub(crate) fn open_files(pid: u32) -> usize {
     files.expect("the process runs").count()
 }
 
+/// For how many file descriptors the kernel has room without making more.
+pub(crate) fn room_for_files(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    field(&status, "FDSize:")
+}
+
 /// How many file descriptors this process may open.
 pub(crate) fn open_files_limit() -> usize {
     let limits = fs::read_to_string("/proc/self/limits").expect("this process runs");

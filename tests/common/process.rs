@@ -207,6 +207,11 @@ impl Process {
         proc::open_files(self.pid())
     }
 
+    /// For how many file descriptors the kernel has room without making more.
+    pub(crate) fn room_for_files(&self) -> usize {
+        proc::room_for_files(self.pid())
+    }
+
     /// CPU time used so far, in ticks of a hundredth of a second.
     pub(crate) fn cpu_ticks(&self) -> u64 {
         proc::cpu_ticks(self.pid()).iter().sum()

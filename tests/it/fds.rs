@@ -87,3 +87,19 @@ async fn connections_leave_files_to_the_store_and_those_beyond_wait() {
     let said = server.last_words().await;
     assert!(!said.contains("chatroom error"), "{said}");
 }
+
+/// Linux makes all threads wait when it makes room for more files of a process that has several.
+#[tokio::test]
+async fn there_is_room_for_the_files_of_all_streams_from_the_start() {
+    for (limit, room) in [(10_000, 3_000), (200, 200)] {
+        let limited = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let wrapper = ["sh", "-c", &limited];
+        let server = Process::start_under(&wrapper, &["--max-streams=3000"]).await;
+        assert!(
+            server.room_for_files() >= room,
+            "{}",
+            server.room_for_files()
+        );
+        assert!(server.open_files() < 64, "they are closed again");
+    }
+}
