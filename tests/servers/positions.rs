@@ -1,10 +1,13 @@
 //! Positions that can be resumed after something is gone: lost by Redis, or forgotten on purpose.
 
+use std::time::Duration;
+
 use chatroom::EventId;
 
 use crate::common::redis::Redis;
 use crate::common::{Event, EventStream, Process, Request, ask, eventually, get};
 use crate::ordeal::{OPTIONS, server};
+use crate::relay::{Line, Relay};
 
 const ROOMS: &str = "/chat?room=lobby&room=quiet";
 
@@ -180,4 +183,40 @@ async fn what_a_server_gives_out_is_known_at_one_that_runs_longer() {
         let page = get(server.address(), &path).await.expect(200, "").json();
         assert_eq!(page["missed"], false, "{page}");
     }
+}
+
+/// The one server has evicted what stands at the other below the client's position, and has not told it
+/// yet: the notice has its place above.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lags_does_not_take_for_given_what_another_has_evicted() {
+    let redis = Redis::start().await;
+    let relay = Relay::to(redis.address()).await;
+    let (url, through) = (redis.url(), relay.url());
+    let start = async |url| {
+        let arguments = [&OPTIONS[..], &["--redis", url, "--history=2"]].concat();
+        Process::start(&arguments).await
+    };
+    let (ahead, late) = (start(&url).await, start(&through).await);
+    let evicted = say(&ahead, "quiet", "evicted").await;
+    let position = say(&ahead, "lobby", "the last that is seen").await;
+    let has = async |text: &str| {
+        let page = get(late.address(), "/chat/lobby/messages").await;
+        page.text().contains(text)
+    };
+    relay.set(Line::Late(redis.address(), Duration::from_secs(1)));
+    eventually("the position", async || has("the last that is seen").await).await;
+    eventually("it follows again", async || {
+        say(&ahead, "lobby", "followed").await;
+        has("followed").await
+    })
+    .await;
+    for text in ["one", "two", "three"] {
+        say(&ahead, "quiet", text).await;
+    }
+    let resumed = resumed(&late, &position.to_string()).await;
+    let notice = resumed
+        .iter()
+        .position(|line| line.starts_with("missed in \"quiet\""));
+    let notice = notice.unwrap_or_else(|| panic!("{evicted} is gone without a word: {resumed:?}"));
+    assert_eq!(resumed[notice + 1..], ["two", "three", "caught-up"]);
 }

@@ -175,29 +175,27 @@ impl Redis {
         let _ = position.wait_for(|position| *position >= id).await;
     }
 
-    /// Waits until this server has published what the feed has up to a position. If the feed has come so
-    /// far, the hub then knows the position.
+    /// Waits until this server has published all that the feed has, so that it knows a position which another
+    /// server gave out. It does so too where it knows the position already: the other one may have been
+    /// further, and have evicted, without a word so far, what stands here below the position.
     ///
     /// # Errors
-    /// `store-unreachable`: it is not known, or takes too long.
+    /// `store-unreachable`: the position is not known here, and Redis does not answer in time.
     pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
-        if position <= self.hub.newest() {
-            return Ok(());
-        }
-        if position > *self.position.borrow() {
-            patiently(self.catch_up_to(position)).await?;
-        }
+        let caught_up = patiently(self.catch_up()).await;
         self.hub.advance(*self.position.borrow());
-        Ok(())
+        caught_up.or_else(|refusal| match position <= self.hub.newest() {
+            true => Ok(()),
+            false => Err(refusal),
+        })
     }
 
-    async fn catch_up_to(&self, position: EventId) -> Result<(), Refusal> {
+    async fn catch_up(&self) -> Result<(), Refusal> {
         while self.is_following.load(Ordering::Relaxed) {
             // The link paces the attempts.
             let newest: RedisResult<String> = self.link.run(&call(&NEWEST)).await;
             if let Ok(newest) = newest {
-                let newest: EventId = newest.parse().unwrap_or_default();
-                self.published(position.min(newest)).await;
+                self.published(newest.parse().unwrap_or_default()).await;
                 return Ok(());
             }
         }
