@@ -20,7 +20,7 @@ export const engines = {
   }),
   firefox: overMarionette,
   async webkit(t) {
-    const folder = scratch(t);
+    const folder = scratch();
     const display = service(t, 'Xvfb', ['-displayfd', '1', '-screen', '0', '1280x800x24', '-nolisten', 'tcp']);
     const DISPLAY = `:${await within(display.lines.next(), 'a display')}`;
     const env = { ...process.env, DISPLAY, HOME: folder, XDG_RUNTIME_DIR: folder, GSK_RENDERER: 'cairo', WEBKIT_DISABLE_COMPOSITING_MODE: '1' };
@@ -50,7 +50,7 @@ async function overHttp(t, driver, env, capabilities) {
 }
 
 async function overMarionette(t) {
-  const profile = scratch(t);
+  const profile = scratch();
   await writeFile(path.join(profile, 'user.js'), 'user_pref("marionette.port", 0); user_pref("intl.accept_languages", "en-GB");');
   service(t, 'firefox-esr', ['--marionette', '--headless', '--no-remote', '--profile', profile], { env: { ...process.env, HOME: profile } });
   const told = path.join(profile, 'MarionetteActivePort');

@@ -11,7 +11,7 @@ const texts = () => [...document.querySelectorAll('#log .text')].map((node) => n
 
 for (const [name, start] of Object.entries(engines)) {
   test(`${name}: join, send, reload, a restart of the server, tabs, scroll, menu, moderation`, async (t) => {
-    const folder = scratch(t);
+    const folder = scratch();
     writeFileSync(path.join(folder, 'password'), 'open sesame\n');
     const options = ['--data', path.join(folder, 'data'), '--message-rate', '0', '--moderator-password-file', path.join(folder, 'password')];
     const first = await startServer(t, options);

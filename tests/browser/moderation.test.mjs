@@ -2,21 +2,20 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { clean, connected, goTo, openBrowser, person, post, settings, shows, startServer, temporaryFolder, until, violations, write } from './support.mjs';
+import { clean, connected, goTo, openBrowser, person, post, scratch, settings, shows, startServer, until, violations, write } from './support.mjs';
 
 let browser;
 let server;
 let folder;
 before(async () => {
   browser = await openBrowser();
-  folder = await temporaryFolder();
-  await writeFile(`${folder.path}/password`, 'open sesame\n');
-  server = await startServer(['--message-rate', '0', '--moderator-password-file', `${folder.path}/password`]);
+  folder = scratch();
+  await writeFile(`${folder}/password`, 'open sesame\n');
+  server = await startServer(['--message-rate', '0', '--moderator-password-file', `${folder}/password`]);
 });
 after(async () => {
   await browser.close();
   await server.stop();
-  await folder.remove();
 });
 
 const openMenu = async (page, text) => {

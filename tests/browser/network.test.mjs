@@ -1,7 +1,7 @@
 // What the page does when the network or the server fails: nothing is lost, nothing comes twice, and it says where it stands.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, openBrowser, people, person, post, settings, shows, startNetwork, startServer, temporaryFolder, until, write } from './support.mjs';
+import { clean, connected, openBrowser, people, person, post, scratch, settings, shows, startNetwork, startServer, until, write } from './support.mjs';
 
 let browser;
 before(async () => { browser = await openBrowser(); });
@@ -37,8 +37,8 @@ test('offline and back, with messages waiting on both sides', async () => {
 });
 
 test('the server is killed and comes back with its data: messages written meanwhile arrive, once, in one order', async () => {
-  const folder = await temporaryFolder();
-  const options = ['--data', folder.path, '--fsync', 'always'];
+  const folder = scratch();
+  const options = ['--data', folder, '--fsync', 'always'];
   const first = await startServer(options);
   const ada = await person(browser, first.url, 'ada');
   const bob = await person(browser, first.url, 'bob');
@@ -58,7 +58,6 @@ test('the server is killed and comes back with its data: messages written meanwh
   assert.equal(await ada.locator('.gap').count(), 0);
   await clean(ada, bob);
   await second.stop();
-  await folder.remove();
 });
 
 test('a server that comes back without its messages is told as a gap, and what was read stays', async () => {

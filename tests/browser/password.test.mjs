@@ -2,21 +2,20 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { clean, openBrowser, person, shows, startServer, temporaryFolder, write } from './support.mjs';
+import { clean, openBrowser, person, scratch, shows, startServer, write } from './support.mjs';
 
 let browser;
 let server;
 let folder;
 before(async () => {
   browser = await openBrowser();
-  folder = await temporaryFolder();
-  await writeFile(`${folder.path}/password`, 'open sesame\n');
-  server = await startServer(['--password-file', `${folder.path}/password`, '--allow-host', '127.0.0.1']);
+  folder = scratch();
+  await writeFile(`${folder}/password`, 'open sesame\n');
+  server = await startServer(['--password-file', `${folder}/password`, '--allow-host', '127.0.0.1']);
 });
 after(async () => {
   await browser.close();
   await server.stop();
-  await folder.remove();
 });
 
 /** Opens a page and answers its password prompts by these answers, in turn. */

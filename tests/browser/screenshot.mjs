@@ -4,7 +4,7 @@
 import { chromium } from 'playwright-core';
 import { spawn } from 'node:child_process';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { connected, goTo, post, startServer, temporaryFolder, write } from './support.mjs';
+import { connected, goTo, post, scratch, startServer, write } from './support.mjs';
 
 const [folder, ...wanted] = process.argv.slice(2);
 const target = folder ?? new URL('screenshots', import.meta.url).pathname;
@@ -111,8 +111,8 @@ async function makePrivate(page) {
 
 /** A display of its own, with fonts that take the place of a system's. */
 async function openWindow() {
-  const files = await temporaryFolder();
-  const fonts = `${files.path}/fonts.conf`;
+  const files = scratch();
+  const fonts = `${files}/fonts.conf`;
   const prefer = ['Inter', 'Noto Sans CJK SC', 'Noto Color Emoji'].map((family) => `<family>${family}</family>`).join('');
   const alias = (family) => `<alias binding="strong"><family>${family}</family><prefer>${prefer}</prefer></alias>`;
   await writeFile(fonts, `<?xml version="1.0"?><fontconfig><include>/etc/fonts/fonts.conf</include>${alias('system-ui')}${alias('sans-serif')}</fontconfig>`);
@@ -128,7 +128,6 @@ async function openWindow() {
   return { browser, close: async () => {
     await browser.close();
     display.kill();
-    files.remove();
   } };
 }
 

@@ -38,13 +38,8 @@ export async function startNetwork(url) {
   };
 }
 
+export const { scratch } = common;
 export const openBrowser = (...flags) => common.chromium(...flags);
-
-export async function temporaryFolder() {
-  let remove;
-  const folder = common.scratch({ after: (end) => { remove = end; } });
-  return { path: folder, remove };
-}
 
 /** Posts as a program would, under a free name. */
 export async function post(url, room, name, text) {

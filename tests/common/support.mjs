@@ -22,13 +22,24 @@ const PATIENCE = 30_000;
 
 /** Programs under way. None outlives this process, whether it ends by itself or is told to. */
 const children = new Set();
-process.once('exit', () => { for (const child of children) child.kill('SIGKILL'); });
+const folders = [];
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+  // Not with the test: a program that it has told to end may still write.
+  for (const folder of folders) {
+    try {
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    } catch {
+      // What is left lies among temporary files, and says nothing about the server.
+    }
+  }
+});
 for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) process.once(signal, () => process.exit(code));
 
-/** A temporary folder, removed after the test. */
-export function scratch(t) {
+/** A temporary folder, removed at the end of this process. */
+export function scratch() {
   const folder = mkdtempSync(path.join(tmpdir(), 'chatroom-test-'));
-  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 

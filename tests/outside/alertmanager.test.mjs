@@ -7,7 +7,7 @@ import { freePort, openStream, request, scratch, service, startServer, until } f
 
 test('Alertmanager tells a room what fires and what is resolved', async (t) => {
   const server = await startServer(t);
-  const [folder, port] = [scratch(t), await freePort()];
+  const [folder, port] = [scratch(), await freePort()];
   const config = path.join(folder, 'alertmanager.yml');
   writeFileSync(config, `
 route: { receiver: chat, group_by: [alertname], group_wait: 0s, group_interval: 1s }

@@ -74,7 +74,7 @@ async function next({ heard, program }, name) {
 }
 
 test('all of them hear the same, each message as it is sent, and nothing is lost or doubled when the server is killed', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const listen = `127.0.0.1:${await freePort()}`;
   const serve = () => startServer(t, ['--data', folder, '--message-rate', '0'], { listen });
   let server = await serve();
@@ -108,7 +108,7 @@ test('all of them hear the same, each message as it is sent, and nothing is lost
 
 test('eventsource goes on after a shutdown in good order too', async (t) => {
   const listen = `127.0.0.1:${await freePort()}`;
-  const options = ['--data', scratch(t)];
+  const options = ['--data', scratch()];
   const first = await startServer(t, options, { listen });
   const client = clients.eventsource(t, `${first.url}/chat`);
   assert.equal(await next(client, 'eventsource'), 'connected');

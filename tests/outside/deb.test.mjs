@@ -126,7 +126,7 @@ async function others(machine) {
 /** By the guide's command, of the release build that is there. */
 async function makePackage(t) {
   const [command] = block('sh', 'cargo deb', guide).split('\n');
-  const folder = scratch(t);
+  const folder = scratch();
   const built = path.join(root, 'target/release/chatroom');
   if (binary !== built) {
     mkdirSync(path.dirname(built), { recursive: true });
@@ -143,7 +143,7 @@ async function makePackage(t) {
 async function installed(t, file) {
   assert.equal(process.getuid(), 0, 'this test needs root, to start systemd in namespaces of its own');
   assert.ok(existsSync('/lib/systemd/systemd'));
-  const folder = scratch(t);
+  const folder = scratch();
   const prepare = `mount --make-rprivate / && mount -t tmpfs none ${folder} && cd ${folder} && mkdir new work root
     mount -t overlay -o lowerdir=/,upperdir=new,workdir=work none root && cp ${file} root/root/chatroom.deb && cd root
     rm -f usr/sbin/policy-rc.d; chroot . dpkg -i /root/chatroom.deb

@@ -11,7 +11,7 @@ const jail = block('fail2ban', 'enabled = true');
 
 /** fail2ban's own configuration, with the guide's files in their places. */
 function configuration(t) {
-  const folder = path.join(scratch(t), 'fail2ban');
+  const folder = path.join(scratch(), 'fail2ban');
   cpSync('/etc/fail2ban', folder, { recursive: true });
   writeFileSync(path.join(folder, 'filter.d/chatroom.conf'), filter);
   writeFileSync(path.join(folder, 'jail.d/chatroom.conf'), jail);

@@ -16,7 +16,7 @@ const spelt = [`den~${key}`, `den%7E${key}`, `den%7e${key}`, `den%257E${key}`];
 /** The proxies, each with what it has logged so far. */
 const proxies = {
   nginx(t, upstream) {
-    const folder = scratch(t);
+    const folder = scratch();
     const log = (name) => path.join(folder, name);
     for (const name of ['chat.log', 'chat-error.log']) writeFileSync(log(name), '', { mode: 0o666 });
     const logs = block('nginx', 'access_log', guide).replaceAll('/var/log/nginx/', `${folder}/`);

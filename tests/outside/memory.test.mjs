@@ -20,7 +20,7 @@ function limited(bytes) {
 }
 
 test('a server whose rooms are full starts on a small machine, and serves', async (t) => {
-  const data = path.join(scratch(t), 'data');
+  const data = path.join(scratch(), 'data');
   const filling = await startServer(t, [...options, '--data', data, '--message-rate', '0', '--max-streams-per-ip', '0', '--fsync', 'no']);
   const rooms = ['lobby', ...Array.from({ length: value('--max-rooms') }, (_, i) => `room-${i}`)];
   const oldest = async (url, room) => (await request(`${url}/chat/${room}/messages?limit=1&after=0-0`)).json().messages[0];

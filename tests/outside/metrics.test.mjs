@@ -21,7 +21,7 @@ function assertFigures(figures, expected) {
 }
 
 test('the figures are those of the load', async (t) => {
-  const server = await startServer(t, ['--data', scratch(t), '--fsync', 'always', '--max-message', '100', '--history', '3', '--max-streams', '5']);
+  const server = await startServer(t, ['--data', scratch(), '--fsync', 'always', '--max-message', '100', '--history', '3', '--max-streams', '5']);
   const streams = [];
   for (const query of ['?name=ada', '?name=bob', '', '/dev?name=ada']) {
     const stream = await openStream(`${server.url}/chat${query}`);

@@ -39,7 +39,7 @@ async function spelt(site) {
 }
 
 async function nginxAround(t, locations) {
-  const folder = scratch(t);
+  const folder = scratch();
   const https = await freePort();
   const { key, certificate } = selfSigned(folder, host);
   nginx(t, `server { listen 127.0.0.1:${https} ssl; server_name ${host}; ssl_certificate ${certificate}; ssl_certificate_key ${key};

@@ -28,7 +28,7 @@ test('the guide and --help list the same options, with the same defaults', async
 test('a bad option is one line that names it, and exit code 2', async (t) => {
   const cases = [
     [['--nonsense'], {}, '--nonsense'], [['--listen', 'here'], {}, '--listen here'], [['--history'], {}, '--history'],
-    [['--password-file', path.join(scratch(t), 'none')], {}, '--password-file'], [[], { CHATROOM_MAX_ROOMS: 'many' }, 'CHATROOM_MAX_ROOMS many'],
+    [['--password-file', path.join(scratch(), 'none')], {}, '--password-file'], [[], { CHATROOM_MAX_ROOMS: 'many' }, 'CHATROOM_MAX_ROOMS many'],
   ];
   for (const [options, variables, named] of cases) {
     const { code, stdout, stderr } = await run(binary, options, { env: { ...process.env, ...variables } });
@@ -48,7 +48,7 @@ test('the environment gives options too, and the command line wins', async (t) =
 });
 
 test('a server that cannot start says why and exits with 1', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const server = await startServer(t, ['--data', folder]);
   const taken = await run(binary, ['--listen', `127.0.0.1:${server.port}`]);
   assert.deepEqual([taken.code, taken.stdout], [1, '']);
@@ -83,7 +83,7 @@ test('while it drains it accepts nobody, and a second signal ends it at once', a
 });
 
 test('--check tells whether the server is well, however it was set up', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const password = path.join(folder, 'password');
   await run('sh', ['-c', `echo secret > ${password}`]);
   const server = await startServer(t, ['--allow-host', 'chat.example.org', '--password-file', password], { listen: '0.0.0.0:0' });
@@ -102,7 +102,7 @@ test('--check tells whether the server is well, however it was set up', async (t
 });
 
 test('nothing that people say or hold is on stderr, whatever the level', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const password = path.join(folder, 'password');
   await run('sh', ['-c', `echo open-sesame > ${password}`]);
   const server = await startServer(t, ['--log', 'debug', '--data', folder, '--password-file', password]);
@@ -129,7 +129,7 @@ test('a refused host is told once, with the option that allows it', async (t) =>
 });
 
 test('--log error is silent as long as all is well', async (t) => {
-  const server = await startServer(t, ['--log', 'error', '--data', scratch(t)]);
+  const server = await startServer(t, ['--log', 'error', '--data', scratch()]);
   assert.equal(await within(server.kill(), 'the end'), 0);
   assert.equal(server.stderr, '');
 });

@@ -7,7 +7,7 @@ import { block } from './readme.mjs';
 export const host = 'chat.example.org';
 
 /** nginx with the content of an `http` block, inside a main configuration like Debian's. */
-export function nginx(t, http, folder = scratch(t)) {
+export function nginx(t, http, folder = scratch()) {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${folder}/${kind};`).join(' ');
   const file = path.join(folder, 'nginx.conf');
   writeFileSync(file, `daemon off; pid ${folder}/pid; error_log stderr; ${process.getuid() === 0 ? 'user root;' : ''}
@@ -18,7 +18,7 @@ export function nginx(t, http, folder = scratch(t)) {
 
 /** nginx with the guide's site. `change` may change the text of the site. */
 export async function nginxSite(t, upstream, change = (site) => site) {
-  const folder = scratch(t);
+  const folder = scratch();
   const [http, https] = [await freePort(), await freePort()];
   const { key, certificate } = selfSigned(folder, host);
   const site = change(block('nginx', 'return 301'))
@@ -32,7 +32,7 @@ export async function nginxSite(t, upstream, change = (site) => site) {
 
 /** Caddy with these sites. Its own certificate authority and free ports stand for the public ones. */
 export async function caddy(t, sites, options = '') {
-  const folder = scratch(t);
+  const folder = scratch();
   const [http, https] = [await freePort(), await freePort()];
   const file = path.join(folder, 'Caddyfile');
   const here = `admin off\n local_certs\n skip_install_trust\n default_bind 127.0.0.1\n http_port ${http}\n https_port ${https}\n storage file_system ${folder}`;

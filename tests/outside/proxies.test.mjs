@@ -32,7 +32,7 @@ async function setUp(t, name, options = []) {
 // Some at a time, so that they share the idle minute.
 describe('with a proxy', { concurrency: 4 }, () => {
   test('behind a proxy', { concurrency: true }, (t) => Promise.all(Object.keys(proxies).map((name) => t.test(name, { concurrency: true }, async (t) => {
-    const site = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+    const site = await setUp(t, name, ['--data', scratch(), '--message-rate', '0']);
     const { server, url, via } = site;
     await Promise.all([
       t.test('events arrive one by one, as they are sent, and survive an idle minute', () => streams(site)),
@@ -64,7 +64,7 @@ describe('with a proxy', { concurrency: 4 }, () => {
 
     for (const signal of ['SIGKILL', 'SIGTERM']) {
       test(`behind ${name}, a server that gets ${signal} and starts again loses nobody's place`, async (t) => {
-        const { server, serve, url, via } = await setUp(t, name, ['--data', scratch(t), '--message-rate', '0']);
+        const { server, serve, url, via } = await setUp(t, name, ['--data', scratch(), '--message-rate', '0']);
         const options = { locale: 'en-GB', ignoreHTTPSErrors: true };
         const ada = await people.person(browser, url, 'ada', { room: 'den', ...options });
         const bob = await people.person(browser, url, 'bob', { room: 'den', ...options });

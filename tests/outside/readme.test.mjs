@@ -160,7 +160,7 @@ async function withRedis(t, checkout, shell) {
   const { code, stderr } = await run('cargo', ['test', '--locked', '--no-run', '--features', 'redis-tls', '--target-dir', servers, '--test', 'faults'], { cwd: root, patience: 600_000 });
   assert.equal(code, 0, stderr);
   cpSync(path.join(servers, 'debug/chatroom'), path.join(checkout, 'target/release/chatroom'));
-  const folder = scratch(t);
+  const folder = scratch();
   const settings = path.join(folder, 'redis.conf');
   writeFileSync(settings, block('redis', 'noeviction'));
   launch(shell.command, [...shell.args, 'redis-server', settings, '--dir', folder], { env: shell.env });
@@ -169,7 +169,7 @@ async function withRedis(t, checkout, shell) {
 
 /** The project's files as they are now, committed in a folder of their own, with the release that is built. */
 async function freshCopy(t) {
-  const folder = scratch(t);
+  const folder = scratch();
   const { code, stdout, stderr } = await run('git', ['ls-files', '-co', '--exclude-standard', '-z'], { cwd: root });
   assert.equal(code, 0, stderr);
   for (const file of stdout.split('\0').filter((file) => file && existsSync(path.join(root, file)))) {
@@ -189,7 +189,7 @@ async function freshCopy(t) {
  * install, and a fresh copy in the place of the project, where cargo finds what is built. There, everybody is root, and systemd is told but does nothing. What still runs there at the end of the test, or of this process, ends too.
  */
 async function ownMachine(t, checkout) {
-  const folder = scratch(t);
+  const folder = scratch();
   const programs = path.join(folder, 'bin');
   mkdirSync(programs);
   writeFileSync(path.join(programs, 'sudo'), '#!/bin/sh\nexec "$@"\n', { mode: 0o755 });

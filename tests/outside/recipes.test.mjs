@@ -15,7 +15,7 @@ async function setUp(t) {
   const ends = [];
   // Before the folder is removed in which they write.
   t.after(() => Promise.all(ends.map((end) => end())));
-  const folder = scratch(t);
+  const folder = scratch();
   const listen = `127.0.0.1:${await freePort()}`;
   const options = ['--data', path.join(folder, 'data'), '--message-rate', '0'];
   let server = await startServer(t, options, { listen });
@@ -151,11 +151,11 @@ test('the archive has everything once, in order, and both can be searched', asyn
 
 test('a picture is shared by its link, and no file acts in the name of its site', async (t) => {
   const server = await startServer(t);
-  const folder = scratch(t);
+  const folder = scratch();
   const site = await caddy(t, block('caddy', 'file_server', guide).replace('/srv/files', folder));
   const via = { address: '127.0.0.1' };
   await until(() => { via.ca = site.ca(); return true; }, 'the certificate');
-  const file = path.join(scratch(t), 'share');
+  const file = path.join(scratch(), 'share');
   const script = block('bash', 'basenc', guide).replace('/srv/files', folder).replace('http://localhost:8080', server.url).replace('files.example.org', `files.example.org:${site.https}`);
   writeFileSync(file, script, { mode: 0o755 });
   const share = async (name, content, ...room) => {
@@ -190,7 +190,7 @@ for (const [kind, containing, options, as] of [
   ['user', 'Remote-User', ['--trusted-proxy', '127.0.0.1', '--user-header', 'Remote-User', '--moderator', 'ann'], (name) => ({ 'Remote-User': name })],
 ]) {
   test(`one ${kind} is shut out`, async (t) => {
-    const folder = scratch(t);
+    const folder = scratch();
     writeFileSync(path.join(folder, 'moderator-password'), 'open-sesame\n', { mode: 0o600 });
     const server = await startServer(t, options, { cwd: folder });
     const join = async (name) => {

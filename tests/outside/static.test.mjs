@@ -34,7 +34,7 @@ before(async () => {
 
 /** A root folder that contains only the binary. */
 function emptyRoot(t) {
-  const folder = scratch(t);
+  const folder = scratch();
   copyFileSync(binary, path.join(folder, 'chatroom'));
   assert.deepEqual(readdirSync(folder), ['chatroom']);
   return folder;
@@ -73,7 +73,7 @@ test('it is static, and serves, streams and keeps messages in an empty root', as
 
 test('the Containerfile builds from what it copies', async (t) => {
   const containerfile = block('dockerfile', 'FROM scratch', guide);
-  const folder = scratch(t);
+  const folder = scratch();
   for (const [, copied] of containerfile.matchAll(/^COPY (?!--)(.*)$/gm)) {
     const [...sources] = copied.split(' ');
     const place = path.join(folder, sources.pop());
@@ -186,7 +186,7 @@ test('200 clients in 64 rooms, talking, stay under 16 MB', async (t) => {
   const group = memoryGroup(limit);
   t.diagnostic(group ? `limited by ${group.folder}` : 'no memory group may be made here: resident memory is measured instead');
   const before = group ? ['-c', `echo $$ > '${group.folder}/cgroup.procs' && exec "$0" "$@"`, binary] : ['-c', 'exec "$0" "$@"', binary];
-  const options = ['--data', path.join(scratch(t), 'data'), '--message-rate', '0', '--max-streams-per-ip', '0'];
+  const options = ['--data', path.join(scratch(), 'data'), '--message-rate', '0', '--max-streams-per-ip', '0'];
   const server = await startServer(t, options, { command: 'sh', before });
   if (group) t.after(async () => { await server.kill('SIGKILL'); await until(() => (rmdirSync(group.folder), true), 'the group to be empty'); });
   const clients = await Promise.all(Array.from({ length: 200 }, async (_, i) => {

@@ -13,7 +13,7 @@ const redis = block('ini', 'EnvironmentFile');
 const settings = Object.fromEntries([...unit.matchAll(/^(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]));
 
 test('systemd understands it, and finds little exposed', async (t) => {
-  const file = path.join(scratch(t), 'chatroom.service');
+  const file = path.join(scratch(), 'chatroom.service');
   const more = `${file}.d`;
   writeFileSync(file, unit.replace('ExecStart=chatroom', `ExecStart=${binary}`));
   const verify = () => run('systemd-analyze', ['verify', '--man=no', file]);
@@ -29,7 +29,7 @@ test('systemd understands it, and finds little exposed', async (t) => {
 });
 
 test('the server starts with its settings, and those for a proxy', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const env = Object.fromEntries([...`${unit}${proxy}`.matchAll(/^Environment=(\w+)=(.*)$/gm)].map(([, name, value]) => [name, value.replace('%S/chatroom', folder)]));
   assert.deepEqual(Object.keys(env).sort(), ['CHATROOM_ALLOW_HOST', 'CHATROOM_DATA', 'CHATROOM_TRUSTED_PROXY']);
   assert.equal(settings.ExecStart, 'chatroom');
@@ -40,7 +40,7 @@ test('the server starts with its settings, and those for a proxy', async (t) => 
 });
 
 test('the server reads its passwords from credentials, without a warning', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const names = [...passwords.matchAll(/^LoadCredential=([\w-]+):\/etc\/chatroom\/\1$/gm)].map(([, name]) => name);
   for (const name of names) writeFileSync(path.join(folder, name), `${name}-1234\n`, { mode: 0o400 });
   const env = Object.fromEntries([...passwords.matchAll(/^Environment=(\w+)=%d\/(.*)$/gm)].map(([, name, file]) => [name, path.join(folder, file)]));
@@ -52,7 +52,7 @@ test('the server reads its passwords from credentials, without a warning', async
 });
 
 test('the server does nothing that it forbids', async (t) => {
-  const folder = scratch(t);
+  const folder = scratch();
   const trace = path.join(folder, 'trace');
   // -D: the server is our child and strace is not, so the server ends with the test, and strace with it.
   const before = ['-D', '-f', '-qq', '-o', trace, binary];
