@@ -215,8 +215,8 @@ pub(crate) async fn history(
     if may_wait && is_empty && !site.is_draining() {
         permit.take(Holding::Streams, 1)?;
         // Whether something came or time is up, the answer is what there is now.
-        let arrival = site.hub.arrival_after(room, page.next);
-        let _ = timeout(Duration::from_secs(wait), arrival).await;
+        let entry = site.hub.wait_for_entry_after(room, page.next);
+        let _ = timeout(Duration::from_secs(wait), entry).await;
         page = site.hub.page(room, PageAt::After(page.next), limit);
     }
     // Between two messages nothing is ever added, so their number tells what was removed.

@@ -38,7 +38,7 @@ fn figures(site: &Site) -> String {
     let rooms = site.hub.summaries(&[]);
     let counters = &site.hub.counters;
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let sum = |figure: fn(&crate::rooms::list::Summary) -> usize| rooms.iter().map(figure).sum::<usize>() as u64;
+    let sum = |figure: fn(&crate::rooms::summary::Summary) -> usize| rooms.iter().map(figure).sum::<usize>() as u64;
     let (gauge, counter) = ("gauge", "counter");
     let mut text = format!(
         "# HELP chatroom_build_info The version that runs.\n# TYPE chatroom_build_info gauge\nchatroom_build_info{{version=\"{}\"}} 1\n",

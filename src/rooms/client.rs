@@ -19,13 +19,14 @@ pub(super) struct Client {
     pub(super) arrival: Option<Box<Arrival>>,
 }
 
-/// A client's place in one room.
+/// What a client has in one room.
 pub(super) struct Membership {
     pub(super) room: RoomName,
-    pub(super) place: usize,
-    /// [`Room::told`](super::room::Room::told) when the client was last given a whole roster, 0 before.
-    /// Changes that it is told while it is live do not raise it.
-    pub(super) roster: u64,
+    /// The key of its queue among the room's clients.
+    pub(super) key: usize,
+    /// [`Room::roster_version`](super::room::Room::roster_version) when the client was last given a whole
+    /// roster, 0 before. Changes that it is told while it is live do not raise it.
+    pub(super) roster_version: u64,
 }
 
 /// What a client that is new needs beside its position.

@@ -43,7 +43,7 @@ impl Hub {
     }
 
     /// A member joined another server. If somebody else has the name here, that one has lost it.
-    pub(crate) fn arrive(&self, room: &RoomName, name: &MemberName, author: Author) {
+    pub(crate) fn joined_elsewhere(&self, room: &RoomName, name: &MemberName, author: Author) {
         let now = self.clock().now();
         let of = |state: &State| {
             state
@@ -61,7 +61,7 @@ impl Hub {
         }
         let state = &mut *self.lock();
         let members = &mut state.room_or_insert(room, now).members;
-        members.arrive(name, author);
+        members.joined_elsewhere(name, author);
     }
 
     /// A member's latest stream, at another server, spells the name like this.
@@ -72,9 +72,9 @@ impl Hub {
     }
 
     /// A member left another server.
-    pub(crate) fn depart(&self, room: &RoomName, name: &MemberName, author: Author) {
+    pub(crate) fn left_elsewhere(&self, room: &RoomName, name: &MemberName, author: Author) {
         if let Some(room) = self.lock().rooms.get_mut(room) {
-            room.members.depart(name.folded(), author);
+            room.members.left_elsewhere(name.folded(), author);
         }
     }
 

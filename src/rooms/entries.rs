@@ -192,7 +192,7 @@ impl Hub {
         };
         let before = match at {
             PageAt::After(position) => {
-                let position = state.known(position);
+                let position = state.position_or_zero(position);
                 page.missed = history.mark() > position;
                 page.next = position;
                 let mut entries = history.after(position);
@@ -222,19 +222,19 @@ impl Hub {
     }
 
     /// Waits until a room has something after `position`. It never times out.
-    pub(crate) async fn arrival_after(&self, name: &RoomName, position: EventId) {
+    pub(crate) async fn wait_for_entry_after(&self, name: &RoomName, position: EventId) {
         loop {
-            let arrival = {
+            let notified = {
                 let state = self.lock();
                 let room = state.rooms.get(name);
                 if state.closed || room.is_some_and(|room| room.history.newest() > position) {
                     return;
                 }
                 // Of a room that does not exist, the first thing to come is the room.
-                let arrivals = room.map_or(&state.openings, |room| &room.arrivals);
-                arrivals.clone().notified_owned()
+                let next = room.map_or(&state.room_created, |room| &room.published);
+                next.clone().notified_owned()
             };
-            arrival.await;
+            notified.await;
         }
     }
 }

@@ -9,17 +9,20 @@ use super::message::Entry;
 use crate::names::IdempotencyKey;
 use crate::options::Options;
 
-/// Bytes of memory that an entry takes beside its text: its place in the history with the spare places
-/// (see [`History::push`]), and the frame with what counts its references. Allocators round up and add
-/// a little; the text's share of that is in it.
+/// Bytes of memory that an entry takes besides its encoded frame: its slot in the history, with the spare
+/// ones (see [`History::push`]); the [`Frame`] itself; and the three allocations of a frame, its bytes and
+/// their reference count.
 const ENTRY_BYTES: usize =
-    size_of::<Entry>() * 9 / 8 + size_of::<Frame>() + 3 * ALLOCATION_BYTES + 48;
-/// Bytes that a key takes beside its text: its place in a hash table that is between half and fully
+    size_of::<Entry>() * 9 / 8 + size_of::<Frame>() + COUNT_BYTES + 3 * ALLOCATION_BYTES;
+/// Bytes in which the references to a frame (`Arc`) and to its bytes (`Bytes`) are counted: 16 and 24,
+/// rounded up.
+const COUNT_BYTES: usize = 48;
+/// Bytes that a key takes besides its text: its slot in a hash table that is between half and fully
 /// used, and what counts its references.
 const KEY_BYTES: usize = size_of::<(IdempotencyKey, EventId)>() * 3 / 2 + 2 * ALLOCATION_BYTES;
 /// Bytes that a removal takes in the table that finds it.
 const REMOVAL_BYTES: usize = size_of::<(EventId, EventId)>() * 3 / 2;
-/// Bytes that an allocation takes beside its content, on average.
+/// Bytes that an allocation takes besides its content, on average: allocators round up, and add a little.
 const ALLOCATION_BYTES: usize = 16;
 
 /// The newest entries of a room, in order, and its low-water mark: entries up to there may be gone, all
@@ -55,8 +58,8 @@ impl History {
     pub(crate) fn push(&mut self, mut entry: Entry, limits: &Options) {
         if let Some(message) = entry.removes {
             self.removals.insert(message, entry.id);
-            if let Ok(place) = self.entries.binary_search_by_key(&message, |e| e.id)
-                && let Some(removed) = self.entries.remove(place)
+            if let Ok(index) = self.entries.binary_search_by_key(&message, |e| e.id)
+                && let Some(removed) = self.entries.remove(index)
             {
                 self.bytes -= removed.bytes();
                 entry.key = removed.key;
@@ -165,8 +168,8 @@ impl History {
 
     /// The entry of this id.
     pub(super) fn find(&self, id: EventId) -> Option<&Entry> {
-        let place = self.entries.binary_search_by_key(&id, |entry| entry.id);
-        self.entries.get(place.ok()?)
+        let index = self.entries.binary_search_by_key(&id, |entry| entry.id);
+        self.entries.get(index.ok()?)
     }
 
     /// The oldest of the newest `count` messages.

@@ -45,7 +45,7 @@ pub(super) struct State {
     /// all rooms that were forgotten, if that is later.
     pub(super) mark: EventId,
     /// Wakes those who wait for an entry of a room that does not exist.
-    pub(super) openings: Arc<Notify>,
+    pub(super) room_created: Arc<Notify>,
     /// How often [`Hub::beat`] was due so far.
     beats: u128,
     pub(super) closed: bool,
@@ -64,7 +64,7 @@ impl Hub {
             clients: Slab::default(),
             newest: mark,
             mark,
-            openings: Arc::default(),
+            room_created: Arc::default(),
             beats: 0,
             closed: false,
         };
@@ -173,9 +173,9 @@ impl Hub {
 }
 
 impl State {
-    /// A position as this chat understands it: one that it cannot have given, which is in the future
-    /// or of another run in memory, is before everything.
-    pub(super) fn known(&self, position: EventId) -> EventId {
+    /// A position, or [`EventId::ZERO`] for one that this chat cannot have given: in the future, or of
+    /// another run in memory.
+    pub(super) fn position_or_zero(&self, position: EventId) -> EventId {
         let is_known = position <= self.newest && position.same_run(self.newest);
         if is_known { position } else { EventId::ZERO }
     }
@@ -185,10 +185,10 @@ impl State {
         self.clients
             .iter()
             .for_each(|client| client.queue.interrupt());
-        self.openings.notify_waiters();
+        self.room_created.notify_waiters();
         self.rooms
             .values()
-            .for_each(|room| room.arrivals.notify_waiters());
+            .for_each(|room| room.published.notify_waiters());
     }
 
     /// A room, without the names whose grace is over.
@@ -200,7 +200,7 @@ impl State {
 
     pub(super) fn room_or_insert(&mut self, name: &RoomName, now: Moment) -> &mut Room {
         self.rooms.entry(name.clone()).or_insert_with(|| {
-            self.openings.notify_waiters();
+            self.room_created.notify_waiters();
             Room::new(self.mark, now)
         })
     }

@@ -9,11 +9,11 @@ use super::id::EventId;
 use crate::author::Author;
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 
-/// A message, with its place among all events.
+/// A message, with its position among all events.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Message {
-    /// Its place: every later event, in any room, has a greater id.
+    /// Its position: every later event, in any room, has a greater id.
     pub id: EventId,
     /// The room it was sent to.
     pub room: RoomName,
@@ -36,7 +36,7 @@ pub(crate) enum RemovedBy {
     Moderator,
 }
 
-/// An entry of the log: a message, or the removal of one, with its place among all events.
+/// An entry of a room's history: a message, or the removal of one, with its position among all events.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) id: EventId,
@@ -51,7 +51,7 @@ pub(crate) struct Entry {
     pub(crate) removes: Option<EventId>,
 }
 
-/// An entry of the log that has no id yet.
+/// An entry that has no id yet.
 #[derive(Clone, Debug)]
 pub(crate) enum Draft {
     Message {
@@ -67,7 +67,7 @@ pub(crate) enum Draft {
 }
 
 impl Draft {
-    /// Gives the draft its place and its time, and encodes it.
+    /// Gives the draft its position and its time, and encodes it.
     pub(crate) fn into_entry(self, room: &RoomName, id: EventId, sent_at: u64) -> Entry {
         match self {
             Draft::Message {

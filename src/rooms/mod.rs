@@ -4,8 +4,8 @@
 //! positions of events ([`id`]); what is said ([`message`]) and how it is encoded ([`frame`]); what a
 //! room consists of ([`history`], [`members`], [`queue`], [`room`]) and what is known of a [`client`];
 //! the registry of all rooms under one lock ([`hub`]); and what is done under that lock: publishing
-//! and reading ([`entries`]), the [`list`] of rooms, names ([`presence`]), and one client's stream
-//! ([`stream`]) with the past that it begins with ([`past`]).
+//! and reading ([`entries`]), a [`summary`] of each room, whose a name is ([`owners`]), and one client's
+//! stream ([`stream`]) with the past that it begins with ([`past`]).
 //!
 //! Every queue and table here is bounded: see [`limits`].
 
@@ -26,8 +26,8 @@ pub(crate) mod hub;
 #[cfg(feature = "redis")]
 pub(crate) mod elsewhere;
 pub(crate) mod entries;
-pub(crate) mod list;
-pub(crate) mod presence;
+pub(crate) mod owners;
+pub(crate) mod summary;
 
 mod past;
 pub(crate) mod stream;

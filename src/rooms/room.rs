@@ -23,10 +23,10 @@ pub(super) struct Room {
     pub(super) history: History,
     pub(super) members: Members,
     /// Counts the changes of the roster that were told, from 1.
-    pub(super) told: u64,
+    pub(super) roster_version: u64,
     pub(super) clients: Slab<Arc<Queue>>,
     /// Wakes those who wait for an entry without a stream.
-    pub(super) arrivals: Arc<Notify>,
+    pub(super) published: Arc<Notify>,
     /// When somebody last spoke or left.
     pub(super) active_at: Moment,
 }
@@ -36,9 +36,9 @@ impl Room {
         Room {
             history: History::new(mark),
             members: Members::default(),
-            told: 1,
+            roster_version: 1,
             clients: Slab::default(),
-            arrivals: Arc::default(),
+            published: Arc::default(),
             active_at: now,
         }
     }
@@ -55,12 +55,12 @@ impl Room {
         self.history.push(entry, limits);
         self.active_at = now;
         self.deliver(&frame, counters);
-        self.arrivals.notify_waiters();
+        self.published.notify_waiters();
     }
 
-    /// Removes the client at a place.
-    pub(super) fn leave(&mut self, place: usize, claim: Option<&Claim>, now: Moment) {
-        self.clients.remove(place);
+    /// Removes a client, by the key of its queue.
+    pub(super) fn leave(&mut self, key: usize, claim: Option<&Claim>, now: Moment) {
+        self.clients.remove(key);
         self.members.leave(claim, now);
         self.active_at = now;
     }
@@ -69,7 +69,7 @@ impl Room {
     pub(super) fn tell_changes(&mut self, name: &RoomName, now: Moment, counters: &Counters) {
         self.members.expire(now);
         if let Some(changes) = self.members.take_changes(name) {
-            self.told += 1;
+            self.roster_version += 1;
             self.deliver(&Arc::new(changes), counters);
         }
     }
@@ -100,6 +100,6 @@ impl Room {
         !self.clients.is_empty()
             || self.members.has_streams_elsewhere()
             // A waiting request holds the other reference.
-            || Arc::strong_count(&self.arrivals) > 1
+            || Arc::strong_count(&self.published) > 1
     }
 }

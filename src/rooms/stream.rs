@@ -56,7 +56,7 @@ impl Hub {
         start: Start,
     ) -> Result<Stream, Refusal> {
         let state = &mut *self.lock();
-        self.admit(state, rooms, claim.as_ref())?;
+        self.open_rooms(state, rooms, claim.as_ref())?;
         let now = self.clock().now();
         let begins = state.beginnings(rooms, start);
         let position = begins.iter().min().copied();
@@ -69,9 +69,9 @@ impl Hub {
             room.members.join(claim.as_ref());
             Membership {
                 room: name,
-                place: room.clients.insert(queue.clone()),
-                // Not that of any room: it is given one.
-                roster: 0,
+                key: room.clients.insert(queue.clone()),
+                // No room's version, so the client gets a whole roster.
+                roster_version: 0,
             }
         };
         let memberships = rooms.iter().map(join).collect();
@@ -114,9 +114,9 @@ impl Hub {
         u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
 
-    /// Opens the rooms, if all of them take a stream under this claim. Otherwise it
-    /// forgets again those that it has opened.
-    fn admit(
+    /// Opens the rooms, and checks that the name is free in all of them. On failure, removes the rooms
+    /// that it opened.
+    fn open_rooms(
         &self,
         state: &mut State,
         rooms: &[RoomName],
@@ -143,9 +143,9 @@ impl Hub {
 
     /// Queues what a client that is behind gets next: greetings, the past, rosters that may have changed
     /// unseen, and at last the event with which it is live. Of a chat that is closed the last is goodbye.
-    fn catch_up(&self, state: &mut State, place: usize) {
+    fn catch_up(&self, state: &mut State, client: usize) {
         let (rooms, newest) = (&mut state.rooms, state.newest);
-        let Some(client) = state.clients.get_mut(place) else {
+        let Some(client) = state.clients.get_mut(client) else {
             return;
         };
         let queue = client.queue.clone();
@@ -154,14 +154,15 @@ impl Hub {
             return;
         }
         let position = queue.position();
+        // On its first catch-up a client begins where `begins` says in each room; later, at its position.
         let begins = client.arrival.iter().flat_map(|arrival| &arrival.begins);
         let begins = begins.copied().chain(iter::repeat(position));
         let of_rooms = client.memberships.iter().zip(begins);
-        let past = past(of_rooms.filter_map(|(membership, begin)| {
+        let histories = of_rooms.filter_map(|(membership, begin)| {
             let history = &rooms.get(&membership.room)?.history;
             Some((&membership.room, history, begin.max(position)))
-        }));
-        if !queue.fill(past, counters) {
+        });
+        if !queue.fill(past(histories), counters) {
             return;
         }
         if state.closed {
@@ -199,15 +200,15 @@ impl Hub {
         })
     }
 
-    fn leave(&self, place: usize) {
+    fn leave(&self, client: usize) {
         let now = self.clock().now();
         let state = &mut *self.lock();
-        let Some(client) = state.clients.remove(place) else {
+        let Some(client) = state.clients.remove(client) else {
             return;
         };
         for membership in &client.memberships {
             if let Some(room) = state.rooms.get_mut(&membership.room) {
-                room.leave(membership.place, client.claim.as_deref(), now);
+                room.leave(membership.key, client.claim.as_deref(), now);
                 state.forget_if_empty(&membership.room, now);
             }
         }
@@ -221,8 +222,9 @@ fn rosters<'a>(
 ) -> impl Iterator<Item = Arc<Frame>> {
     memberships.iter_mut().filter_map(|membership| {
         let room = rooms.get_mut(&membership.room)?;
-        let given = std::mem::replace(&mut membership.roster, room.told);
-        (given != room.told).then(|| Arc::new(room.members.whole_roster(&membership.room)))
+        let given = std::mem::replace(&mut membership.roster_version, room.roster_version);
+        (given != room.roster_version)
+            .then(|| Arc::new(room.members.whole_roster(&membership.room)))
     })
 }
 
@@ -230,7 +232,7 @@ impl State {
     /// Where a new stream begins in each of its rooms.
     fn beginnings(&self, rooms: &[RoomName], start: Start) -> Vec<EventId> {
         let begin = |name| match start {
-            Start::After(position) => self.known(position),
+            Start::After(position) => self.position_or_zero(position),
             Start::Latest(count) => {
                 let room = self.rooms.get(name);
                 let first = room.and_then(|room| room.history.latest(count));

@@ -11,18 +11,18 @@ use crate::names::MemberName;
 /// Authors that are remembered, at most: about half a megabyte.
 const MAX_SEEN: usize = 4_096;
 
-/// Where an author was seen, and under which name.
-pub(crate) type Place = (MemberName, IpAddr);
+/// An author was seen under this name, at this address.
+pub(crate) type Sighting = (MemberName, IpAddr);
 
-/// The place of each author's latest post or stream under a name. Streams without one are not noted:
+/// The name and address of each author's latest post or stream under a name. Streams without one are not noted:
 /// nobody sees them.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// The place, and whether this server saw it itself.
-    latest: HashMap<Author, (Place, bool)>,
+    /// The sighting, and whether it was here.
+    latest: HashMap<Author, (Sighting, bool)>,
     /// Oldest first, to forget them in this order.
     order: VecDeque<Author>,
 }
@@ -36,28 +36,31 @@ impl Seen {
 
     /// Remembers where another server has seen an author.
     #[cfg(feature = "redis")]
-    pub(super) fn hear(&self, author: Author, place: Place) {
-        lock(&self.0).remember(author, place, false);
+    pub(super) fn hear(&self, author: Author, sighting: Sighting) {
+        lock(&self.0).remember(author, sighting, false);
     }
 
     /// Where authors were last seen, of those who were last seen here.
     #[cfg(feature = "redis")]
-    pub(super) fn here(&self) -> Vec<(Author, Place)> {
+    pub(super) fn here(&self) -> Vec<(Author, Sighting)> {
         let latest = &lock(&self.0).latest;
         let here = latest.iter().filter(|(_, (_, is_here))| *is_here);
-        here.map(|(author, (place, _))| (*author, place.clone()))
+        here.map(|(author, (sighting, _))| (*author, sighting.clone()))
             .collect()
     }
 
-    pub(crate) fn latest(&self, author: Author) -> Option<Place> {
+    pub(crate) fn latest(&self, author: Author) -> Option<Sighting> {
         let state = lock(&self.0);
-        state.latest.get(&author).map(|(place, _)| place.clone())
+        state
+            .latest
+            .get(&author)
+            .map(|(sighting, _)| sighting.clone())
     }
 }
 
 impl State {
-    fn remember(&mut self, author: Author, place: Place, is_here: bool) {
-        if self.latest.insert(author, (place, is_here)).is_some() {
+    fn remember(&mut self, author: Author, sighting: Sighting, is_here: bool) {
+        if self.latest.insert(author, (sighting, is_here)).is_some() {
             return;
         }
         self.order.push_back(author);

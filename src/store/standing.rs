@@ -107,8 +107,8 @@ impl Standing {
         let _changing = lock(&self.changing);
         let mut bans = lock(&self.bans).clone();
         bans.retain(|old| old.until > unix_ms);
-        let place = bans.iter().position(|old| old.author == author);
-        let earlier = place.map(|place| bans.remove(place));
+        let index = bans.iter().position(|old| old.author == author);
+        let earlier = index.map(|index| bans.remove(index));
         match ban {
             None if earlier.is_none() => return Err(Refusal::NotFound),
             Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),

@@ -4,7 +4,7 @@ use super::{Author, Claim, FoldedName, Member, MemberName, Members};
 
 impl Members {
     /// A member joined at another server.
-    pub(in super::super) fn arrive(&mut self, name: &MemberName, author: Author) {
+    pub(in super::super) fn joined_elsewhere(&mut self, name: &MemberName, author: Author) {
         let folded = name.folded();
         self.joins += 1;
         let member = self.by_name.get(folded);
@@ -17,7 +17,7 @@ impl Members {
     }
 
     /// A member left another server.
-    pub(in super::super) fn depart(&mut self, folded: &FoldedName, author: Author) {
+    pub(in super::super) fn left_elsewhere(&mut self, folded: &FoldedName, author: Author) {
         let member = self.by_name.get_mut(folded);
         let Some(member) = member.filter(|member| member.author == author) else {
             return;

@@ -27,7 +27,7 @@ pub(super) const FILE: &str = "messages.jsonl";
 pub(super) const NEXT_FILE: &str = "messages.jsonl.new";
 /// How often the file is synced under [`Fsync::EverySecond`], and checked while nothing is stored. Both
 /// are promised within a second: the rest is for the disk.
-const UPKEEP: Duration = Duration::from_millis(700);
+const SYNC_INTERVAL: Duration = Duration::from_millis(700);
 
 /// How long the log is silent about a full disk after it has told of one. Short messages may fit where
 /// long ones do not, so on a disk that is nearly full writes fit and do not fit many times a second.
@@ -122,7 +122,7 @@ impl JournalFile {
             told_full: false,
             tell_full_after: Instant::now(),
             is_synced: true,
-            due: Instant::now() + UPKEEP,
+            due: Instant::now() + SYNC_INTERVAL,
             status,
             hub,
         })
@@ -133,7 +133,7 @@ impl JournalFile {
     pub(super) fn store(&mut self, lines: &[u8], oldest: Option<u64>) -> Result<(), Refusal> {
         let is_due = self.due <= Instant::now();
         if is_due {
-            self.due = Instant::now() + UPKEEP;
+            self.due = Instant::now() + SYNC_INTERVAL;
         }
         self.check()?;
         if is_due && !self.is_synced {

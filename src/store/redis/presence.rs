@@ -24,7 +24,7 @@ use crate::refusal::Refusal;
 use crate::rooms::id::EventId;
 use crate::rooms::limits::NAME_GRACE;
 use crate::rooms::members::Claim;
-use crate::store::seen::Place;
+use crate::store::seen::Sighting;
 
 /// How often a server tells changes.
 const TICK: Duration = Duration::from_secs(1);
@@ -66,10 +66,10 @@ fn member(field: &str, value: &str) -> Option<(RoomName, MemberName, Author)> {
 }
 
 /// Where an author was seen, as a field of a roster says.
-fn seen(author: &str, value: &str) -> Option<(Author, Place)> {
+fn seen(author: &str, value: &str) -> Option<(Author, Sighting)> {
     let (address, name) = value.split_once(' ')?;
-    let place = (MemberName::stored(name).ok()?, address.parse().ok()?);
-    Some((author.parse().ok()?, place))
+    let sighting = (MemberName::stored(name).ok()?, address.parse().ok()?);
+    Some((author.parse().ok()?, sighting))
 }
 
 /// What turns one roster into another.
@@ -119,8 +119,8 @@ impl Redis {
                         return Ok(Some(claiming));
                     }
                     Ok((_, field)) => {
-                        let place = names.iter().position(|(taken, _)| *taken == field);
-                        let room = rooms[place.unwrap_or_default()].clone();
+                        let index = names.iter().position(|(taken, _)| *taken == field);
+                        let room = rooms[index.unwrap_or_default()].clone();
                         return Err(Refusal::NameTaken { room });
                     }
                     Err(_) => sleep(EPOCH_PAUSE).await,
@@ -282,8 +282,8 @@ impl Redis {
     /// Tells the hub what a field of another server's roster was, and is now.
     fn pass_on(&self, others: &HashMap<String, Server>, field: &str, before: &str, now: &str) {
         if let Some(author) = field.strip_prefix(SEEN) {
-            if let Some((author, place)) = seen(author, now) {
-                self.standing.seen.hear(author, place);
+            if let Some((author, sighting)) = seen(author, now) {
+                self.standing.seen.hear(author, sighting);
             }
             return;
         }
@@ -300,10 +300,10 @@ impl Redis {
             return;
         }
         if let Some((room, name, author)) = before {
-            self.hub.depart(&room, &name, author);
+            self.hub.left_elsewhere(&room, &name, author);
         }
         if let Some((room, name, author)) = now {
-            self.hub.arrive(&room, &name, author);
+            self.hub.joined_elsewhere(&room, &name, author);
         }
     }
 

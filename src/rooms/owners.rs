@@ -1,4 +1,5 @@
-//! Who is in the rooms: the part of the hub that names and sessions are about.
+//! Whose a name is in a room, and who is there: the part of the hub that names and sessions are about.
+//! What a room is told of those who join and leave is in [`members`](super::members).
 
 use super::client::Membership;
 use super::frame::Census;
@@ -87,7 +88,7 @@ impl Hub {
             client.queue.end(None);
             for membership in &std::mem::take(&mut client.memberships) {
                 if let Some(room) = state.rooms.get_mut(&membership.room) {
-                    room.leave(membership.place, Some(claim), now);
+                    room.leave(membership.key, Some(claim), now);
                     if is_concerned(membership) {
                         room.members.end_grace(claim);
                     }

@@ -1,4 +1,5 @@
-//! All rooms in numbers, for the list and the metrics. What a visitor is shown of them, `http` picks.
+//! Each room in numbers, for the metrics and for the list of rooms. Which rooms a visitor is shown is
+//! decided in `http`.
 
 use std::collections::BTreeSet;
 
