@@ -307,7 +307,8 @@ impl Chat {
 
     pub(super) fn room(&self, room: &str) -> Result<RoomName, Refusal> {
         let room = RoomName::parse(room).map_err(|_| Refusal::BadRoom)?;
-        self.site.offered(room)
+        self.site.check_offered(&room)?;
+        Ok(room)
     }
 }
 

@@ -15,6 +15,7 @@ use super::answer::{self, Answer};
 use super::body::Body;
 use super::limits::{Holding, Permit};
 use super::request::{Query, read_body};
+use super::rooms;
 use super::site::Site;
 use super::visitor::Visitor;
 use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
@@ -49,9 +50,11 @@ pub(super) enum MediaType {
 pub(crate) async fn post<B: HttpBody>(
     site: &Site,
     visitor: &Visitor<'_>,
-    room: &RoomName,
+    room: Option<RoomName>,
     body: B,
 ) -> Answer {
+    let rooms = rooms::named(site, visitor, room, 1, "A message is sent to one room.")?;
+    let room = &rooms[0];
     let (media_type, body) = receive(site, visitor, room, body, 0, TYPES).await?;
     let key = idempotency_key(&visitor.head.headers)?;
     let key = key.map(|key| key.of(site.owner(visitor)));

@@ -1,5 +1,6 @@
-//! What the server counts, in the text format of Prometheus, version 0.0.4. Labels are routes,
-//! statuses and codes, all from short lists of our own: nothing that a visitor chooses.
+//! What the server tells those who watch over it: its health, and what it counts, in the text format of
+//! Prometheus, version 0.0.4. Labels are routes, statuses and codes, all from short lists of our own:
+//! nothing that a visitor chooses.
 
 use std::fmt::Display;
 use std::fs;
@@ -18,6 +19,18 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Held by the one request whose figures are being made: each takes a thread, and threads are kept.
 static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Says whether the server takes messages.
+pub(crate) fn health(site: &Site) -> Response<Body> {
+    let unwell = StatusCode::SERVICE_UNAVAILABLE;
+    if site.is_draining() {
+        answer::json(unwell, r#"{"status":"draining"}"#)
+    } else if let Some(trouble) = site.store.trouble() {
+        answer::json(unwell, format!(r#"{{"status":"{}"}}"#, trouble.code()))
+    } else {
+        answer::json(StatusCode::OK, r#"{"status":"ok"}"#)
+    }
+}
 
 /// Answers with all figures.
 pub(crate) async fn serve(site: &Site) -> Response<Body> {

@@ -14,6 +14,7 @@ pub(crate) mod messages;
 mod metrics;
 pub(crate) mod moderation;
 mod page;
+mod rooms;
 mod stream;
 
 pub(crate) mod site;

@@ -4,14 +4,16 @@ use std::sync::LazyLock;
 
 use hyper::body::Bytes;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, VARY,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, LOCATION,
+    VARY,
 };
 use hyper::{Response, StatusCode};
 
-use super::answer;
+use super::answer::{self, Answer};
 use super::body::Body;
 use super::inflate::gunzip;
-use super::request::admits;
+use super::request::accepts;
+use crate::refusal::Refusal;
 
 /// What the page may do: run its own script, use its own style, icon and server. Nothing inline,
 /// nothing from elsewhere, inside nobody's frame.
@@ -104,10 +106,18 @@ pub(crate) fn part(path: &str) -> Option<&'static Part> {
     PARTS.iter().find(|part| part.path == path)
 }
 
+/// Sends a browser from the prefix of a chat to its page.
+pub(crate) fn redirect(prefix: &str) -> Answer {
+    let location = HeaderValue::try_from(format!("{prefix}/")).map_err(|_| Refusal::NotFound)?;
+    let mut response = answer::empty(StatusCode::PERMANENT_REDIRECT);
+    response.headers_mut().insert(LOCATION, location);
+    Ok(response)
+}
+
 /// Answers with a part. It sets no session: a visitor who follows a link of another site sends no
 /// cookie, and a new one would replace it.
 pub(crate) fn serve(part: &'static Part, request: &HeaderMap) -> Response<Body> {
-    let takes_gzip = admits(request, ACCEPT_ENCODING, &["*", "x-gzip", "gzip"]);
+    let takes_gzip = accepts(request, ACCEPT_ENCODING, &["*", "x-gzip", "gzip"]);
     let (content, etag) = match takes_gzip {
         true => (part.packed, &part.packed_etag),
         false => (part.plain.as_slice(), &part.plain_etag),

@@ -25,9 +25,9 @@ const DRAIN_BYTES: usize = 256 * 1024;
 /// How long that reading may take.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Whether a header of ranges with weights (RFC 9110, section 12.4.2) admits what is in all of
+/// Whether a header of ranges with weights (RFC 9110, section 12.4.2) accepts what is in all of
 /// `ranges`, which go from wide to narrow: the narrowest of those that it has decides.
-pub(crate) fn admits(headers: &HeaderMap, name: HeaderName, ranges: &[&str]) -> bool {
+pub(crate) fn accepts(headers: &HeaderMap, name: HeaderName, ranges: &[&str]) -> bool {
     let values = headers.get_all(name).iter();
     let elements = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
     let mut best = (0, false);

@@ -64,28 +64,6 @@ impl Site {
         }
     }
 
-    /// Checks that the room is on offer.
-    pub(crate) fn offered(&self, room: RoomName) -> Result<RoomName, Refusal> {
-        let rooms = &self.options.rooms;
-        if rooms.is_empty() || rooms.contains(&room) {
-            Ok(room)
-        } else {
-            Err(Refusal::RoomNotOffered)
-        }
-    }
-
-    /// Checks that a room is on offer, to this visitor too.
-    pub(super) fn offered_to(
-        &self,
-        visitor: &Visitor<'_>,
-        room: RoomName,
-    ) -> Result<RoomName, Refusal> {
-        match &visitor.rooms {
-            Some(rooms) if !rooms.contains(&room) => Err(Refusal::RoomNotOffered),
-            _ => self.offered(room),
-        }
-    }
-
     /// Whose the idempotency keys of a visitor are: the author's, or the address's.
     pub(crate) fn owner(&self, visitor: &Visitor<'_>) -> Author {
         let address = || self.authors.of_address(visitor.address.ip());

@@ -8,7 +8,8 @@ use hyper::header::{
 use super::answer::Answer;
 use super::body::Body;
 use super::limits::{Allowance, Holding, Permit, streams_of};
-use super::request::{Query, admits, decode_value};
+use super::request::{Query, accepts};
+use super::rooms;
 use super::site::Site;
 use super::visitor::Visitor;
 use crate::names::RoomName;
@@ -18,8 +19,6 @@ use crate::rooms::limits::STREAM_ROOMS;
 use crate::rooms::members::Claim;
 use crate::rooms::stream::Start;
 
-/// Parameters that name the rooms of a request, at most: each room may be named twice.
-const ROOM_PARAMETERS: usize = 2 * STREAM_ROOMS;
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
 
@@ -49,8 +48,8 @@ pub(crate) async fn open(
         true => visitor.name_or(|| query.name())?,
         false => None,
     };
-    let too_many = Refusal::BadRequest("A stream has at most 32 rooms.");
-    let rooms = rooms(site, visitor, room, STREAM_ROOMS, too_many)?;
+    let too_many = "A stream has at most 32 rooms.";
+    let rooms = rooms::named(site, visitor, room, STREAM_ROOMS, too_many)?;
     let start = start(headers, query)?;
     if name.is_some() {
         site.check_ban(visitor)?;
@@ -114,46 +113,6 @@ fn event_stream(body: Body) -> Response<Body> {
     response
 }
 
-/// The rooms of a request, each once, in the order asked for. More than `most` are refused.
-pub(crate) fn rooms(
-    site: &Site,
-    visitor: &Visitor<'_>,
-    in_path: Option<RoomName>,
-    most: usize,
-    too_many: Refusal,
-) -> Result<Vec<RoomName>, Refusal> {
-    let (mut sent, mut rooms) = (Vec::new(), Vec::new());
-    for (n, name) in Query::of(&visitor.head.uri).raw("room").enumerate() {
-        let is_new = !sent.contains(&name);
-        if n == ROOM_PARAMETERS || is_new && sent.len() == most {
-            return Err(too_many);
-        }
-        if !is_new {
-            continue;
-        }
-        sent.push(name);
-        let name = decode_value(name).ok_or(Refusal::BadRoom)?;
-        let room = RoomName::parse(&name).map_err(|_| Refusal::BadRoom)?;
-        if !rooms.contains(&room) {
-            rooms.push(room);
-        }
-    }
-    if let Some(room) = in_path {
-        if !rooms.is_empty() {
-            return Err(Refusal::BadRequest(
-                "Name the rooms in the path or in the query, not in both.",
-            ));
-        }
-        rooms.push(room);
-    }
-    if rooms.is_empty() {
-        let own = visitor.rooms.as_ref().and_then(|rooms| rooms.first());
-        rooms.push(own.cloned().unwrap_or_else(|| site.options.default_room()));
-    }
-    let offered = rooms.into_iter().map(|room| site.offered_to(visitor, room));
-    offered.collect()
-}
-
 /// Where the client asks to begin. An empty position is none: so says the HTML standard.
 fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
     let history = query.number(
@@ -174,29 +133,33 @@ fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
     })
 }
 
-/// Whether the client accepts what we send (RFC 9110, section 12.5.1); `by_name` if it has to name
-/// the type, which another site's image or script cannot.
-fn accepts_event_stream(headers: &HeaderMap, by_name: bool) -> bool {
+/// Whether the client accepts what we send (RFC 9110, section 12.5.1); `explicitly` if it has to
+/// name the type, which another site's image or script cannot.
+fn accepts_event_stream(headers: &HeaderMap, explicitly: bool) -> bool {
     let ranges = ["*/*", "text/*", "text/event-stream"];
-    let ranges = if by_name { &ranges[2..] } else { &ranges[..] };
-    admits(headers, ACCEPT, ranges) || !by_name && !headers.contains_key(ACCEPT)
+    let ranges = if explicitly {
+        &ranges[2..]
+    } else {
+        &ranges[..]
+    };
+    accepts(headers, ACCEPT, ranges) || !explicitly && !headers.contains_key(ACCEPT)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn accepts(accept: &[&str], by_name: bool) -> bool {
+    fn is_accepted(accept: &[&str], explicitly: bool) -> bool {
         let mut headers = HeaderMap::new();
         for value in accept {
             headers.append(ACCEPT, HeaderValue::from_str(value).expect("a header"));
         }
-        accepts_event_stream(&headers, by_name)
+        accepts_event_stream(&headers, explicitly)
     }
 
     #[test]
     fn accept() {
-        for (good, by_name) in [
+        for (good, explicitly) in [
             (&[][..], false),
             (&["*/*"], false),
             (&["text/*"], false),
@@ -204,8 +167,8 @@ mod tests {
             (&["text/html, */*;q=0.1"], false),
             (&["text/html", "text/event-stream"], true),
         ] {
-            assert!(accepts(good, false), "{good:?}");
-            assert_eq!(accepts(good, true), by_name, "{good:?}");
+            assert!(is_accepted(good, false), "{good:?}");
+            assert_eq!(is_accepted(good, true), explicitly, "{good:?}");
         }
         for bad in [
             &["text/html"][..],
@@ -215,7 +178,7 @@ mod tests {
             &["*/*; q=0.0"],
             &["application/json, text/plain"],
         ] {
-            assert!(!accepts(bad, false), "{bad:?}");
+            assert!(!is_accepted(bad, false), "{bad:?}");
         }
     }
 }

@@ -149,13 +149,13 @@ impl Site {
     /// Makes all checks in front of a route, and finds out who has sent the request.
     ///
     /// What changes something that others see, or holds something open, may not be done unseen by
-    /// another site's page. What is open needs no password and works under any host name: a load
+    /// another site's page. What is public needs no password and works under any host name: a load
     /// balancer or a container checks the server's health by whatever address it has.
     pub(crate) fn admit<'a>(
         &self,
         head: &'a Parts,
         changes_state: bool,
-        is_open: bool,
+        is_public: bool,
     ) -> Result<Visitor<'a>, Refusal> {
         let (guard, options, headers) = (&self.guard, &self.options, &head.headers);
         if head.extensions.get::<PeerAddr>().is_none() {
@@ -166,8 +166,8 @@ impl Site {
             });
         }
         let (address, https) = client_origin(peer_of(head), headers, &options.trusted_proxy);
-        let host = guard.check_host(head, is_open)?;
-        let user = if is_open { None } else { guard.user(head)? };
+        let host = guard.check_host(head, is_public)?;
+        let user = if is_public { None } else { guard.user(head)? };
         let mut visitor = Visitor {
             address,
             https: https || head.extensions.get::<Https>().is_some(),
@@ -186,7 +186,7 @@ impl Site {
         if changes_state {
             guard.check_origin(headers, host)?;
         }
-        if !is_open {
+        if !is_public {
             guard.check_door(&visitor)?;
         }
         let has_logged_in = |author| self.has_logged_in(author);

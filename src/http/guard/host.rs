@@ -22,14 +22,14 @@ const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 impl Guard {
     /// Without this, a page that makes its own name resolve to 127.0.0.1 (DNS rebinding) would count
-    /// as same-origin with a server on the visitor's machine. What is open works under any name.
+    /// as same-origin with a server on the visitor's machine. What is public works under any name.
     ///
     /// # Errors
     /// The server does not answer under the host that the request names, which is returned otherwise.
     pub(crate) fn check_host<'a>(
         &self,
         request: &'a Parts,
-        is_open: bool,
+        is_public: bool,
     ) -> Result<&'a str, Refusal> {
         let host = host_of(request)?;
         let name = host_name(host);
@@ -37,7 +37,7 @@ impl Guard {
         let is_this = |allowed: &str| host_name(allowed).eq_ignore_ascii_case(name);
         let over_loopback = request.extensions.get::<OverLoopback>().is_some();
         let is_guarded = over_loopback && self.options.loopback_names;
-        if is_open
+        if is_public
             || hosts.iter().any(|allowed| is_this(allowed))
             || is_guarded && LOOPBACK_NAMES.into_iter().any(is_this)
             || !is_guarded && hosts.is_empty()
