@@ -12,13 +12,7 @@ use super::site::Site;
 use super::visitor::Visitor;
 use crate::author::SessionId;
 use crate::refusal::Refusal;
-use crate::store::codes::{CODE_MS, Code};
-
-/// The digits of a code, of five bits each (Crockford's Base32): none of them looks like another.
-const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-/// Digits on each side of a code's hyphen.
-const HALF: usize = 5;
-const BITS: usize = 5 * 2 * HALF;
+use crate::store::codes::{self, CODE_MS, Code};
 
 /// Says who the visitor is.
 pub(crate) fn tell(site: &Site, visitor: &Visitor<'_>) -> Response<Body> {
@@ -40,7 +34,7 @@ pub(crate) async fn give_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, b
     let (carried, _) = read_object(visitor.head, body).await?;
     let now = site.hub.clock().unix_ms();
     let (SessionId(random), expires_at) = (site.sessions.issue(), now + CODE_MS);
-    let bits = random as u64 % (1 << BITS);
+    let bits = random as u64 % (1 << codes::BITS);
     let code = Code {
         bits,
         session,
@@ -49,7 +43,7 @@ pub(crate) async fn give_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, b
         carried,
     };
     site.store.put_code(&site.codes, code, now).await?;
-    let code = written(bits);
+    let code = codes::written(bits);
     let json = format!(r#"{{"code":"{code}","expiresAt":{expires_at}}}"#);
     Ok(answer::json(StatusCode::CREATED, json))
 }
@@ -67,7 +61,7 @@ pub(crate) async fn use_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, bo
     ))?;
     site.guard.check_attempts(visitor.address)?;
     let now = site.hub.clock().unix_ms();
-    let taken = match read(given) {
+    let taken = match codes::read(given) {
         Some(bits) => site.store.take_code(&site.codes, bits, now).await?,
         None => None,
     };
@@ -79,88 +73,4 @@ pub(crate) async fn use_code<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, bo
     let cookie = site.sessions.set_cookie(session, visitor.https);
     cookie.map(|cookie| response.headers_mut().insert(SET_COOKIE, cookie));
     Ok(response)
-}
-
-/// A code as a person reads it.
-fn written(bits: u64) -> String {
-    let digit = |place: usize| DIGITS[(bits >> (5 * place)) as usize % DIGITS.len()];
-    let digits: String = (0..2 * HALF)
-        .rev()
-        .map(|place| char::from(digit(place)))
-        .collect();
-    format!("{}-{}", &digits[..HALF], &digits[HALF..])
-}
-
-/// A code as a person may type it: in any case, with or without its hyphen, and with letters that look
-/// like digits.
-fn read(code: &str) -> Option<u64> {
-    let (left, right) = code.split_at_checked(HALF)?;
-    let digits = left
-        .bytes()
-        .chain(right.strip_prefix('-').unwrap_or(right).bytes());
-    let value = |digit: u8| {
-        let digit = match digit.to_ascii_uppercase() {
-            b'O' => b'0',
-            b'I' | b'L' => b'1',
-            digit => digit,
-        };
-        DIGITS.iter().position(|known| *known == digit)
-    };
-    let values: Vec<usize> = digits.map(value).collect::<Option<_>>()?;
-    let bits = || {
-        values
-            .iter()
-            .fold(0, |bits, value| bits << 5 | *value as u64)
-    };
-    (values.len() == 2 * HALF).then(bits)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn codes_are_read_as_people_type_them() {
-        let bits = read("0123A-BCD1Z");
-        assert!(bits.is_some());
-        for same in [
-            "0123ABCD1Z",
-            "0123a-bcd1z",
-            "o123A-BCDIz",
-            "O123a-bcdLz",
-            "0i23abcdlz",
-        ] {
-            assert_eq!(read(same), bits, "{same}");
-        }
-        for bad in [
-            "",
-            "-",
-            "0123A-BCD1",
-            "0123A-BCD1ZZ",
-            "0123-ABCD1Z",
-            "0123A--BCD1Z",
-            " 0123A-BCD1Z",
-            "0123A-BCD1U",
-            "0123A-BCD1é",
-            "0123é-BCD1Z",
-            "0123A-BCD1Z-",
-            "012345-6789A",
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read(bits in 0..1_u64 << BITS) {
-            prop_assert_eq!(read(&written(bits)), Some(bits));
-        }
-
-        #[test]
-        fn arbitrary_codes_never_panic(code in ".{0,14}") {
-            let _ = read(&code);
-        }
-    }
 }

@@ -7,6 +7,12 @@ use std::sync::Mutex;
 use crate::author::SessionId;
 use crate::lock::lock;
 
+/// The digits of a code, of five bits each (Crockford's Base32): none of them looks like another.
+const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+/// Digits on each side of a code's hyphen.
+const HALF: usize = 5;
+/// Random bits of a code.
+pub(crate) const BITS: usize = 5 * 2 * HALF;
 /// How long a code may be used, in milliseconds: time to type it on the other device.
 pub(crate) const CODE_MS: u64 = 10 * 60 * 1_000;
 /// Codes at most: with what they carry, about 4 MB.
@@ -16,7 +22,7 @@ pub(super) const MOST_OF_ADDRESS: usize = 20;
 
 /// A code that nobody has used yet.
 pub(crate) struct Code {
-    /// 50 random bits.
+    /// What is written as its digits.
     pub(crate) bits: u64,
     pub(crate) session: SessionId,
     pub(crate) address: IpAddr,
@@ -54,8 +60,38 @@ impl Codes {
     }
 }
 
+/// A code as a person reads it.
+pub(crate) fn written(bits: u64) -> String {
+    let digit = |place: usize| DIGITS[(bits >> (5 * place)) as usize % DIGITS.len()];
+    let digits: String = (0..2 * HALF)
+        .rev()
+        .map(|place| char::from(digit(place)))
+        .collect();
+    format!("{}-{}", &digits[..HALF], &digits[HALF..])
+}
+
+/// A code as a person may type it: in any case, with or without its hyphen, and with letters that look
+/// like digits.
+pub(crate) fn read(code: &str) -> Option<u64> {
+    let (left, right) = code.split_at_checked(HALF)?;
+    let digits = [left, right.strip_prefix('-').unwrap_or(right)].concat();
+    let value = |digit: u8| {
+        let digit = match digit.to_ascii_uppercase() {
+            b'O' => b'0',
+            b'I' | b'L' => b'1',
+            digit => digit,
+        };
+        DIGITS.iter().position(|known| *known == digit)
+    };
+    let mut values = digits.bytes().map(value);
+    let bits = values.try_fold(0, |bits, value| Some(bits << 5 | value? as u64));
+    bits.filter(|_| digits.len() == 2 * HALF)
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn put(codes: &Codes, n: u64, address: u8) {
@@ -105,5 +141,48 @@ mod tests {
         put(&codes, 7, 1);
         assert!(codes.take(7, CODE_MS).is_none());
         assert!(codes.take(7, CODE_MS - 1).is_some());
+    }
+
+    #[test]
+    fn codes_are_read_as_people_type_them() {
+        let bits = read("0123A-BCD1Z");
+        assert!(bits.is_some());
+        for same in [
+            "0123ABCD1Z",
+            "0123a-bcd1z",
+            "o123A-BCDIz",
+            "O123a-bcdLz",
+            "0i23abcdlz",
+        ] {
+            assert_eq!(read(same), bits, "{same}");
+        }
+        for bad in [
+            "",
+            "-",
+            "0123A-BCD1",
+            "0123A-BCD1ZZ",
+            "0123-ABCD1Z",
+            "0123A--BCD1Z",
+            " 0123A-BCD1Z",
+            "0123A-BCD1U",
+            "0123A-BCD1é",
+            "0123é-BCD1Z",
+            "0123A-BCD1Z-",
+            "012345-6789A",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(bits in 0..1_u64 << BITS) {
+            prop_assert_eq!(read(&written(bits)), Some(bits));
+        }
+
+        #[test]
+        fn arbitrary_codes_never_panic(code in ".{0,14}") {
+            let _ = read(&code);
+        }
     }
 }
