@@ -20,7 +20,6 @@ use hyper::{Request, Response};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::author::AuthorKey;
-use crate::checked::checked;
 use crate::http::body::Body;
 use crate::http::routes;
 use crate::http::session::Sessions;
@@ -69,7 +68,7 @@ impl Chat {
     pub fn open(options: Options) -> io::Result<Chat> {
         tokio::runtime::Handle::try_current().map_err(io::Error::other)?;
         let bad = |line| io::Error::new(io::ErrorKind::InvalidInput, line);
-        let options = checked(options).map_err(bad)?;
+        let options = options.checked().map_err(bad)?;
         log_configuration(&options);
         let options = Arc::new(options);
         let hub = Arc::new(Hub::new(options.clone()));

@@ -1,6 +1,7 @@
 //! The program's command line: one table drives the options, their environment variables, their
 //! defaults and the help. It is for `main.rs` alone, and no part of the library's public API.
 
+mod check;
 mod meant;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use crate::RedisUrl;
 use crate::http::guard;
 pub use crate::report::{flush, warn};
 use crate::{Fsync, LogLevel, Options, Password, Reporter};
+pub use check::check;
 
 /// How the names of all variables begin.
 const PREFIX: &str = "CHATROOM_";
@@ -225,7 +227,7 @@ fn apply(
     }
     let loopback = program.listen.ip().is_loopback();
     let has = |name: &str| given.contains_key(name);
-    program.chat.check()?;
+    program.chat = program.chat.checked()?;
     if has("moderator") && !has("user-header") {
         return Err("--moderator: needs --user-header, which names the users".into());
     }

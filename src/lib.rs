@@ -354,7 +354,6 @@ mod rooms;
 mod store;
 
 mod author;
-mod checked;
 mod clock;
 mod counters;
 mod lock;

@@ -7,15 +7,13 @@
 
 use std::fs;
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::iter;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::panic;
 use std::process::{self, ExitCode};
 use std::task::Poll;
 use std::thread;
-use std::time::Duration;
 
 use chatroom::Chat;
 use chatroom::cli::{self, Command, Program};
@@ -25,8 +23,6 @@ use tokio::sync::oneshot;
 
 /// Files for which the kernel makes room at the start, at most: half a megabyte of its memory.
 const MOST_FILES: usize = 1 << 16;
-/// How long `--check` waits for each step.
-const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
     let result = match cli::parse(std::env::args_os().skip(1), std::env::vars_os()) {
@@ -35,7 +31,7 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Ok(Command::Print(text)) => io::stdout().write_all(text.as_bytes()),
-        Ok(Command::Check(address)) => check(address),
+        Ok(Command::Check(address)) => cli::check(address),
         Ok(Command::Serve(program)) => run(*program),
     };
     cli::flush();
@@ -135,31 +131,4 @@ fn hangup_is_ignored() -> Option<bool> {
     let ignored = u64::from_str_radix(mask.trim(), 16).ok()?;
     let hangup = 1 << (SignalKind::hangup().as_raw_value() - 1);
     Some(ignored & hangup != 0)
-}
-
-/// Asks the server for its health, for containers that hold no other program.
-fn check(listen: SocketAddr) -> io::Result<()> {
-    let mut address = listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(if address.is_ipv4() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            Ipv6Addr::LOCALHOST.into()
-        });
-    }
-    let failed = |error: io::Error| {
-        io::Error::new(error.kind(), format!("no answer from {address}: {error}"))
-    };
-    let mut stream = TcpStream::connect_timeout(&address, CHECK_TIMEOUT).map_err(failed)?;
-    stream.set_read_timeout(Some(CHECK_TIMEOUT))?;
-    stream
-        .write_all(b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n")
-        .map_err(failed)?;
-    let mut status = [0; "HTTP/1.0 200".len()];
-    stream.read_exact(&mut status).map_err(failed)?;
-    if status.ends_with(b" 200") {
-        Ok(())
-    } else {
-        Err(io::Error::other(format!("{address} is not healthy")))
-    }
 }

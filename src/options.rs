@@ -1,5 +1,7 @@
 //! What the owner of a chat decides. All parts of the chat read it here.
 
+mod checked;
+
 use std::fmt;
 use std::hint::black_box;
 #[cfg(feature = "redis")]
@@ -8,19 +10,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
-
 use crate::clock::Clock;
 use crate::http::address::Network;
 use crate::names::{Malformed, RoomName};
 use crate::report::Reporter;
-
-/// Headers that say something else than who the user is; `*` stands for any end of the name.
-const OTHER_HEADERS: &str = "accept* access-control-* age allow authorization cache-control connection \
-    content-* cookie date etag expect forwarded host idempotency-key if-* last-event-id origin pragma \
-    priority proxy-authorization range referer sec-* set-cookie te trailer transfer-encoding upgrade \
-    user-agent via x-forwarded-for* x-forwarded-host* x-forwarded-port* x-forwarded-proto* \
-    x-forwarded-server* x-real-ip x-requested-with";
 
 /// What the owner of a chat decides.
 ///
@@ -156,52 +149,6 @@ impl Options {
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let mut proxies = self.trusted_proxy.iter();
         proxies.any(|network| network.overlaps(address))
-    }
-
-    /// Checks that no two options contradict each other.
-    ///
-    /// # Errors
-    /// One line that names an option and says what is wrong.
-    pub(crate) fn check(&self) -> Result<(), String> {
-        #[cfg(feature = "redis")]
-        if self.redis.is_some() && self.data.is_some() {
-            return Err("--redis: excludes --data; Redis keeps the messages".into());
-        }
-        if let (Some(password), Some(moderators)) = (&self.password, &self.moderator_password)
-            && password.equals(&moderators.0)
-        {
-            return Err("--moderator-password-file: the password is that of --password-file, which would make everybody a moderator".into());
-        }
-        if self.rooms.first().is_some_and(RoomName::is_by_link) {
-            return Err("--room: the first is what /chat means, so everybody would have the link to it; name another one before it".into());
-        }
-        let Some(header) = &self.user_header else {
-            return Ok(());
-        };
-        let name = header.to_ascii_lowercase();
-        let is_this = |other: &str| match other.strip_suffix('*') {
-            Some(begin) => name.starts_with(begin),
-            None => name == other,
-        };
-        if HeaderName::from_bytes(name.as_bytes()).is_err() {
-            return Err(format!(
-                "--user-header {header}: expected the name of a header, such as Remote-User"
-            ));
-        }
-        if OTHER_HEADERS.split(' ').any(is_this) {
-            return Err(format!(
-                "--user-header {header}: this header has another meaning"
-            ));
-        }
-        if self.trusted_proxy.is_empty() {
-            return Err("--user-header: needs --trusted-proxy, from where alone it counts".into());
-        }
-        if self.password.is_some() {
-            return Err(
-                "--user-header: excludes --password-file; the proxy asks who comes in".into(),
-            );
-        }
-        Ok(())
     }
 
     /// Whether previous runs are remembered.
