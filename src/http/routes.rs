@@ -122,7 +122,8 @@ pub(crate) async fn answer<B: HttpBody>(site: &Arc<Site>, request: Request<B>) -
         }
         answer::refused(&refusal, navigates(&head, &refusal))
     });
-    site.guard.seal(&head.headers, &mut response);
+    answer::add_fixed_headers(&mut response);
+    site.guard.share(&head.headers, &mut response);
     let status = response.status().as_u16();
     let requests = &site.hub.counters.requests;
     *lock(requests).entry((route.label, status)).or_default() += 1;

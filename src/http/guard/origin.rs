@@ -74,31 +74,21 @@ impl Guard {
         })
     }
 
-    /// Adds the headers that every answer carries. Those that only a document heeds are left off
-    /// event streams: hyper keeps the table of an answer's headers as long as the connection, and
-    /// six fit into one of half the size.
-    pub(crate) fn seal(&self, request: &HeaderMap, response: &mut Response<Body>) {
-        let is_stream = response.body().is_stream();
-        let headers = response.headers_mut();
-        let fixed = |value| HeaderValue::from_static(value);
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-        headers.insert("cross-origin-resource-policy", fixed("same-origin"));
-        if !is_stream {
-            headers.insert(header::REFERRER_POLICY, fixed("no-referrer"));
-            let nothing_inside = fixed("default-src 'none'; frame-ancestors 'none'");
-            headers
-                .entry(header::CONTENT_SECURITY_POLICY)
-                .or_insert(nothing_inside);
-        }
+    /// Lets pages of the allowed origins read the answer (CORS).
+    pub(crate) fn share(&self, request: &HeaderMap, response: &mut Response<Body>) {
         if self.options.allow_origin.is_empty() {
             return;
         }
-        headers.append(header::VARY, fixed("Origin"));
+        let headers = response.headers_mut();
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = self.allowed_origin(request) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, fixed("true"));
-            let exposed = fixed("etag, retry-after");
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            for (name, value) in [
+                (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+                (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, retry-after"),
+            ] {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
         }
     }
 }
