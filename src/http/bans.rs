@@ -17,7 +17,6 @@ use super::visitor::Visitor;
 use crate::author::Author;
 use crate::lock::lock;
 use crate::refusal::Refusal;
-use crate::rooms::message::RemovedBy;
 use crate::store::bans::Ban;
 use crate::store::standing::Change;
 
@@ -137,20 +136,6 @@ impl Site {
             authors.contains(&claim.author)
                 || claim.address.is_some_and(is_at_one) && !standing.is_moderator(claim.author, now)
         });
-    }
-
-    /// Removes all retained messages of an author who is banned.
-    pub(crate) async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
-        // Messages that are on their way come first.
-        drop(self.sending.write().await);
-        for (room, message) in self.hub.messages_of(author) {
-            match self.remove(&room, message, RemovedBy::Moderator, by).await {
-                // One that was evicted meanwhile no longer needs to be removed.
-                Ok(_) | Err(Refusal::NoSuchMessage) => {}
-                Err(refusal) => return Err(refusal),
-            }
-        }
-        Ok(())
     }
 }
 

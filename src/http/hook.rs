@@ -58,7 +58,7 @@ pub(crate) async fn post<B: HttpBody>(
         text: messages::message_text(site, &text)?,
         key: None,
     };
-    site.append_of(visitor, room, draft).await?;
+    site.append_unless_banned(visitor, room, draft).await?;
     // The senders compare the whole body with this.
     Ok(answer::text(StatusCode::OK, "text/plain", "ok"))
 }

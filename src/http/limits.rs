@@ -53,7 +53,7 @@ pub(crate) enum Allowance {
     WrongPasswords(ClientAddress),
     /// Wrong passwords of HTTP Basic with requests that need none: their answers may tell whether one is a
     /// moderator.
-    Looks(ClientAddress),
+    UnneededPasswords(ClientAddress),
     /// Bytes of answers, of requests that only read.
     Reading(ClientAddress),
 }
@@ -73,6 +73,8 @@ pub(crate) enum Holding {
 
 /// How much of each [`Holding`], in their order.
 pub(crate) type Share = [u32; 4];
+/// The share of one of [`Holding::Connections`].
+pub(crate) const ONE_CONNECTION: Share = [1, 0, 0, 0];
 
 /// What is allowed, and what is left of it.
 #[derive(Debug)]
@@ -123,7 +125,8 @@ impl Limits {
         }
     }
 
-    /// Spends some of an allowance, all or nothing. To spend nothing takes as much as to spend one.
+    /// Spends some of an allowance, all or nothing. A count of 0 spends nothing, but fails unless one could
+    /// be spent.
     ///
     /// # Errors
     /// How long until there is enough.
@@ -198,7 +201,7 @@ impl Limits {
                     connections * READ_BYTES * READ_BURST,
                 )
             }
-            Allowance::WrongPasswords(_) | Allowance::Looks(_) => {
+            Allowance::WrongPasswords(_) | Allowance::UnneededPasswords(_) => {
                 (PASSWORD_ATTEMPTS / 60.0, PASSWORD_ATTEMPTS)
             }
         };

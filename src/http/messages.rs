@@ -136,7 +136,7 @@ pub(crate) async fn send(
         text,
         key,
     };
-    site.append_of(visitor, room, draft).await
+    site.append_unless_banned(visitor, room, draft).await
 }
 
 /// How the body of a request is to be read.

@@ -6,6 +6,7 @@ use hyper::header::SET_COOKIE;
 use serde_json::Value;
 
 use super::answer::{self, Answer};
+use super::guard::GivenPassword;
 use super::request::read_object;
 use super::site::Site;
 use super::visitor::Visitor;
@@ -38,13 +39,13 @@ impl Site {
         self.options.moderator_password.is_some() || !self.options.moderators.is_empty()
     }
 
-    /// Refuses a visitor who is not a moderator.
+    /// Refuses a visitor who is not a moderator; a wrong password by HTTP Basic counts as an attempt.
     pub(super) fn require_moderator(&self, visitor: &Visitor<'_>) -> Result<(), Refusal> {
-        let refusal = match self.has_moderators() {
-            true => Refusal::NotModerator,
-            false => Refusal::NotFound,
-        };
-        self.guard.require_moderator(visitor, refusal)
+        match self.guard.may_moderate(visitor)? {
+            true => Ok(()),
+            false if self.has_moderators() => Err(Refusal::NotModerator),
+            false => Err(Refusal::NotFound),
+        }
     }
 
     /// Removes a message, or finds that it was removed. `by_whom` is what the log calls the one who
@@ -65,6 +66,20 @@ impl Site {
         }
         Ok(committed)
     }
+
+    /// Removes all retained messages of an author who is banned.
+    pub(crate) async fn remove_all_of(&self, author: Author, by: &str) -> Result<(), Refusal> {
+        // Messages that are on their way come first.
+        drop(self.sending.write().await);
+        for (room, message) in self.hub.messages_of(author) {
+            match self.remove(&room, message, RemovedBy::Moderator, by).await {
+                // One that was evicted meanwhile no longer needs to be removed.
+                Ok(_) | Err(Refusal::NoSuchMessage) => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Removes a message for its author or a moderator.
@@ -83,9 +98,10 @@ pub(crate) async fn remove(
     let (by, title) = if visitor.author.is_some() && visitor.author == fate.author {
         site.spend_message(visitor, room)?;
         (RemovedBy::Author, "its author")
-    } else {
-        site.guard.require_moderator(visitor, Refusal::NotYours)?;
+    } else if site.guard.may_moderate(visitor)? {
         (RemovedBy::Moderator, "a moderator")
+    } else {
+        return Err(Refusal::NotYours);
     };
     let by_whom = format!("{title} at {}", visitor.address);
     let (Committed::New(removal) | Committed::Duplicate(removal)) =
@@ -103,11 +119,15 @@ pub(crate) async fn log_in<B: HttpBody>(site: &Site, visitor: &Visitor<'_>, body
         "Send the moderators' password: {\"password\":\"…\"}.",
     ))?;
     let (guard, address) = (&site.guard, visitor.address);
-    if !guard.is_right(given.as_bytes(), [password], visitor)? {
+    let given = match password.equals(given.as_bytes()) {
+        true => GivenPassword::Moderators,
+        false => GivenPassword::Wrong,
+    };
+    if !guard.attempt(visitor, given)? {
         return Err(Refusal::WrongPassword);
     }
     let (author, cookie) = site.identify(visitor);
-    guard.remember(author, given.as_bytes());
+    guard.remember(author, given);
     let until = site.hub.clock().unix_ms();
     let until = until.saturating_add(site.store.moderator_ms());
     site.change_standing(Change::LogIn(author, until)).await?;

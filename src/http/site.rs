@@ -100,7 +100,7 @@ impl Site {
 
     /// Commits what a visitor says, who may have been banned while it was on its way. From the check on,
     /// a ban that removes messages waits for it.
-    pub(super) async fn append_of(
+    pub(super) async fn append_unless_banned(
         &self,
         visitor: &Visitor<'_>,
         room: &RoomName,

@@ -8,7 +8,7 @@ use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 
 use super::address::{ClientAddress, client_origin};
-use super::guard::password_in;
+use super::guard::GivenPassword;
 use super::moderation::Moderator;
 use super::site::Site;
 use crate::author::{Author, SessionId};
@@ -108,7 +108,7 @@ pub(crate) struct Visitor<'a> {
     pub(crate) rooms: Option<Vec<RoomName>>,
     pub(crate) is_moderator: bool,
     /// What came by HTTP Basic. A user's is not read: the header belongs to the program in front.
-    pub(super) password: Option<Vec<u8>>,
+    pub(super) password: Option<GivenPassword>,
 }
 
 impl<'a> Visitor<'a> {
@@ -181,7 +181,7 @@ impl Site {
         } else {
             visitor.session = self.sessions.of(headers);
             visitor.author = visitor.session.map(|session| self.authors.author(session));
-            visitor.password = password_in(headers);
+            visitor.password = guard.password_in(headers);
         }
         if changes_state {
             guard.check_origin(headers, host)?;
@@ -202,10 +202,11 @@ impl Site {
         }
         let session = self.sessions.issue();
         let author = self.authors.author(session);
-        if let Some(password) = &visitor.password
+        if let Some(given) = visitor.password
             && self.options.password.is_some()
         {
-            self.guard.remember(author, password);
+            // It has opened the door.
+            self.guard.remember(author, given);
         }
         (author, self.sessions.set_cookie(session, visitor.https))
     }

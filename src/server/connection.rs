@@ -33,10 +33,10 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// again and again.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// A connection that has ended is checked until its client has closed it too: after this pause, then after
-/// pauses twice as long each. When the next would exceed the longest, after some 10 s, it is given up.
+/// A connection that has ended is checked until its client has closed it too: after pauses that are twice as
+/// long each. After so many of them, which are 10.2 s in all, it is given up.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const PAUSES: u32 = 9;
 
 /// How HTTP/1.1 is spoken.
 pub(super) fn protocol() -> http1::Builder {
@@ -62,8 +62,8 @@ pub(super) fn serve(stream: TcpStream, registration: Arc<Registration>) {
     };
     let protocol = &registration.connections.http;
     let mut http = protocol.serve_connection(socket, PeerService(registration.clone()));
-    // hyper makes its read buffer when it is first polled. Made here, on a thread that answers no
-    // requests, most of it is memory that nothing has used, which costs nothing.
+    // Polling once here makes hyper allocate its read buffer on this thread, where most of it stays
+    // untouched memory and costs nothing.
     let _ = Pin::new(&mut http).poll(&mut Context::from_waker(Waker::noop()));
     tokio::spawn(Connection {
         phase: Phase::Open(http),
@@ -152,17 +152,15 @@ impl Future for Connection {
 async fn closed(mut socket: TcpStream) {
     // An error means that it is shut down already, or gone.
     let _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
-    let mut pause = FIRST_PAUSE;
-    // A socket that is closed at both ends has no peer any more.
-    while socket.peer_addr().is_ok() {
-        if pause > LONGEST_PAUSE {
-            // What is left goes with the socket.
-            let _ = socket.set_zero_linger();
+    for n in 0..PAUSES {
+        // A socket that is closed at both ends has no peer any more.
+        if socket.peer_addr().is_err() {
             return;
         }
-        sleep(pause).await;
-        pause *= 2;
+        sleep(FIRST_PAUSE * 2_u32.pow(n)).await;
     }
+    // What is left goes with the socket.
+    let _ = socket.set_zero_linger();
 }
 
 /// Whether this is [`Socket`]'s own time limit. The kernel's, for a network that is gone, has an

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::chat::Chat;
 use crate::counters::count;
 use crate::http::address::ClientAddress;
-use crate::http::limits::Holding;
+use crate::http::limits::{Holding, ONE_CONNECTION};
 use crate::lock::lock;
 use crate::slab::Slab;
 
@@ -28,14 +28,14 @@ pub(super) struct Connections {
     pub(super) chat: Chat,
     pub(super) http: http1::Builder,
     /// One for each connection that may be open.
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     most: u32,
     is_ending: AtomicBool,
     /// The waker of each connection, once it is known.
     wakers: Mutex<Slab<Option<Waker>>>,
 }
 
-/// A connection's place in the table, given up on drop. Its task, its socket and its service share it.
+/// A connection that counts, until this is dropped. Its task, its socket and its service share it.
 pub(super) struct Registration {
     pub(super) connections: Arc<Connections>,
     pub(super) peer: SocketAddr,
@@ -43,8 +43,9 @@ pub(super) struct Registration {
     counted: bool,
     /// Whether it comes in at a loopback address.
     pub(super) over_loopback: bool,
+    /// Where its waker is.
     place: usize,
-    _place: OwnedSemaphorePermit,
+    _slot: OwnedSemaphorePermit,
 }
 
 impl Connections {
@@ -64,7 +65,7 @@ impl Connections {
         Connections {
             chat,
             http,
-            places: Arc::new(Semaphore::new(most)),
+            slots: Arc::new(Semaphore::new(most)),
             most: most as u32,
             is_ending: AtomicBool::new(false),
             wakers: Mutex::default(),
@@ -72,9 +73,9 @@ impl Connections {
     }
 
     /// Waits until there may be one more connection.
-    pub(super) async fn place(&self) -> OwnedSemaphorePermit {
-        let place = self.places.clone().acquire_owned().await;
-        place.expect("the places are never closed")
+    pub(super) async fn slot(&self) -> OwnedSemaphorePermit {
+        let slot = self.slots.clone().acquire_owned().await;
+        slot.expect("the semaphore is never closed")
     }
 
     /// Registers a connection from this peer; `None` if its address has too many. A trusted proxy
@@ -83,7 +84,7 @@ impl Connections {
         self: &Arc<Connections>,
         peer: SocketAddr,
         over_loopback: bool,
-        place: OwnedSemaphorePermit,
+        slot: OwnedSemaphorePermit,
     ) -> Option<Arc<Registration>> {
         let counted = !self.chat.site.options.trusts(peer.ip());
         if counted {
@@ -98,7 +99,7 @@ impl Connections {
             counted,
             over_loopback,
             place: lock(&self.wakers).insert(None),
-            _place: place,
+            _slot: slot,
         }))
     }
 
@@ -111,8 +112,8 @@ impl Connections {
         self.is_ending.store(true, Ordering::Release);
         let wakers: Vec<Waker> = lock(&self.wakers).iter().flatten().cloned().collect();
         wakers.into_iter().for_each(Waker::wake);
-        // It only fails if the places were closed.
-        let _ = self.places.acquire_many(self.most).await;
+        // It only fails if the semaphore were closed.
+        let _ = self.slots.acquire_many(self.most).await;
     }
 }
 
@@ -155,7 +156,7 @@ impl Drop for Registration {
         lock(&self.connections.wakers).remove(self.place);
         if self.counted {
             let limits = &self.connections.chat.site.limits;
-            limits.give_back(self.peer.ip().into(), [1, 0, 0, 0]);
+            limits.give_back(self.peer.ip().into(), ONE_CONNECTION);
         }
     }
 }

@@ -95,8 +95,8 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
         let mut accepting = pin!(accept(listener, &connections, accepted));
         let mut setting_up = pin!(set_up(&connections, waiting));
         let mut shutdown = pin!(shutdown);
-        // In this order: what the kernel has no room for is dropped, and comes a second later. So all that
-        // it holds is accepted before any of it is set up.
+        // `accept` is polled first: when the backlog is full, the kernel drops connection attempts, and their
+        // clients retry only a second later.
         poll_fn(|cx| match shutdown.as_mut().poll(cx) {
             Poll::Pending => {
                 let _ = accepting.as_mut().poll(cx);
@@ -125,10 +125,10 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     report.info(format_args!("shut down"));
 }
 
-/// A connection that was accepted, from whom, and its place.
+/// A connection that was accepted, from whom, and its slot.
 type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
 
-/// Accepts connections as long as there are places; it never returns.
+/// Accepts connections as long as there are slots; it never returns.
 async fn accept(
     listener: TcpListener,
     connections: &Connections,
@@ -136,12 +136,12 @@ async fn accept(
 ) {
     let mut backoff = FIRST_BACKOFF;
     loop {
-        let place = connections.place().await;
+        let slot = connections.slot().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
                 // The other half lives as long as this one.
-                let _ = accepted.send((stream, peer, place));
+                let _ = accepted.send((stream, peer, slot));
             }
             // The client left before it was accepted.
             Err(error)
@@ -165,10 +165,10 @@ async fn accept(
 
 /// Serves connections that were accepted, as far as their addresses may have more.
 async fn set_up(connections: &Arc<Connections>, mut accepted: UnboundedReceiver<Accepted>) {
-    while let Some((stream, peer, place)) = accepted.recv().await {
+    while let Some((stream, peer, slot)) = accepted.recv().await {
         let local = stream.local_addr();
         let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
-        match connections.register(peer, over_loopback, place) {
+        match connections.register(peer, over_loopback, slot) {
             Some(registration) => connection::serve(stream, registration),
             None => refuse(stream, peer, &connections.chat.site.options.log),
         }

@@ -8,23 +8,22 @@ mod origin;
 mod password;
 
 use std::collections::HashSet;
-use std::hash::RandomState;
 use std::sync::{Arc, Mutex, Once};
 
 use super::limits::Limits;
+use crate::author::Author;
 use crate::options::Options;
 pub(crate) use host::is_host;
 pub(crate) use origin::parse_origin;
-pub(super) use password::password_in;
+pub(super) use password::GivenPassword;
 
 /// The guard.
 pub(crate) struct Guard {
     options: Arc<Options>,
     limits: Arc<Limits>,
     refused_hosts: Mutex<HashSet<String>>,
-    /// Keyed hashes of authors with right passwords that they have given.
-    proofs: Mutex<HashSet<u64>>,
-    keyed: RandomState,
+    /// Authors with right passwords that they have given.
+    proofs: Mutex<HashSet<(Author, GivenPassword)>>,
     /// Which of the causes of [`user::NO_USER`] the log has told.
     told: [Once; user::NO_USER.len()],
 }
@@ -36,7 +35,6 @@ impl Guard {
             limits,
             refused_hosts: Mutex::default(),
             proofs: Mutex::default(),
-            keyed: RandomState::new(),
             told: [const { Once::new() }; user::NO_USER.len()],
         }
     }

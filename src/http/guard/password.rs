@@ -1,7 +1,5 @@
 //! The passwords, which clients send by HTTP Basic (RFC 7617) with any user name.
 
-use std::hash::BuildHasher;
-
 use hyper::header::{AUTHORIZATION, HeaderMap};
 
 use super::super::address::ClientAddress;
@@ -10,22 +8,42 @@ use super::super::visitor::Visitor;
 use super::Guard;
 use crate::author::Author;
 use crate::lock::lock;
-use crate::options::{Options, Password};
+use crate::options::Password;
 use crate::refusal::Refusal;
 
-/// Right passwords that are remembered, at most: about 200 KB. Beyond it all are forgotten, and
+/// Right passwords that are remembered, at most: about 300 KB. Beyond it all are forgotten, and
 /// remembered again when they are given again.
 const MOST_PROOFS: usize = 10_000;
 
+/// What a password that somebody gave turned out to be.
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
+pub(crate) enum GivenPassword {
+    Wrong,
+    /// The one that everybody is asked for.
+    Door,
+    /// The moderators', which opens the door too.
+    Moderators,
+}
+
 impl Guard {
+    /// What a request carries by HTTP Basic. Anything else that it carries there is a wrong password.
+    pub(crate) fn password_in(&self, headers: &HeaderMap) -> Option<GivenPassword> {
+        let given = password_of(headers.get(AUTHORIZATION)?.as_bytes()).unwrap_or_default();
+        let is = |password: &Option<Password>| password.iter().any(|one| one.equals(&given));
+        Some(match &*self.options {
+            options if is(&options.moderator_password) => GivenPassword::Moderators,
+            options if is(&options.password) => GivenPassword::Door,
+            _ => GivenPassword::Wrong,
+        })
+    }
+
     /// Whether the visitor has given a password that opens the door, if it is closed.
     pub(crate) fn check_door(&self, visitor: &Visitor<'_>) -> Result<(), Refusal> {
         if self.options.password.is_none() || visitor.name.is_some() {
             return Ok(());
         }
-        let given = visitor.password.as_ref();
-        let given = given.ok_or(Refusal::PasswordRequired)?;
-        match self.is_right(given, self.passwords(), visitor)? {
+        let given = visitor.password.ok_or(Refusal::PasswordRequired)?;
+        match self.attempt(visitor, given)? {
             true => Ok(()),
             false => Err(Refusal::PasswordRequired),
         }
@@ -33,98 +51,62 @@ impl Guard {
 
     /// Whether a request carries the moderators' password by HTTP Basic. Wrong ones, which a browser may
     /// send along for years, have an allowance of their own, and are not logged. Once it is used up, a
-    /// password counts only where a moderator's rights are used: see [`Guard::require_moderator`].
+    /// password counts only where a moderator's rights are used: see [`Guard::may_moderate`].
     pub(crate) fn is_moderator(&self, visitor: &Visitor<'_>) -> bool {
-        let password = &self.options.moderator_password;
-        let Some(given) = visitor.password.as_ref().filter(|_| password.is_some()) else {
+        let Some(given) = visitor.password else {
             return false;
         };
-        let is_wrong = !self.passwords().any(|password| password.equals(given));
-        let (looks, now) = (Allowance::Looks(visitor.address), self.options.clock.now());
-        let may_look = self.has_proved(visitor, given)
-            || self.limits.spend(looks, is_wrong.into(), now).is_ok();
-        may_look && self.compare(given, password, visitor) == Ok(true)
+        let (address, now) = (visitor.address, self.options.clock.now());
+        let is_wrong = u32::from(given == GivenPassword::Wrong);
+        let unneeded = Allowance::UnneededPasswords(address);
+        (self.has_given(visitor, given) || self.limits.spend(unneeded, is_wrong, now).is_ok())
+            && given == GivenPassword::Moderators
+            && self.attempt(visitor, given).is_ok()
     }
 
-    /// Refuses who is no moderator to act as one. A wrong password of HTTP Basic counts.
-    pub(crate) fn require_moderator(
-        &self,
-        visitor: &Visitor<'_>,
-        refusal: Refusal,
-    ) -> Result<(), Refusal> {
-        let password = &self.options.moderator_password;
-        let given = visitor.password.as_ref().filter(|_| password.is_some());
-        match given {
-            _ if visitor.is_moderator => Ok(()),
-            Some(given)
-                if self.is_right(given, self.passwords(), visitor)?
-                    && password.iter().any(|password| password.equals(given)) =>
-            {
-                Ok(())
+    /// Whether a visitor may act as a moderator. A wrong password by HTTP Basic counts as an attempt.
+    pub(crate) fn may_moderate(&self, visitor: &Visitor<'_>) -> Result<bool, Refusal> {
+        match visitor.password {
+            Some(given) if !visitor.is_moderator && self.options.moderator_password.is_some() => {
+                Ok(self.attempt(visitor, given)? && given == GivenPassword::Moderators)
             }
-            _ => Err(refusal),
+            _ => Ok(visitor.is_moderator),
         }
     }
 
-    /// The passwords that open the door; one of them is for moderators.
-    fn passwords(&self) -> impl Iterator<Item = &Password> {
-        let Options {
-            password,
-            moderator_password,
-            ..
-        } = &*self.options;
-        password.iter().chain(moderator_password)
-    }
-
-    /// Compares a password with those accepted. Wrong ones are logged, and limited by address.
-    pub(crate) fn is_right<'a>(
+    /// Says whether a password is right, unless the address has to wait. Whoever has given it before need
+    /// not wait. Wrong ones are logged, and limited by address.
+    pub(crate) fn attempt(
         &self,
-        given: &[u8],
-        accepted: impl IntoIterator<Item = &'a Password>,
         visitor: &Visitor<'_>,
+        given: GivenPassword,
     ) -> Result<bool, Refusal> {
-        let right = self.compare(given, accepted, visitor)?;
-        if !right {
-            self.note_wrong("password", visitor.address);
-        }
-        Ok(right)
-    }
-
-    /// Compares a password with those accepted, unless the address has to wait. Whoever has given
-    /// this password before need not wait.
-    fn compare<'a>(
-        &self,
-        given: &[u8],
-        accepted: impl IntoIterator<Item = &'a Password>,
-        visitor: &Visitor<'_>,
-    ) -> Result<bool, Refusal> {
-        let right = accepted.into_iter().any(|password| password.equals(given));
-        if !(right && self.has_proved(visitor, given)) {
+        if !self.has_given(visitor, given) {
             self.check_attempts(visitor.address)?;
         }
-        if right && let Some(author) = visitor.author {
+        if given == GivenPassword::Wrong {
+            self.note_wrong("password", visitor.address);
+            return Ok(false);
+        }
+        if let Some(author) = visitor.author {
             self.remember(author, given);
         }
-        Ok(right)
+        Ok(true)
     }
 
     /// Whether the visitor has given this password before, and it was right.
-    fn has_proved(&self, visitor: &Visitor<'_>, given: &[u8]) -> bool {
-        let is_known = |author| lock(&self.proofs).contains(&self.proof(author, given));
+    fn has_given(&self, visitor: &Visitor<'_>, given: GivenPassword) -> bool {
+        let is_known = |author| lock(&self.proofs).contains(&(author, given));
         visitor.author.is_some_and(is_known)
     }
 
     /// Remembers that an author has given a right password.
-    pub(crate) fn remember(&self, author: Author, given: &[u8]) {
+    pub(crate) fn remember(&self, author: Author, given: GivenPassword) {
         let proofs = &mut *lock(&self.proofs);
         if proofs.len() >= MOST_PROOFS {
             proofs.clear();
         }
-        proofs.insert(self.proof(author, given));
-    }
-
-    fn proof(&self, author: Author, password: &[u8]) -> u64 {
-        self.keyed.hash_one((author, password))
+        proofs.insert((author, given));
     }
 
     /// Checks that an address may try another password.
@@ -142,12 +124,6 @@ impl Guard {
         let (attempts, now) = (Allowance::WrongPasswords(address), self.options.clock.now());
         let _ = self.limits.spend(attempts, 1, now);
     }
-}
-
-/// The password that a request carries by HTTP Basic; an empty one if it carries something else.
-pub(crate) fn password_in(headers: &HeaderMap) -> Option<Vec<u8>> {
-    let credentials = headers.get(AUTHORIZATION)?;
-    Some(password_of(credentials.as_bytes()).unwrap_or_default())
 }
 
 fn password_of(credentials: &[u8]) -> Option<Vec<u8>> {
@@ -192,18 +168,12 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
 
     fn is_right(credentials: &[u8]) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(
-            AUTHORIZATION,
-            HeaderValue::from_bytes(credentials).expect("a header"),
-        );
-        let given = password_in(&headers).expect("a password");
+        let given = password_of(credentials).unwrap_or_default();
         Password::new(b"open sesame\n")
             .expect("not empty")
             .equals(&given)
@@ -262,9 +232,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_credentials_are_wrong(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            if HeaderValue::from_bytes(&bytes).is_ok() {
-                prop_assert!(!is_right(&bytes));
-            }
+            prop_assert!(!is_right(&bytes));
         }
     }
 }
