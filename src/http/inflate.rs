@@ -11,31 +11,23 @@ const ORDER: [usize; 19] = [
 /// A Huffman code: the length of each symbol and the symbol, in the order of their bits.
 type Code = Vec<(usize, usize)>;
 
-/// Unpacks a file whose header has no optional fields.
+/// Unpacks a file whose header has no optional fields, and whose blocks are stored as they are or have codes
+/// of their own. None has the fixed code, which is for very short texts.
 pub(crate) fn gunzip(packed: &[u8]) -> Vec<u8> {
     let mut bits = Bits(packed, 8 * 10);
     let mut text = Vec::new();
     loop {
         let is_last = bits.take(1) == 1;
-        match bits.take(2) {
-            0 => {
-                let from = bits.1.div_ceil(8) + 4;
-                bits.1 = 8 * (from - 4);
-                let to = from + bits.take(16);
-                text.extend(&packed[from..to]);
-                bits.1 = 8 * to;
-            }
-            1 => {
-                let lengths = [(144, 8), (112, 9), (24, 7), (8, 8)];
-                let lengths = lengths
-                    .into_iter()
-                    .flat_map(|(n, length)| [length].repeat(n));
-                repeated(&mut bits, &mut text, &code(lengths), &code([5; 30]));
-            }
-            _ => {
-                let (literals, distances) = codes(&mut bits);
-                repeated(&mut bits, &mut text, &literals, &distances);
-            }
+        let is_stored = bits.take(2) == 0;
+        if is_stored {
+            let from = bits.1.div_ceil(8) + 4;
+            bits.1 = 8 * (from - 4);
+            let to = from + bits.take(16);
+            text.extend(&packed[from..to]);
+            bits.1 = 8 * to;
+        } else {
+            let (literals, distances) = codes(&mut bits);
+            repeated(&mut bits, &mut text, &literals, &distances);
         }
         if is_last {
             return text;
