@@ -1,7 +1,6 @@
 //! One connection: hyper's state machine above a socket that notices clients that take nothing.
 
 use std::cell::RefCell;
-use std::error::Error;
 use std::future::{Future, poll_fn, ready as at_once};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -129,15 +128,11 @@ impl Future for Connection {
                 // To say it again changes nothing.
                 Pin::new(&mut *http).graceful_shutdown();
             }
-            let ended = ready!(Pin::new(http).poll(cx));
-            // Other errors are clients that left in the middle of an answer.
-            let was_cut = ended.is_err_and(|error| error.source().is_some_and(is_write_timeout));
-            match std::mem::replace(&mut this.phase, Phase::Closed) {
-                Phase::Open(http) if !was_cut => {
-                    let socket = http.into_parts().io.io.into_inner();
-                    this.phase = Phase::Closing(Box::pin(closed(socket)));
-                }
-                _ => this.registration.note_cut(),
+            // Errors are clients that left in the middle of an answer, or were cut.
+            let _ = ready!(Pin::new(http).poll(cx));
+            if let Phase::Open(http) = std::mem::replace(&mut this.phase, Phase::Closed) {
+                let socket = http.into_parts().io.io.into_inner();
+                this.phase = Phase::Closing(Box::pin(closed(socket)));
             }
         }
         match &mut this.phase {
@@ -150,6 +145,10 @@ impl Future for Connection {
 /// Waits until the client has taken everything and has closed too, or for long enough. The kernel would
 /// keep what is left for minutes, and it would count towards nobody.
 async fn closed(mut socket: TcpStream) {
+    if socket.linger().is_ok_and(|linger| linger.is_some()) {
+        // It was cut, so what is left goes with it.
+        return;
+    }
     // An error means that it is shut down already, or gone.
     let _ = poll_fn(|cx| Pin::new(&mut socket).poll_shutdown(cx)).await;
     for n in 0..PAUSES {
@@ -161,14 +160,6 @@ async fn closed(mut socket: TcpStream) {
     }
     // What is left goes with the socket.
     let _ = socket.set_zero_linger();
-}
-
-/// Whether this is [`Socket`]'s own time limit. The kernel's, for a network that is gone, has an
-/// error code.
-fn is_write_timeout(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref().is_some_and(|error: &io::Error| {
-        error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none()
-    })
 }
 
 /// A client's socket. It fails when the client takes nothing for too long: hyper would go on waiting.
@@ -221,6 +212,7 @@ impl Write for Socket {
             ready!(timer.as_mut().poll(cx));
             // Otherwise the kernel would keep what the client does not take for minutes.
             let _ = self.io.inner().set_zero_linger();
+            self.registration.note_cut();
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         written
