@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Chat;
 use crate::author::Author;
 use crate::clock::milliseconds;
+use crate::http::bans::to_the_end;
 use crate::refusal::Refusal;
 use crate::rooms::id::EventId;
 use crate::rooms::message::RemovedBy;
@@ -91,9 +92,8 @@ impl Chat {
     ) -> Result<Ban, Refusal> {
         let now = self.site.hub.clock().unix_ms();
         let until = now.saturating_add(milliseconds(time));
-        self.site
-            .ban(author, until, with_address, BY.to_owned())
-            .await
+        let site = self.site.clone();
+        to_the_end(async move { site.ban(author, until, with_address, BY).await }).await
     }
 
     /// Lifts the ban of an author.
@@ -101,7 +101,8 @@ impl Chat {
     /// # Errors
     /// `not-found` (there is none), `storage-failed`, `draining`; with Redis also `store-unreachable`.
     pub async fn unban(&self, author: Author) -> Result<(), Refusal> {
-        self.site.lift_ban(author, BY.to_owned()).await
+        let site = self.site.clone();
+        to_the_end(async move { site.lift_ban(author, BY).await }).await
     }
 
     /// The bans that hold, in the order in which they were set.

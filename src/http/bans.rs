@@ -42,21 +42,6 @@ impl Site {
     /// Bans an author until a time, in milliseconds since the Unix epoch; with `with_address` also
     /// the address at which the author was last seen. `by` is what the log calls the moderator.
     pub(crate) async fn ban(
-        self: &Arc<Site>,
-        author: Author,
-        until: u64,
-        with_address: bool,
-        by: String,
-    ) -> Result<Ban, Refusal> {
-        let site = self.clone();
-        // In a task of its own: it is carried out, even if the moderator hangs up.
-        let banning =
-            tokio::spawn(async move { site.carry_out(author, until, with_address, &by).await });
-        // It only fails if the runtime is shutting down.
-        banning.await.unwrap_or(Err(Refusal::Draining))
-    }
-
-    async fn carry_out(
         &self,
         author: Author,
         until: u64,
@@ -101,20 +86,12 @@ impl Site {
     }
 
     /// Lifts the ban of an author. `by` is what the log calls the moderator.
-    pub(crate) async fn lift_ban(
-        self: &Arc<Site>,
-        author: Author,
-        by: String,
-    ) -> Result<(), Refusal> {
-        let site = self.clone();
-        let lifting = tokio::spawn(async move {
-            site.change_standing(Change::Lift(author)).await?;
-            site.options
-                .log
-                .info(format_args!("lifted the ban of author {author}, by {by}"));
-            Ok(())
-        });
-        lifting.await.unwrap_or(Err(Refusal::Draining))
+    pub(crate) async fn lift_ban(&self, author: Author, by: &str) -> Result<(), Refusal> {
+        self.change_standing(Change::Lift(author)).await?;
+        self.options
+            .log
+            .info(format_args!("lifted the ban of author {author}, by {by}"));
+        Ok(())
     }
 
     /// The bans that have not ended.
@@ -139,6 +116,14 @@ impl Site {
     }
 }
 
+/// Carries something out in a task of its own: to the end, even if the moderator hangs up.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    // It only fails if the runtime is shutting down.
+    tokio::spawn(work).await.unwrap_or(Err(Refusal::Draining))
+}
+
 /// Lists the bans.
 pub(crate) fn list(site: &Site, visitor: &Visitor<'_>) -> Answer {
     site.require_moderator(visitor)?;
@@ -160,14 +145,15 @@ pub(crate) async fn add<B: HttpBody>(site: &Arc<Site>, visitor: &Visitor<'_>, bo
     }
     let until = site.hub.clock().unix_ms() + minutes * 60_000;
     let by = format!("a moderator at {}", visitor.address);
-    let ban = site.ban(author, until, with_address, by.clone()).await?;
-    if remove_messages {
-        let site = site.clone();
-        // In a task of its own: all of them go, even if the moderator hangs up.
-        let removing = tokio::spawn(async move { site.remove_all_of(author, &by).await });
-        removing.await.unwrap_or(Err(Refusal::Draining))?;
-    }
-    Ok(answer::json(StatusCode::CREATED, to_json(&ban)))
+    let site = site.clone();
+    let ban = to_the_end(async move {
+        let ban = site.ban(author, until, with_address, &by).await?;
+        if remove_messages {
+            site.remove_all_of(author, &by).await?;
+        }
+        Ok(ban)
+    });
+    Ok(answer::json(StatusCode::CREATED, to_json(&ban.await?)))
 }
 
 /// Whom to ban, for how many minutes, whether with the address, and whether all messages go too.
@@ -188,7 +174,8 @@ pub(crate) async fn lift(site: &Arc<Site>, visitor: &Visitor<'_>, author: &str) 
     site.require_moderator(visitor)?;
     let author: Author = author.parse().map_err(|_| Refusal::NotFound)?;
     let by = format!("a moderator at {}", visitor.address);
-    site.lift_ban(author, by).await?;
+    let site = site.clone();
+    to_the_end(async move { site.lift_ban(author, &by).await }).await?;
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }
 
