@@ -277,7 +277,7 @@ macro_rules! texts {
 
 texts!(RoomName, MemberName, MessageText);
 
-macro_rules! stored {
+macro_rules! names {
     ($($name:ident: $of:expr),+) => {$(
         impl $name {
             /// A name that an earlier version stored, whose rule may have been wider.
@@ -285,13 +285,7 @@ macro_rules! stored {
                 checked(text, usize::MAX, |c| !c.is_control()).map($of)
             }
         }
-    )+};
-}
 
-stored!(RoomName: RoomName, MemberName: MemberName::folding);
-
-macro_rules! from_str {
-    ($($name:ident),+) => {$(
         impl FromStr for $name {
             type Err = Malformed;
 
@@ -302,7 +296,7 @@ macro_rules! from_str {
     )+};
 }
 
-from_str!(RoomName, MemberName);
+names!(RoomName: RoomName, MemberName: MemberName::folding);
 
 #[cfg(test)]
 mod tests;

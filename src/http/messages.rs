@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::body::{Body as HttpBody, Bytes};
-use hyper::header::{CONTENT_TYPE, EXPECT, HeaderMap};
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use hyper::http::request::Parts;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -99,8 +99,7 @@ pub(super) async fn receive<B: HttpBody>(
     let headers = &visitor.head.headers;
     let media_type = media_type(headers).ok_or(Refusal::UnsupportedMediaType(types))?;
     let longest = site.options.max_message * JSON_BYTES_PER_BYTE + BODY_OVERHEAD;
-    let expects_continue = headers.contains_key(EXPECT);
-    let body = read_body(body, longest.max(min_limit), expects_continue).await?;
+    let body = read_body(headers, body, longest.max(min_limit)).await?;
     Ok((media_type, body))
 }
 
@@ -190,17 +189,11 @@ pub(crate) async fn history(
 ) -> Answer {
     let query = Query::of(&head.uri);
     let limit_advice = "limit is how many messages to answer with: 1 to 500.";
-    let limit = query
-        .number("limit", limit_advice)?
-        .unwrap_or(DEFAULT_LIMIT);
+    let limit = query.number("limit", 1..=MAX_LIMIT, limit_advice)?;
+    let limit = limit.unwrap_or(DEFAULT_LIMIT) as usize;
     let wait_advice = "wait is how long the answer may take: whole seconds, 60 at most.";
-    let wait = query.number("wait", wait_advice)?.unwrap_or(0);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Refusal::BadRequest(limit_advice));
-    }
-    if wait > MAX_WAIT_SECONDS {
-        return Err(Refusal::BadRequest(wait_advice));
-    }
+    let wait = query.number("wait", 0..=MAX_WAIT_SECONDS, wait_advice)?;
+    let wait = wait.unwrap_or(0);
     let at = match (position(query, "after")?, position(query, "before")?) {
         (Some(_), Some(_)) => {
             return Err(Refusal::BadRequest(
@@ -211,7 +204,6 @@ pub(crate) async fn history(
         (None, Some(before)) => PageAt::Before(before),
         (None, None) => PageAt::End,
     };
-    let limit = limit as usize;
     let mut page = site.page(room, at, limit).await?;
     let is_empty = page.messages.is_empty() && page.removed.is_empty() && !page.missed;
     let may_wait = wait > 0 && !matches!(at, PageAt::Before(_));

@@ -2,6 +2,7 @@
 //! bounds of size and time.
 
 use std::borrow::Cow;
+use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
@@ -81,18 +82,20 @@ impl<'a> Query<'a> {
         parsed.transpose().map_err(|_| Refusal::BadName)
     }
 
-    /// A whole number.
-    pub(crate) fn number(self, name: &str, advice: &'static str) -> Result<Option<u64>, Refusal> {
+    /// A whole number within a range.
+    pub(crate) fn number(
+        self,
+        name: &str,
+        range: RangeInclusive<u64>,
+        advice: &'static str,
+    ) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.raw(name).next() else {
             return Ok(None);
         };
         let digits = value.bytes().all(|b| b.is_ascii_digit());
-        value
-            .parse()
-            .ok()
-            .filter(|_| digits)
-            .map(Some)
-            .ok_or(Refusal::BadRequest(advice))
+        let number = value.parse().ok();
+        let number = number.filter(|number| digits && range.contains(number));
+        number.map(Some).ok_or(Refusal::BadRequest(advice))
     }
 
     /// Whether there is a parameter of that name.
@@ -141,14 +144,11 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
 ///
 /// Its bytes are copied: a piece as hyper gives it keeps the whole read buffer that it lies in, and
 /// a body of many small pieces would take thirty times its size.
-pub(crate) async fn read_body<B>(
+pub(crate) async fn read_body<B: HttpBody>(
+    headers: &HeaderMap,
     body: B,
     max_bytes: usize,
-    expects_continue: bool,
-) -> Result<Vec<u8>, Refusal>
-where
-    B: HttpBody,
-{
+) -> Result<Vec<u8>, Refusal> {
     let mut body = pin!(body);
     let announced = body.size_hint().lower();
     let mut read = Vec::new();
@@ -160,7 +160,7 @@ where
         return Ok(read);
     }
     // Nothing of a body that waits for the permission to be sent is on its way yet.
-    if announced <= max_bytes as u64 || !expects_continue {
+    if announced <= max_bytes as u64 || !headers.contains_key(EXPECT) {
         drain(body).await;
     }
     Err(Refusal::TooLarge)
@@ -171,7 +171,7 @@ pub(crate) async fn read_object<B: HttpBody>(
     head: &Parts,
     body: B,
 ) -> Result<(Vec<u8>, Map<String, Value>), Refusal> {
-    let body = read_body(body, OBJECT_BYTES, head.headers.contains_key(EXPECT)).await?;
+    let body = read_body(&head.headers, body, OBJECT_BYTES).await?;
     match serde_json::from_slice(&body) {
         Ok(Value::Object(object)) => Ok((body, object)),
         _ => Err(Refusal::BadRequest("Send a JSON object.")),
@@ -224,6 +224,8 @@ mod tests {
 
     use super::*;
 
+    const ALL: RangeInclusive<u64> = 0..=u64::MAX;
+
     #[test]
     fn parameters() {
         let query = Query("a=1&b=x%20y+z&a=2&c&d=%ff&n=12&m=+1");
@@ -235,11 +237,11 @@ mod tests {
         assert_eq!(get("d"), Err(Refusal::BadName));
         assert_eq!(query.get_lossy("d"), Some("%ff".into()));
         assert_eq!(get("e"), Ok(None));
-        assert_eq!(query.number("n", ""), Ok(Some(12)));
-        assert_eq!(query.number("e", ""), Ok(None));
+        assert_eq!(query.number("n", ALL, ""), Ok(Some(12)));
+        assert_eq!(query.number("e", ALL, ""), Ok(None));
         for bad in ["m", "b", "c"] {
             assert_eq!(
-                query.number(bad, "no"),
+                query.number(bad, ALL, "no"),
                 Err(Refusal::BadRequest("no")),
                 "{bad}"
             );
@@ -265,7 +267,7 @@ mod tests {
         #[test]
         fn arbitrary_queries_never_panic(text in "[ -~]*", name in "[a-z]{0,2}") {
             let query = Query(&text);
-            let _ = (query.get(&name, Refusal::BadName), query.get_lossy(&name), query.number(&name, ""));
+            let _ = (query.get(&name, Refusal::BadName), query.get_lossy(&name), query.number(&name, ALL, ""));
         }
     }
 }

@@ -117,6 +117,7 @@ fn event_stream(body: Body) -> Response<Body> {
 fn start(headers: &HeaderMap, query: Query<'_>) -> Result<Start, Refusal> {
     let history = query.number(
         "history",
+        0..=u64::MAX,
         "history is how many messages to begin with: a whole number.",
     )?;
     let header = headers.get("last-event-id");
