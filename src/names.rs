@@ -68,15 +68,6 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Why a text cannot be sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BadText {
-    /// It is empty, or white space only.
-    Empty,
-    /// It has more bytes than the server accepts.
-    TooLong,
-}
-
 impl RoomName {
     /// Checks a room's name.
     ///
@@ -169,10 +160,9 @@ impl FoldedName {
 
 impl MessageText {
     /// Removes the white space at the end and checks what is left against `max_bytes`.
-    pub(crate) fn parse(text: &str, max_bytes: usize) -> Result<MessageText, BadText> {
+    pub(crate) fn parse(text: &str, max_bytes: usize) -> Result<MessageText, Malformed> {
         match text.trim_end() {
-            "" => Err(BadText::Empty),
-            text if text.len() > max_bytes => Err(BadText::TooLong),
+            text if text.is_empty() || text.len() > max_bytes => Err(Malformed),
             text => Ok(MessageText(text.into())),
         }
     }

@@ -13,8 +13,9 @@ use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::frame::{Event, Frame};
 use crate::rooms::id::EventId;
+use crate::rooms::members::Claim;
 use crate::rooms::message::Message;
-use crate::rooms::stream::Stream;
+use crate::rooms::stream::{Start, Stream};
 
 /// Somebody in a room.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -125,20 +126,39 @@ pub struct Listener {
 }
 
 impl Listener {
-    pub(super) fn new(
-        chat: Chat,
+    /// Listens to rooms, under a name if there is one.
+    pub(super) async fn open(
+        chat: &Chat,
         rooms: Vec<RoomName>,
-        member: Option<Member>,
-        stream: Stream,
-    ) -> Listener {
+        name: Option<MemberName>,
+        after: Option<EventId>,
+    ) -> Result<Listener, Refusal> {
+        let site = &chat.site;
+        let claim = name.map(|name| Claim {
+            author: site.authors.of_program(name.as_str()),
+            name,
+            address: None,
+        });
+        let start = match after {
+            None => Start::Latest(0),
+            Some(position) => {
+                site.store.reach(position).await?;
+                Start::After(position)
+            }
+        };
+        let _claiming = match &claim {
+            Some(claim) => site.store.claim(&rooms, claim).await?,
+            None => None,
+        };
+        let stream = site.hub.subscribe(&rooms, claim.clone(), None, start)?;
         let rosters = rooms.into_iter().map(|room| (room, BTreeSet::new()));
-        Listener {
-            chat,
-            member,
+        Ok(Listener {
+            chat: chat.clone(),
+            member: claim.map(|Claim { name, author, .. }| Member { name, author }),
             stream,
             rosters: rosters.collect(),
             heard: VecDeque::new(),
-        }
+        })
     }
 
     /// The name that was joined with.

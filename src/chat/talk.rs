@@ -7,14 +7,12 @@ use super::listener::{Listener, Member};
 use crate::author::Author;
 use crate::http::messages;
 use crate::http::visitor::Visitor;
-use crate::names::{IdempotencyKey, MemberName, RoomName};
+use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::entries::{Committed, PageAt};
 use crate::rooms::id::EventId;
 use crate::rooms::limits::STREAM_ROOMS;
-use crate::rooms::members::Claim;
 use crate::rooms::message::Message;
-use crate::rooms::stream::Start;
 
 /// Whose the idempotency keys of the program are: not a visitor's, which are 16 hexadecimal digits.
 const KEY_OWNER: &str = "program";
@@ -116,7 +114,7 @@ impl Chat {
         after: Option<EventId>,
     ) -> Result<Listener, Refusal> {
         let rooms = self.rooms_to_hear(rooms)?;
-        self.subscribe(rooms, None, after).await
+        Listener::open(self, rooms, None, after).await
     }
 
     /// Joins 1 to 32 rooms under a name, which is nobody else's there as long as the listener lives. It
@@ -146,7 +144,7 @@ impl Chat {
     ) -> Result<Listener, Refusal> {
         let rooms = self.rooms_to_hear(rooms)?;
         let name = member_name(name.as_ref())?;
-        self.subscribe(rooms, Some(name), after).await
+        Listener::open(self, rooms, Some(name), after).await
     }
 
     /// The rooms that there are, and those on offer, sorted. Those that are found by their link alone are
@@ -249,42 +247,13 @@ impl Chat {
         let (site, room) = (&self.site, self.room(room.as_ref())?);
         let name = member_name(name.as_ref())?;
         let text = messages::message_text(site, text.as_ref())?;
-        let key = key.map(|key| IdempotencyKey::parse(key).map(|key| key.of(KEY_OWNER)));
-        let key = key.transpose().map_err(|_| messages::BAD_KEY)?;
+        let key = messages::owned_key(key, KEY_OWNER)?;
         let (no_request, ()) = Request::new(()).into_parts();
         let program = Visitor::program(author, &no_request);
         let sent = messages::send(site, &program, &room, Some(name), text, key).await?;
         let (Committed::New(frame) | Committed::Duplicate(frame)) = sent;
         // The frame of a message always has one.
         Message::from_frame(&frame).ok_or(Refusal::StorageFailed)
-    }
-
-    async fn subscribe(
-        &self,
-        rooms: Vec<RoomName>,
-        name: Option<MemberName>,
-        after: Option<EventId>,
-    ) -> Result<Listener, Refusal> {
-        let site = &self.site;
-        let claim = name.map(|name| Claim {
-            author: site.authors.of_program(name.as_str()),
-            name,
-            address: None,
-        });
-        let start = match after {
-            None => Start::Latest(0),
-            Some(position) => {
-                site.store.reach(position).await?;
-                Start::After(position)
-            }
-        };
-        let _claiming = match &claim {
-            Some(claim) => site.store.claim(&rooms, claim).await?,
-            None => None,
-        };
-        let stream = site.hub.subscribe(&rooms, claim.clone(), None, start)?;
-        let member = claim.map(|Claim { name, author, .. }| Member { name, author });
-        Ok(Listener::new(self.clone(), rooms, member, stream))
     }
 
     /// The rooms to listen to, each once.

@@ -1,6 +1,6 @@
 //! The client behind a request, seen through trusted proxies: what limits by address count.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::header::HeaderMap;
@@ -136,12 +136,9 @@ pub(crate) fn client_origin(
     }
     let mut client = peer;
     let hops = headers.get_all(FORWARDED_FOR).iter().rev();
-    for hop in hops.flat_map(|header| header.as_bytes().rsplit(|byte| *byte == b',')) {
-        let hop = str::from_utf8(hop).ok();
-        let Some(address) = hop.and_then(|hop| hop_address(hop.trim())) else {
-            break;
-        };
-        client = address;
+    let hops = hops.flat_map(|header| header.as_bytes().rsplit(|byte| *byte == b','));
+    for hop in hops.map_while(hop_address) {
+        client = hop;
         if !is_trusted(client) {
             break;
         }
@@ -159,17 +156,16 @@ pub(crate) fn client_origin(
 }
 
 /// An address with or without a port, an IPv6 one with or without brackets.
-fn hop_address(hop: &str) -> Option<IpAddr> {
+fn hop_address(hop: &[u8]) -> Option<IpAddr> {
+    let hop = str::from_utf8(hop).ok()?.trim();
     let bare = hop
         .strip_prefix('[')
-        .and_then(|rest| rest.split(']').next())
-        .unwrap_or(hop);
-    let address = bare.parse().ok().or_else(|| {
-        hop.parse()
-            .ok()
-            .map(|address: std::net::SocketAddr| address.ip())
-    });
-    address.map(|address: IpAddr| address.to_canonical())
+        .and_then(|rest| rest.split(']').next());
+    let address = match hop.parse::<SocketAddr>() {
+        Ok(address) => address.ip(),
+        Err(_) => bare.unwrap_or(hop).parse().ok()?,
+    };
+    Some(address.to_canonical())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use hyper::body::Bytes;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
+    HeaderName, HeaderValue, IF_NONE_MATCH, REFERRER_POLICY, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Response, StatusCode};
@@ -38,9 +38,8 @@ pub(crate) fn text(
 ) -> Response<Body> {
     let mut response = Response::new(Body::whole(text));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store")];
+    set_headers(&mut response, headers);
     response
 }
 
@@ -56,13 +55,11 @@ pub(crate) fn tagged(
         empty(StatusCode::NOT_MODIFIED)
     } else {
         let mut response = Response::new(content());
-        let content_type = HeaderValue::from_static(content_type);
-        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        set_headers(&mut response, [(CONTENT_TYPE, content_type)]);
         response
     };
-    let headers = response.headers_mut();
-    headers.insert(ETAG, etag.clone());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(ETAG, etag.clone());
+    set_headers(&mut response, [(CACHE_CONTROL, "no-cache")]);
     response
 }
 
@@ -82,21 +79,32 @@ pub(crate) fn etag(content: impl Hash) -> HeaderValue {
     HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
+/// Sets headers, in place of those of the same names.
+pub(crate) fn set_headers<const N: usize>(
+    response: &mut Response<Body>,
+    headers: [(HeaderName, &'static str); N],
+) {
+    for (name, value) in headers {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+}
+
 /// Adds the headers that every answer carries. Those that only a document heeds are left off event streams:
 /// hyper keeps the table of an answer's headers as long as the connection, and six fit into one of half the
 /// size.
 pub(crate) fn add_fixed_headers(response: &mut Response<Body>) {
-    let is_stream = response.body().is_stream();
-    let headers = response.headers_mut();
-    let fixed = |value| HeaderValue::from_static(value);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-    headers.insert("cross-origin-resource-policy", fixed("same-origin"));
-    if !is_stream {
-        headers.insert(REFERRER_POLICY, fixed("no-referrer"));
-        let nothing_inside = fixed("default-src 'none'; frame-ancestors 'none'");
-        headers
-            .entry(CONTENT_SECURITY_POLICY)
-            .or_insert(nothing_inside);
+    let resource_policy = HeaderName::from_static("cross-origin-resource-policy");
+    let headers = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (resource_policy, "same-origin"),
+    ];
+    set_headers(response, headers);
+    if !response.body().is_stream() {
+        set_headers(response, [(REFERRER_POLICY, "no-referrer")]);
+        let nothing_inside = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+        let policy = response.headers_mut().entry(CONTENT_SECURITY_POLICY);
+        policy.or_insert(nothing_inside);
     }
 }
 
@@ -122,18 +130,15 @@ pub(crate) fn refused(refusal: &Refusal, as_page: bool) -> Response<Body> {
             format!(r#"{{"error":"{code}","message":{advice}{room}}}"#),
         )
     };
-    let headers = response.headers_mut();
     match refusal {
-        Refusal::MethodNotAllowed { allow } => {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
-        }
+        Refusal::MethodNotAllowed { allow } => set_headers(&mut response, [(ALLOW, *allow)]),
         Refusal::PasswordRequired => {
-            let challenge = HeaderValue::from_static("Basic realm=\"chatroom\", charset=\"UTF-8\"");
-            headers.insert(WWW_AUTHENTICATE, challenge);
+            let challenge = "Basic realm=\"chatroom\", charset=\"UTF-8\"";
+            set_headers(&mut response, [(WWW_AUTHENTICATE, challenge)]);
         }
         // What is left of the body would be taken for the next request.
         Refusal::TooLarge | Refusal::Timeout => {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            set_headers(&mut response, [(CONNECTION, "close")]);
         }
         _ => {}
     }
@@ -141,6 +146,7 @@ pub(crate) fn refused(refusal: &Refusal, as_page: bool) -> Response<Body> {
         // Whole seconds, rounded up: a client that waits that long is let in.
         let seconds = wait.as_millis().div_ceil(1_000).max(1);
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     response

@@ -54,11 +54,11 @@ impl Site {
         let address = last_seen.filter(|seen| with_address && *seen != Ipv4Addr::UNSPECIFIED);
         let proxies = &self.options.trusted_proxy;
         let is_proxys = |address: IpAddr| {
-            let client = ClientAddress::from(address);
             // No client of IPv6 has an address of IPv4, also in `::/64`, where those are mapped.
-            let is_apart = |network: &Network| network.is_ipv4() && address.is_ipv6();
-            let mut proxies = proxies.iter().filter(|network| !is_apart(network));
-            proxies.any(|network| network.overlaps(client))
+            let may_be = |network: &Network| address.is_ipv4() || !network.is_ipv4();
+            let client = Network::from(ClientAddress::from(address));
+            let mut proxies = proxies.iter();
+            proxies.any(|network| may_be(network) && network.overlaps(client))
         };
         if address.is_some_and(is_proxys) {
             return Err(Refusal::BadRequest(

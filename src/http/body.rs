@@ -56,7 +56,8 @@ pub struct Body {
 
 enum Content {
     Whole {
-        pieces: Box<Pieces>,
+        /// Made as they are sent.
+        pieces: Box<dyn Iterator<Item = Bytes> + Send + Sync>,
         /// Bytes that are not given yet.
         left: u64,
         /// Pieces given since hyper has last written.
@@ -64,9 +65,6 @@ enum Content {
     },
     Stream(Stream),
 }
-
-/// The pieces of a whole body, made as they are sent.
-pub(crate) type Pieces = dyn Iterator<Item = Bytes> + Send + Sync;
 
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Body {

@@ -1,5 +1,6 @@
 //! Sending messages, and reading those that are retained.
 
+use std::fmt::Display;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use super::request::{Query, read_body};
 use super::rooms;
 use super::site::Site;
 use super::visitor::Visitor;
-use crate::names::{BadText, IdempotencyKey, MemberName, MessageText, RoomName};
+use crate::names::{IdempotencyKey, Malformed, MemberName, MessageText, RoomName};
 use crate::refusal::Refusal;
 use crate::rooms::entries::{Committed, Page, PageAt};
 use crate::rooms::frame::Frame;
@@ -34,8 +35,6 @@ const MAX_WAIT_SECONDS: u64 = 60;
 const JSON_BYTES_PER_BYTE: usize = 6;
 /// What to send, where the body is of another type.
 const TYPES: &str = "Send application/json or text/plain, in UTF-8.";
-pub(crate) const BAD_KEY: Refusal =
-    Refusal::BadRequest("An Idempotency-Key is 1 to 64 visible ASCII characters.");
 /// Bytes beside the text: a name, the keys, white space at the end.
 const BODY_OVERHEAD: usize = 1_024;
 
@@ -56,8 +55,9 @@ pub(crate) async fn post<B: HttpBody>(
     let rooms = rooms::named(site, visitor, room, 1, "A message is sent to one room.")?;
     let room = &rooms[0];
     let (media_type, body) = receive(site, visitor, room, body, 0, TYPES).await?;
-    let key = idempotency_key(&visitor.head.headers)?;
-    let key = key.map(|key| key.of(site.owner(visitor)));
+    let key = visitor.head.headers.get("idempotency-key");
+    let key = key.map(|key| key.to_str().unwrap_or_default());
+    let key = owned_key(key, site.owner(visitor))?;
     let (text, in_body) = match media_type {
         MediaType::Json => parse_json(&body)?,
         MediaType::Plain => {
@@ -105,9 +105,20 @@ pub(super) async fn receive<B: HttpBody>(
 
 /// Checks a text against the limit of the server.
 pub(crate) fn message_text(site: &Site, text: &str) -> Result<MessageText, Refusal> {
-    MessageText::parse(text, site.options.max_message).map_err(|bad| match bad {
-        BadText::Empty => Refusal::EmptyText,
-        BadText::TooLong => Refusal::TooLarge,
+    MessageText::parse(text, site.options.max_message).map_err(|Malformed| match text.trim_end() {
+        "" => Refusal::EmptyText,
+        _ => Refusal::TooLarge,
+    })
+}
+
+/// Checks an idempotency key, and makes it its owner's.
+pub(crate) fn owned_key(
+    key: Option<&str>,
+    owner: impl Display,
+) -> Result<Option<IdempotencyKey>, Refusal> {
+    let key = key.map(|key| Ok(IdempotencyKey::parse(key)?.of(owner)));
+    key.transpose().map_err(|Malformed| {
+        Refusal::BadRequest("An Idempotency-Key is 1 to 64 visible ASCII characters.")
     })
 }
 
@@ -156,16 +167,6 @@ fn media_type(headers: &HeaderMap) -> Option<MediaType> {
         })
     };
     (!parts.any(|part| foreign(&part))).then_some(media_type)
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
-    let Some(key) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    let key = key.to_str().ok();
-    key.and_then(|key| IdempotencyKey::parse(key).ok())
-        .map(Some)
-        .ok_or(BAD_KEY)
 }
 
 /// The text and the name of `{"text":…,"name":…}`; other fields are ignored.

@@ -2,8 +2,8 @@
 //!
 //! The route of a request is found first, because the [`guard`] needs it. The guard then decides whether
 //! the request may come in, and one `match` in [`routes`] sends it to what answers it: an event
-//! [`stream`], [`messages`] sent and read, a [`hook`], [`moderation`] and [`bans`], the [`page`], the
-//! [`metrics`]. All of them share one [`site`]. This folder knows neither sockets nor files.
+//! [`stream`], [`messages`] sent and read, a [`hook`], the [`rooms`], [`moderation`] and [`bans`], the
+//! [`page`], the [`metrics`]. All of them share one [`site`]. This folder knows neither sockets nor files.
 
 pub(crate) mod routes;
 

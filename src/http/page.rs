@@ -125,12 +125,12 @@ pub(crate) fn serve(part: &'static Part, request: &HeaderMap) -> Response<Body> 
     let content = || Body::whole(Bytes::from_static(content));
     let mut response = answer::tagged(request, part.content_type, etag, content);
     if takes_gzip && response.status() == StatusCode::OK {
-        let gzip = HeaderValue::from_static("gzip");
-        response.headers_mut().insert(CONTENT_ENCODING, gzip);
+        answer::set_headers(&mut response, [(CONTENT_ENCODING, "gzip")]);
     }
-    let headers = response.headers_mut();
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
-    let policy = HeaderValue::from_static(PAGE_POLICY);
-    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    let headers = [
+        (VARY, "Accept-Encoding"),
+        (CONTENT_SECURITY_POLICY, PAGE_POLICY),
+    ];
+    answer::set_headers(&mut response, headers);
     response
 }

@@ -70,9 +70,8 @@ impl<'a> Query<'a> {
 
     /// The first parameter of that name, as it was sent if it cannot be decoded.
     pub(crate) fn get_lossy(self, name: &str) -> Option<String> {
-        let value = self.raw(name).next()?.replace('+', " ");
-        let decoded = decode(&value).map(Cow::into_owned);
-        Some(decoded.unwrap_or(value))
+        let value = self.raw(name).next()?;
+        Some(decode_value(value).unwrap_or_else(|| value.to_owned()))
     }
 
     /// The name to take part under.

@@ -74,15 +74,10 @@ impl Sessions {
 
     /// The header that gives a session to a browser.
     pub(crate) fn set_cookie(&self, session: SessionId, secure: bool) -> Option<HeaderValue> {
-        let (
-            SessionId(bits),
-            Sessions {
-                cookie_name, path, ..
-            },
-        ) = (session, self);
+        let (name, path, SessionId(bits)) = (&self.cookie_name, &self.path, session);
         let secure = if secure { "; Secure" } else { "" };
         let cookie = format!(
-            "{cookie_name}={bits:032x}; Path={path}; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+            "{name}={bits:032x}; Path={path}; Max-Age={MAX_AGE_SECONDS}; HttpOnly; SameSite=Strict{secure}"
         );
         HeaderValue::from_str(&cookie).ok()
     }

@@ -1,11 +1,9 @@
 //! Opening an event stream.
 
 use hyper::Response;
-use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
-};
+use hyper::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, SET_COOKIE};
 
-use super::answer::Answer;
+use super::answer::{self, Answer};
 use super::body::Body;
 use super::limits::{Allowance, Holding, Permit, streams_of};
 use super::request::{Query, accepts};
@@ -21,13 +19,6 @@ use crate::rooms::stream::Start;
 
 /// Past messages that a stream begins with if the request does not say.
 const DEFAULT_HISTORY: u64 = 50;
-
-const HEADERS: [(HeaderName, &str); 3] = [
-    (CONTENT_TYPE, "text/event-stream"),
-    (CACHE_CONTROL, "no-cache, no-store, no-transform"),
-    // nginx would hold events back until its buffer is full.
-    (HeaderName::from_static("x-accel-buffering"), "no"),
-];
 
 /// Opens a stream of the room in the path, or of those in the query.
 pub(crate) async fn open(
@@ -108,8 +99,13 @@ pub(crate) async fn open(
 
 fn event_stream(body: Body) -> Response<Body> {
     let mut response = Response::new(body);
-    let headers = HEADERS.map(|(name, value)| (name, HeaderValue::from_static(value)));
-    response.headers_mut().extend(headers);
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream"),
+        (CACHE_CONTROL, "no-cache, no-store, no-transform"),
+        // nginx would hold events back until its buffer is full.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    answer::set_headers(&mut response, headers);
     response
 }
 
@@ -148,6 +144,8 @@ fn accepts_event_stream(headers: &HeaderMap, explicitly: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     fn is_accepted(accept: &[&str], explicitly: bool) -> bool {

@@ -92,7 +92,6 @@ impl User {
 pub(crate) struct OverLoopback;
 
 /// The sender of a request, as far as it is known, and what was asked.
-#[derive(Clone)]
 pub(crate) struct Visitor<'a> {
     pub(super) head: &'a Parts,
     pub(crate) address: ClientAddress,

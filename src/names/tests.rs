@@ -169,10 +169,10 @@ fn what_cannot_be_seen_does_not_tell_names_apart() {
 fn texts() {
     let text = |s: &str| MessageText::parse(s, 8).map(|t| t.as_str().to_owned());
     assert_eq!(text(" a\n b \r\n\n"), Ok(" a\n b".into()));
-    assert_eq!(text(" \n\u{2003}"), Err(BadText::Empty));
-    assert_eq!(text(""), Err(BadText::Empty));
+    assert_eq!(text(" \n\u{2003}"), Err(Malformed));
+    assert_eq!(text(""), Err(Malformed));
     assert_eq!(text("12345678   "), Ok("12345678".into()));
-    assert_eq!(text("123456789"), Err(BadText::TooLong));
+    assert_eq!(text("123456789"), Err(Malformed));
     assert_eq!(text("\0"), Ok("\0".into()));
 }
 

@@ -56,20 +56,15 @@ impl Guard {
             self.allowed_origin(&request.headers)
                 .ok_or(Refusal::CrossOrigin)?;
             let mut response = answer::empty(StatusCode::NO_CONTENT);
-            for (name, value) in [
-                (
-                    header::ACCESS_CONTROL_ALLOW_METHODS,
-                    "GET, HEAD, POST, DELETE",
-                ),
-                (
-                    header::ACCESS_CONTROL_ALLOW_HEADERS,
-                    "authorization, content-type, idempotency-key, if-none-match, last-event-id",
-                ),
+            let methods = "GET, HEAD, POST, DELETE";
+            let headers =
+                "authorization, content-type, idempotency-key, if-none-match, last-event-id";
+            let allowed = [
+                (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
+                (header::ACCESS_CONTROL_ALLOW_HEADERS, headers),
                 (header::ACCESS_CONTROL_MAX_AGE, "600"),
-            ] {
-                let value = HeaderValue::from_static(value);
-                response.headers_mut().insert(name, value);
-            }
+            ];
+            answer::set_headers(&mut response, allowed);
             Ok(response)
         })
     }
@@ -83,12 +78,11 @@ impl Guard {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         if let Some(origin) = self.allowed_origin(request) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            for (name, value) in [
+            let shared = [
                 (header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
                 (header::ACCESS_CONTROL_EXPOSE_HEADERS, "etag, retry-after"),
-            ] {
-                headers.insert(name, HeaderValue::from_static(value));
-            }
+            ];
+            answer::set_headers(response, shared);
         }
     }
 }
