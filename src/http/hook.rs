@@ -135,11 +135,7 @@ fn string(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.to_string(),
-        Value::Object(object) => object
-            .get("text")
-            .and_then(Value::as_str)
-            .map_or_else(String::new, str::to_owned),
-        _ => String::new(),
+        _ => value["text"].as_str().unwrap_or_default().to_owned(),
     }
 }
 

@@ -61,15 +61,11 @@ impl Guard {
 fn host_of(request: &Parts) -> Result<&str, Refusal> {
     let authority = request.uri.authority().map(Authority::as_str);
     let mut hosts = request.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => match authority {
-            Some(authority) => Ok(authority),
-            None => host.to_str().map_err(|_| Refusal::UnknownHost),
-        },
-        (None, _) if request.version == Version::HTTP_10 => Ok(authority.unwrap_or_default()),
-        (None, _) if request.version > Version::HTTP_11 && authority.is_some() => {
-            Ok(authority.unwrap_or_default())
-        }
+    match (authority, hosts.next(), hosts.next()) {
+        (Some(authority), Some(_), None) => Ok(authority),
+        (None, Some(host), None) => host.to_str().map_err(|_| Refusal::UnknownHost),
+        (_, None, _) if request.version == Version::HTTP_10 => Ok(authority.unwrap_or_default()),
+        (Some(authority), None, _) if request.version > Version::HTTP_11 => Ok(authority),
         _ => Err(Refusal::BadRequest(
             "HTTP/1.1 needs exactly one Host header.",
         )),
