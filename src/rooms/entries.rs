@@ -135,18 +135,14 @@ impl Hub {
     /// What the rooms retain, for a store that writes this anew, and the low-water mark of all others.
     /// The store publishes nothing meanwhile, so one room is locked after the other.
     pub(crate) fn retained(&self) -> (EventId, Vec<Retained>) {
-        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
+        let mark = self.lock().mark;
         let mut rooms = Vec::new();
-        for name in names {
-            let state = self.lock();
-            let Some(Room { history, .. }) = state.rooms.get(&name) else {
-                continue;
-            };
-            let entries: Vec<Entry> = history.after(EventId::ZERO).cloned().collect();
-            if !entries.is_empty() || history.mark() > state.mark {
-                rooms.push((name, history.mark(), entries));
+        self.each_room(|name, Room { history, .. }| {
+            if !history.is_empty() || history.mark() > mark {
+                let entries = history.after(EventId::ZERO).cloned().collect();
+                rooms.push((name.clone(), history.mark(), entries));
             }
-        }
+        });
         // Last, for it covers rooms that were forgotten meanwhile.
         (self.lock().mark, rooms)
     }
@@ -176,14 +172,9 @@ impl Hub {
     /// A page of a room's history. After a position, `limit` counts messages and removals.
     pub(crate) fn page(&self, room: &RoomName, at: PageAt, limit: usize) -> Page {
         let state = self.lock();
-        let empty;
-        let history = match state.rooms.get(room) {
-            Some(room) => &room.history,
-            None => {
-                empty = History::new(state.mark);
-                &empty
-            }
-        };
+        let empty = History::new(state.mark);
+        let room = state.rooms.get(room);
+        let history = room.map_or(&empty, |room| &room.history);
         let mut page = Page {
             messages: Vec::new(),
             removed: Vec::new(),
@@ -194,26 +185,27 @@ impl Hub {
             PageAt::After(position) => {
                 let position = state.position_or_zero(position);
                 page.missed = history.mark() > position;
-                page.next = position;
                 let mut entries = history.after(position);
                 page.messages.reserve_exact(limit.min(entries.len()));
+                let mut last = position;
                 for entry in entries.by_ref().take(limit) {
                     match entry.removes {
                         None => page.messages.push(entry.frame.clone()),
                         Some(removed) => page.removed.push(removed),
                     }
-                    page.next = entry.id;
+                    last = entry.id;
                 }
-                if entries.len() == 0 {
-                    page.next = history.newest();
+                if entries.len() > 0 {
+                    page.next = last;
                 }
                 return page;
             }
             PageAt::Before(position) => position,
             PageAt::End => EventId::MAX,
         };
-        let messages = history.messages_before(before, limit);
-        page.messages = messages.map(|entry| entry.frame.clone()).collect();
+        let newest_first = history.messages_before(before).take(limit);
+        page.messages = newest_first.map(|entry| entry.frame.clone()).collect();
+        page.messages.reverse();
         if let PageAt::Before(_) = at {
             let last = page.messages.last().and_then(|message| message.id());
             page.next = last.unwrap_or(history.mark());

@@ -87,11 +87,7 @@ impl Frame {
             census.json_members(),
             heartbeat.as_secs_f64()
         );
-        let retry = if is_first {
-            retry_jittered()
-        } else {
-            String::new()
-        };
+        let retry = is_first.then(retry_jittered).unwrap_or_default();
         Frame::with_head(&retry, None, Event::Connected, &data)
     }
 
@@ -103,12 +99,10 @@ impl Frame {
             format!(r#"{{"eventId":"{mark}","room":{room}}}"#)
         };
         let (last, others) = rooms.split_last().expect("at least one room");
-        let others = others
-            .iter()
-            .map(|room| Frame::new(None, Event::Missed, &data(room)));
-        let others: Vec<u8> = others.flat_map(|frame| frame.bytes).collect();
-        let others = String::from_utf8(others).expect("frames are UTF-8");
-        let head = format!("{others}id: {mark}\n");
+        let name = Event::Missed.name();
+        let others = others.iter().map(|room| data(room));
+        let others = others.map(|data| format!("event: {name}\ndata: {data}\n\n"));
+        let head = format!("{}id: {mark}\n", others.collect::<String>());
         Frame::with_head(&head, Some(mark), Event::Missed, &data(last))
     }
 

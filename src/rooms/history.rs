@@ -27,7 +27,7 @@ const ALLOCATION_BYTES: usize = 16;
 
 /// The newest entries of a room, in order, and its low-water mark: entries up to there may be gone, all
 /// above it are retained.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct History {
     entries: VecDeque<Entry>,
     /// The entry that each key was last used for; of a removed message, its removal.
@@ -44,12 +44,8 @@ impl History {
     /// An empty history, of a room in which nothing above `mark` was ever said.
     pub(super) fn new(mark: EventId) -> History {
         History {
-            entries: VecDeque::new(),
-            by_key: HashMap::new(),
-            removals: HashMap::new(),
-            newest_message: None,
-            bytes: 0,
             mark,
+            ..History::default()
         }
     }
 
@@ -174,9 +170,8 @@ impl History {
 
     /// The oldest of the newest `count` messages.
     pub(super) fn latest(&self, count: usize) -> Option<EventId> {
-        let messages = self.entries.iter().rev();
-        let messages = messages.filter(|entry| entry.removes.is_none());
-        messages.take(count).last().map(|entry| entry.id)
+        let newest_first = self.messages_before(EventId::MAX);
+        newest_first.take(count).last().map(|entry| entry.id)
     }
 
     /// What is retained after a position, oldest first.
@@ -185,20 +180,11 @@ impl History {
         self.entries.range(start..)
     }
 
-    /// The messages nearest before a position, at most `limit`, oldest first.
-    pub(super) fn messages_before(
-        &self,
-        position: EventId,
-        limit: usize,
-    ) -> impl Iterator<Item = &Entry> {
+    /// The messages before a position, newest first.
+    pub(super) fn messages_before(&self, position: EventId) -> impl Iterator<Item = &Entry> {
         let end = self.entries.partition_point(|entry| entry.id < position);
-        let is_message = |entry: &&Entry| entry.removes.is_none();
-        let before = self.entries.range(..end).enumerate().rev();
-        let nearest = before
-            .filter(move |(_, entry)| is_message(entry))
-            .take(limit);
-        let start = nearest.last().map_or(end, |(start, _)| start);
-        self.entries.range(start..end).filter(is_message)
+        let newest_first = self.entries.range(..end).rev();
+        newest_first.filter(|entry| entry.removes.is_none())
     }
 }
 

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::frame::Frame;
 use super::id::EventId;
 use super::limits::BEATS_PER_PERIOD;
+use super::queue::Mode;
 use super::room::Room;
 use crate::clock::{Clock, Moment, milliseconds};
 use tokio::sync::Notify;
@@ -36,6 +37,7 @@ pub(crate) struct Hub {
 pub(super) type Rooms = HashMap<RoomName, Room>;
 
 /// What the lock protects.
+#[derive(Default)]
 pub(super) struct State {
     pub(super) rooms: Rooms,
     pub(super) clients: Slab<Client>,
@@ -60,13 +62,9 @@ impl Hub {
             false => EventId::start_of_run(options.clock.unix_ms(), tag),
         };
         let state = State {
-            rooms: HashMap::new(),
-            clients: Slab::default(),
             newest: mark,
             mark,
-            room_created: Arc::default(),
-            beats: 0,
-            closed: false,
+            ..State::default()
         };
         Hub {
             options,
@@ -127,18 +125,14 @@ impl Hub {
     /// forgets rooms that nobody needs. Says whether entries went for age or with a room.
     pub(crate) fn tick(&self) -> bool {
         let (now, unix_ms) = (self.clock().now(), self.clock().unix_ms());
-        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let expired = self.expired_before();
         let mut has_evicted = false;
-        for name in &names {
-            // The lock is free between two rooms.
-            if let Some(room) = self.lock().rooms.get_mut(name) {
-                room.tell_changes(name, now, &self.counters);
-                if let Some(expired) = expired {
-                    has_evicted |= room.history.evict_before(expired, unix_ms);
-                }
+        self.each_room(|name, room| {
+            room.tell_changes(name, now, &self.counters);
+            if let Some(expired) = expired {
+                has_evicted |= room.history.evict_before(expired, unix_ms);
             }
-        }
+        });
         let ttl = self.options.room_ttl;
         self.lock().forget(|_, room| room.is_expendable(now, ttl)) | has_evicted
     }
@@ -158,6 +152,16 @@ impl Hub {
         let given = clients.filter(|client| client.queue.beat(passed, &heartbeat));
         let given = given.count() as u64;
         self.counters.deliveries.fetch_add(given, Ordering::Relaxed);
+    }
+
+    /// Visits one room after the other. The lock is free between two of them.
+    pub(super) fn each_room(&self, mut visit: impl FnMut(&RoomName, &mut Room)) {
+        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
+        for name in &names {
+            if let Some(room) = self.lock().rooms.get_mut(name) {
+                visit(name, room);
+            }
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -182,13 +186,13 @@ impl State {
 
     /// Makes all clients catch up, and whoever waits without a stream look again.
     pub(super) fn interrupt(&self) {
-        self.clients
-            .iter()
-            .for_each(|client| client.queue.interrupt());
+        for client in self.clients.iter() {
+            client.queue.enter(Mode::Behind, None);
+        }
         self.room_created.notify_waiters();
-        self.rooms
-            .values()
-            .for_each(|room| room.published.notify_waiters());
+        for room in self.rooms.values() {
+            room.published.notify_waiters();
+        }
     }
 
     /// A room, without the names whose grace is over.
@@ -207,16 +211,13 @@ impl State {
 
     /// Forgets expendable rooms, and says whether entries went with any of them.
     fn forget(&mut self, is_expendable: impl Fn(&RoomName, &Room) -> bool) -> bool {
-        let mut forgotten = false;
-        self.rooms.retain(|name, room| {
-            let expendable = is_expendable(name, room);
-            if expendable {
-                forgotten |= !room.history.is_empty();
-                self.mark = self.mark.max(room.history.newest());
-            }
-            !expendable
-        });
-        forgotten
+        let expendable = |name: &RoomName, room: &mut Room| is_expendable(name, room);
+        let mut had_entries = false;
+        for (_, room) in self.rooms.extract_if(expendable) {
+            had_entries |= !room.history.is_empty();
+            self.mark = self.mark.max(room.history.newest());
+        }
+        had_entries
     }
 
     /// Forgets a room that its last client has left, if it has no entries.

@@ -88,7 +88,21 @@ impl Draft {
                 };
                 Entry::message(&message, key)
             }
-            Draft::Removal { removed, by } => Entry::removal(room, id, removed, by, sent_at),
+            Draft::Removal { removed, by } => {
+                let data = format!(
+                    r#"{{"eventId":"{id}","room":{},"removed":"{removed}","by":"{}","sentAt":{sent_at}}}"#,
+                    Value::from(room.as_str()),
+                    by.as_str()
+                );
+                Entry {
+                    id,
+                    frame: Arc::new(Frame::new(Some(id), Event::Removed, &data)),
+                    key: None,
+                    author: None,
+                    sent_at,
+                    removes: Some(removed),
+                }
+            }
         }
     }
 }
@@ -103,28 +117,6 @@ impl Entry {
             author: message.author,
             sent_at: message.sent_at,
             removes: None,
-        }
-    }
-
-    pub(crate) fn removal(
-        room: &RoomName,
-        id: EventId,
-        removed: EventId,
-        by: RemovedBy,
-        sent_at: u64,
-    ) -> Entry {
-        let data = format!(
-            r#"{{"eventId":"{id}","room":{},"removed":"{removed}","by":"{}","sentAt":{sent_at}}}"#,
-            Value::from(room.as_str()),
-            by.as_str()
-        );
-        Entry {
-            id,
-            frame: Arc::new(Frame::new(Some(id), Event::Removed, &data)),
-            key: None,
-            author: None,
-            sent_at,
-            removes: Some(removed),
         }
     }
 }

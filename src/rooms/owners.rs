@@ -5,6 +5,7 @@ use super::client::Membership;
 use super::frame::Census;
 use super::hub::Hub;
 use super::members::Claim;
+use super::queue::Mode;
 use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
@@ -85,7 +86,7 @@ impl Hub {
             if !client.memberships.iter().any(is_concerned) {
                 continue;
             }
-            client.queue.end(None);
+            client.queue.enter(Mode::Ended, None);
             for membership in &std::mem::take(&mut client.memberships) {
                 if let Some(room) = state.rooms.get_mut(&membership.room) {
                     room.leave(membership.key, Some(claim), now);

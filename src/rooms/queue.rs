@@ -9,6 +9,7 @@
 //! ends the stream does that and wakes under the same lock.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
@@ -24,6 +25,7 @@ const KEPT_FRAMES: usize = 4;
 /// A client's queue. Each of its rooms holds a reference for sending, its body one for receiving.
 pub(super) struct Queue(Mutex<State>);
 
+#[derive(Default)]
 struct State {
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
@@ -37,11 +39,12 @@ struct State {
 }
 
 /// What happens to a new frame, and what the client does once it has taken all frames.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Mode {
     /// New frames are queued, and the client waits for them.
     Live,
     /// New frames are dropped, and the client catches up from the histories of its rooms.
+    #[default]
     Behind,
     /// New frames are dropped, and the client's stream ends.
     Ended,
@@ -51,12 +54,8 @@ impl Queue {
     /// A queue of a client that has yet to catch up.
     pub(super) fn new(position: EventId) -> Queue {
         Queue(Mutex::new(State {
-            frames: VecDeque::new(),
-            bytes: 0,
             position,
-            mode: Mode::Behind,
-            quiet_beats: 0,
-            waker: None,
+            ..State::default()
         }))
     }
 
@@ -126,22 +125,6 @@ impl Queue {
         false
     }
 
-    /// Queues the last frame of the past. From now on the rooms queue what follows.
-    pub(super) fn go_live(&self, last: Frame) {
-        let queue = &mut *lock(&self.0);
-        queue.push(Arc::new(last));
-        queue.mode = Mode::Live;
-    }
-
-    /// Makes the client catch up once it has taken what is queued.
-    pub(super) fn interrupt(&self) {
-        let queue = &mut *lock(&self.0);
-        if queue.mode == Mode::Live {
-            queue.mode = Mode::Behind;
-            queue.wake();
-        }
-    }
-
     /// Notes that so many parts of the heartbeat's period have passed, and queues the heartbeat if
     /// nothing was queued in all of them, and nothing waits. Says whether it did.
     pub(super) fn beat(&self, passed: u32, heartbeat: &Arc<Frame>) -> bool {
@@ -156,14 +139,15 @@ impl Queue {
         is_due
     }
 
-    /// Ends the client's stream once it has taken what is queued and this `last` frame.
-    pub(super) fn end(&self, last: Option<Frame>) {
+    /// Changes the mode, after a `last` frame if there is one. A stream that has ended stays so.
+    pub(super) fn enter(&self, mode: Mode, last: Option<Frame>) {
         let queue = &mut *lock(&self.0);
-        if queue.mode != Mode::Ended {
-            if let Some(last) = last {
-                queue.push(Arc::new(last));
-            }
-            queue.mode = Mode::Ended;
+        if queue.mode == Mode::Ended {
+            return;
+        }
+        last.into_iter().for_each(|last| queue.push(Arc::new(last)));
+        // Only the task of a live client may be waiting.
+        if mem::replace(&mut queue.mode, mode) == Mode::Live {
             queue.wake();
         }
     }

@@ -17,7 +17,6 @@ use super::limits::ROSTER_NAMES;
 use super::members::Claim;
 use super::past::past;
 use super::queue::{Mode, Queue};
-use super::room::Room;
 use crate::author::Author;
 use crate::counters::count;
 use crate::names::RoomName;
@@ -102,14 +101,10 @@ impl Hub {
         let state = self.lock();
         let begins = state.beginnings(rooms, start);
         let bytes = rooms.iter().zip(begins).map(|(name, begin)| {
-            let Some(Room {
-                history, members, ..
-            }) = state.rooms.get(name)
-            else {
-                return GREETING_BYTES;
-            };
-            let names = members.census().members.min(ROSTER_NAMES);
-            GREETING_BYTES + history.frame_bytes_after(begin) + names * NAME_BYTES
+            let room = state.rooms.get(name);
+            let names = room.map_or(0, |room| room.members.census().members.min(ROSTER_NAMES));
+            let entries = room.map_or(0, |room| room.history.frame_bytes_after(begin));
+            GREETING_BYTES + names * NAME_BYTES + entries
         });
         u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
     }
@@ -166,14 +161,14 @@ impl Hub {
             return;
         }
         if state.closed {
-            queue.end(Some(Frame::server_closing("shutdown")));
+            queue.enter(Mode::Ended, Some(Frame::server_closing("shutdown")));
             return;
         }
         if queue.fill(rosters(&mut client.memberships, rooms), counters) {
             if client.arrival.take().is_none() {
                 count(&counters.catch_ups);
             }
-            queue.go_live(Frame::caught_up(newest));
+            queue.enter(Mode::Live, Some(Frame::caught_up(newest)));
         }
     }
 

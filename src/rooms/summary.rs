@@ -23,19 +23,16 @@ impl Hub {
         let now = self.clock().now();
         let state = &mut *self.lock();
         let names: BTreeSet<RoomName> = state.rooms.keys().chain(offered).cloned().collect();
-        let summary = |room| match state.room_at(&room, now) {
-            None => Summary {
+        let summary = |room| {
+            let found = state.room_at(&room, now).map(|found| &*found);
+            Summary {
+                census: found
+                    .map(|found| found.members.census())
+                    .unwrap_or_default(),
+                newest: found.and_then(|found| found.history.newest_message()),
+                history_bytes: found.map_or(0, |found| found.history.bytes()),
                 room,
-                census: Census::default(),
-                newest: None,
-                history_bytes: 0,
-            },
-            Some(found) => Summary {
-                room,
-                census: found.members.census(),
-                newest: found.history.newest_message(),
-                history_bytes: found.history.bytes(),
-            },
+            }
         };
         names.into_iter().map(summary).collect()
     }

@@ -180,10 +180,10 @@ fn positions() {
 fn pages() {
     let history = history(&limits(5, usize::MAX), 10);
     let before = |n, limit| -> Vec<EventId> {
-        let messages = history.messages_before(id(n), limit);
+        let messages = history.messages_before(id(n)).take(limit);
         messages.map(|entry| entry.id).collect()
     };
-    assert_eq!(before(9, 2), [id(7), id(8)]);
+    assert_eq!(before(9, 2), [id(8), id(7)]);
     assert_eq!(before(7, 9), [id(6)]);
     assert_eq!(before(1, 9), []);
 }

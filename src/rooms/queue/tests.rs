@@ -30,7 +30,7 @@ fn frame(data: &str) -> Arc<Frame> {
 
 fn live() -> Queue {
     let queue = Queue::new(EventId::ZERO);
-    queue.go_live(Frame::caught_up(EventId::ZERO));
+    queue.enter(Mode::Live, Some(Frame::caught_up(EventId::ZERO)));
     assert!(queue.pop(usize::MAX).is_some());
     queue
 }
@@ -107,7 +107,7 @@ fn a_full_queue_drops_what_follows_until_its_client_has_caught_up() {
         assert_eq!(wakes.so_far(), 0);
         let kept = lock(&queue.0).frames.capacity();
         assert!(kept <= KEPT_FRAMES, "room for {kept} frames after a burst");
-        queue.go_live(Frame::caught_up(EventId::ZERO));
+        queue.enter(Mode::Live, Some(Frame::caught_up(EventId::ZERO)));
         assert!(queue.pop(usize::MAX).is_some());
         assert!(queue.send(&frame));
     }
@@ -130,7 +130,7 @@ fn catching_up_stops_at_a_full_queue_and_goes_on() {
             given += 1;
         }
         if is_all {
-            queue.go_live(Frame::caught_up(EventId::ZERO));
+            queue.enter(Mode::Live, Some(Frame::caught_up(EventId::ZERO)));
             assert!(queue.pop(usize::MAX).is_some());
             break;
         }
@@ -145,7 +145,7 @@ fn the_end_wakes_the_task_that_asked_last_and_is_final() {
     let ((first_wakes, first), (wakes, waker)) = (count(), count());
     assert!(take(&queue, &first).is_pending());
     assert!(take(&queue, &waker).is_pending());
-    queue.end(None);
+    queue.enter(Mode::Ended, None);
     assert_eq!((first_wakes.so_far(), wakes.so_far()), (0, 1));
     assert!(matches!(
         take(&queue, &waker),
@@ -163,7 +163,7 @@ fn the_end_is_final_for_a_client_that_catches_up() {
         take(&queue, &waker),
         Poll::Ready(Err(Mode::Behind))
     ));
-    queue.end(None);
+    queue.enter(Mode::Ended, None);
     let frames = std::iter::repeat_with(|| frame("{}"));
     assert!(!queue.fill(frames, &Counters::default()));
     assert!(matches!(

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::super::sealed;
 use crate::names::{IdempotencyKey, RoomName};
 use crate::rooms::id::EventId;
-use crate::rooms::message::{Entry, Message, RemovedBy};
+use crate::rooms::message::{Draft, Entry, Message, RemovedBy};
 
 /// What a line says.
 #[derive(Debug)]
@@ -60,7 +60,8 @@ pub(super) fn read(line: &[u8]) -> Option<Record> {
         let room = RoomName::stored(text("room")?).ok()?;
         let by = RemovedBy::parse(text("by")?)?;
         let sent_at = json.get("sentAt")?.as_u64()?;
-        let entry = Entry::removal(&room, id("eventId")?, id("removed")?, by, sent_at);
+        let removed = id("removed")?;
+        let entry = Draft::Removal { removed, by }.into_entry(&room, id("eventId")?, sent_at);
         return Some(Record::Entry(room, Entry { key, ..entry }, after));
     }
     let message = Message::from_json(&json)?;
@@ -100,6 +101,11 @@ mod tests {
         text.parse().expect("an id")
     }
 
+    fn removal(room: &RoomName) -> Entry {
+        let (removed, by) = (id("7-1"), RemovedBy::Moderator);
+        Draft::Removal { removed, by }.into_entry(room, id("9-0"), 9)
+    }
+
     fn key() -> Option<IdempotencyKey> {
         IdempotencyKey::parse("\"k").ok()
     }
@@ -128,12 +134,10 @@ mod tests {
 
     #[test]
     fn lines_come_back() {
-        let by = RemovedBy::Moderator;
         for key in [key(), None] {
-            let removal = Entry::removal(&said().room, id("9-0"), id("7-1"), by, 9);
             let removal = Entry {
                 key: key.clone(),
-                ..removal
+                ..removal(&said().room)
             };
             for one in [Entry::message(&said(), key), removal] {
                 let line = written(|lines| entry(lines, &one));
@@ -180,7 +184,7 @@ mod tests {
     fn removals_in_rooms_of_an_earlier_version_come_back() {
         let room = RoomName::stored("caf\u{e9}\u{34f}").expect("a name of old");
         RoomName::parse(room.as_str()).expect_err("the rule is narrower now");
-        let removal = Entry::removal(&room, id("9-0"), id("7-1"), RemovedBy::Moderator, 9);
+        let removal = removal(&room);
         let mut lines = Vec::new();
         entry(&mut lines, &removal);
         let line = lines.strip_suffix(b"\n").expect("a whole line");

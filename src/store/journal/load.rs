@@ -68,7 +68,7 @@ mod tests {
     use super::super::super::test_folder::TestFolder;
     use super::*;
     use crate::names::RoomName;
-    use crate::rooms::message::{Entry, RemovedBy};
+    use crate::rooms::message::{Draft, RemovedBy};
 
     #[test]
     fn entries_out_of_order_are_damage() {
@@ -77,8 +77,11 @@ mod tests {
             let mut lines = Vec::new();
             for id in ["1-0", "3-0", last] {
                 let id = id.parse().expect("an id");
-                let removal = Entry::removal(&room, id, EventId::ZERO, RemovedBy::Author, 1);
-                line::entry(&mut lines, &removal);
+                let removal = Draft::Removal {
+                    removed: EventId::ZERO,
+                    by: RemovedBy::Author,
+                };
+                line::entry(&mut lines, &removal.into_entry(&room, id, 1));
             }
             let folder = TestFolder::new();
             let path = folder.path().join("journal");
