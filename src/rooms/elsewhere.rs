@@ -1,6 +1,6 @@
 //! What a hub has in common with the hubs of other servers: members who are connected elsewhere.
 
-use super::hub::{Hub, State};
+use super::hub::Hub;
 use super::id::EventId;
 use super::members::Claim;
 use super::room::Room;
@@ -14,21 +14,12 @@ impl Hub {
     /// The members and listeners of this server, without those of others.
     pub(crate) fn here(&self) -> Vec<Here> {
         let now = self.clock().now();
-        let names: Vec<RoomName> = self.lock().rooms.keys().cloned().collect();
         let mut all = Vec::new();
-        for room in names {
-            // The lock is free between two rooms.
-            let state = &mut *self.lock();
-            let Some(Room { members, .. }) = state.room_at(&room, now) else {
-                continue;
-            };
-            let listeners = members.listeners_here();
-            let here = members.here();
-            let members: Vec<_> = here.map(|(name, author)| (name.clone(), author)).collect();
-            if listeners > 0 || !members.is_empty() {
-                all.push((room, listeners, members));
-            }
-        }
+        self.each_room(|name, Room { members, .. }| {
+            members.expire(now);
+            let here = members.here().map(|(name, author)| (name.clone(), author));
+            all.push((name.clone(), members.listeners_here(), here.collect()));
+        });
         all
     }
 
@@ -45,23 +36,15 @@ impl Hub {
     /// A member joined another server. If somebody else has the name here, that one has lost it.
     pub(crate) fn joined_elsewhere(&self, room: &RoomName, name: &MemberName, author: Author) {
         let now = self.clock().now();
-        let of = |state: &State| {
-            state
-                .rooms
-                .get(room)?
-                .members
-                .owner(name, Some(author))
-                .map(|(_, is_same)| is_same)
+        let loser = {
+            let state = &mut *self.lock();
+            let members = &mut state.room_or_insert(room, now).members;
+            members.joined_elsewhere(name, author)
         };
-        if of(&self.lock()) == Some(false) {
-            let folded = name.folded();
-            self.expel(|claim, of| {
-                of == room && claim.author != author && claim.name.folded() == folded
-            });
+        if let Some(loser) = loser {
+            let is_name = |claim: &Claim| claim.name.folded() == name.folded();
+            self.expel(|claim, of| of == room && claim.author == loser && is_name(claim));
         }
-        let state = &mut *self.lock();
-        let members = &mut state.room_or_insert(room, now).members;
-        members.joined_elsewhere(name, author);
     }
 
     /// A member's latest stream, at another server, spells the name like this.
@@ -91,13 +74,13 @@ impl Hub {
         }
     }
 
-    /// So many listeners of a room are at other servers.
-    pub(crate) fn listen_elsewhere(&self, room: &RoomName, listeners: usize) {
-        let now = self.clock().now();
+    /// Of a room another server had so many listeners, and has so many now.
+    pub(crate) fn listen_elsewhere(&self, room: &RoomName, before: usize, now: usize) {
+        let moment = self.clock().now();
         let state = &mut *self.lock();
-        if listeners > 0 || state.rooms.contains_key(room) {
-            let members = &mut state.room_or_insert(room, now).members;
-            members.listen_elsewhere(listeners);
+        if now > 0 || state.rooms.contains_key(room) {
+            let members = &mut state.room_or_insert(room, moment).members;
+            members.listen_elsewhere(before, now);
         }
     }
 }

@@ -105,15 +105,7 @@ impl Standing {
 
     fn set_ban(&self, author: Author, ban: Option<Ban>, unix_ms: u64) -> Result<(), Refusal> {
         let _changing = lock(&self.changing);
-        let mut bans = lock(&self.bans).clone();
-        bans.retain(|old| old.until > unix_ms);
-        let index = bans.iter().position(|old| old.author == author);
-        let earlier = index.map(|index| bans.remove(index));
-        match ban {
-            None if earlier.is_none() => return Err(Refusal::NotFound),
-            Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),
-            ban => bans.extend(ban),
-        }
+        let bans = self.bans_with(author, ban, unix_ms)?;
         if let Some(folder) = &self.options.data {
             let saved = bans::save(folder, &bans);
             if let Err(error) = &saved {
@@ -132,6 +124,28 @@ impl Standing {
         }
         *lock(&self.bans) = bans;
         Ok(())
+    }
+
+    /// The bans, with that of an author set or lifted.
+    ///
+    /// # Errors
+    /// There are too many bans, or there is none to lift.
+    pub(super) fn bans_with(
+        &self,
+        author: Author,
+        ban: Option<Ban>,
+        unix_ms: u64,
+    ) -> Result<Vec<Ban>, Refusal> {
+        let mut bans = lock(&self.bans).clone();
+        bans.retain(|old| old.until > unix_ms);
+        let index = bans.iter().position(|old| old.author == author);
+        let earlier = index.map(|index| bans.remove(index));
+        match ban {
+            None if earlier.is_none() => return Err(Refusal::NotFound),
+            Some(_) if bans.len() >= MOST_BANS => return Err(Refusal::TooManyBans),
+            ban => bans.extend(ban),
+        }
+        Ok(bans)
     }
 
     /// Whether there was no room for the bans.

@@ -3,17 +3,22 @@
 use super::{Author, Claim, FoldedName, Member, MemberName, Members};
 
 impl Members {
-    /// A member joined at another server.
-    pub(in super::super) fn joined_elsewhere(&mut self, name: &MemberName, author: Author) {
+    /// A member joined at another server. Returns who had the name so far, and has lost it.
+    pub(in super::super) fn joined_elsewhere(
+        &mut self,
+        name: &MemberName,
+        author: Author,
+    ) -> Option<Author> {
         let folded = name.folded();
         self.joins += 1;
-        let member = self.by_name.get(folded);
-        if member.is_some_and(|member| member.author != author) {
-            // Somebody who has lost it.
+        let owner = self.by_name.get(folded).map(|member| member.author);
+        let loser = owner.filter(|owner| *owner != author);
+        if loser.is_some() {
             self.remove(folded);
         }
         self.get_or_insert(name, author).elsewhere += 1;
         self.give_up_old_names(author, folded);
+        loser
     }
 
     /// A member left another server.
@@ -28,10 +33,10 @@ impl Members {
         }
     }
 
-    /// So many listeners are at other servers.
-    pub(in super::super) fn listen_elsewhere(&mut self, listeners: usize) {
-        self.counts_changed |= listeners != self.listeners_elsewhere;
-        self.listeners_elsewhere = listeners;
+    /// Another server had so many listeners, and has so many now.
+    pub(in super::super) fn listen_elsewhere(&mut self, before: usize, now: usize) {
+        self.counts_changed |= before != now;
+        self.listeners_elsewhere = (self.listeners_elsewhere + now).saturating_sub(before);
     }
 
     /// The listeners at this server.

@@ -5,7 +5,7 @@
 --
 -- KEYS  epoch, feed, stream of the room, rooms by the time of their newest entry, idempotency keys of
 --       the room, token of this attempt, bans, and of a message for which the name has to be free: servers
--- ARGV  epoch, room, entries and bytes retained (0: all), milliseconds that an idle room is kept (0:
+-- ARGV  epoch, room, entries and bytes retained, milliseconds that an idle room is kept (0:
 --       for good), the last id that is too old ("-": none), kind, and
 --         message: name, author or "", member (0 or 1), text, idempotency key or "", what the names of
 --         rosters begin with, and the name's field in them
@@ -40,8 +40,7 @@ end
 -- used for.
 local function evict()
     while true do
-        local is_full = most_entries > 0 and redis.call('XLEN', room) >= most_entries
-            or most_bytes > 0 and total - gone > most_bytes
+        local is_full = redis.call('XLEN', room) >= most_entries or total - gone > most_bytes
         local oldest = redis.call('XRANGE', room, '-', is_full and '+' or too_old, 'COUNT', 1)[1]
         if not oldest then return end
         local key = field(oldest, 'key')

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::{RedisResult, ScriptInvocation};
+use redis::RedisResult;
 use tokio::time::sleep;
 
 use super::entry::{self, Fields};
 use super::presence::field_of;
-use super::{APPEND, EPOCH_PAUSE, Redis, call, key, patiently, room_key};
+use super::{APPEND, Call, EPOCH_PAUSE, Redis, call, key, patiently, room_key};
 use crate::clock::milliseconds;
 use crate::names::RoomName;
 use crate::refusal::Refusal;
@@ -83,12 +83,7 @@ impl Redis {
         times.into_iter().flatten().min().map(milliseconds)
     }
 
-    fn append_call(
-        &self,
-        room: &RoomName,
-        draft: &Draft,
-        attempt: u64,
-    ) -> ScriptInvocation<'static> {
+    fn append_call(&self, room: &RoomName, draft: &Draft, attempt: u64) -> Call {
         let options = &self.hub.options;
         let too_old = self.hub.expired_before().map(|ms| format!("({ms}-0"));
         let mut call = call(&APPEND);
@@ -97,9 +92,7 @@ impl Redis {
         call.key(key(&format!("token:{}:{attempt}", self.server)));
         call.key(key("bans"));
         call.arg(self.epoch().to_string()).arg(room.as_str());
-        for most in [options.history, options.history_bytes] {
-            call.arg(Some(most).filter(|most| *most < usize::MAX).unwrap_or(0));
-        }
+        call.arg(options.history).arg(options.history_bytes);
         call.arg(self.room_ms().unwrap_or(0));
         call.arg(too_old.as_deref().unwrap_or("-"));
         match draft {

@@ -3,7 +3,8 @@
 -- KEYS  codes by the time of their end, owners of codes, what codes carry
 -- ARGV  now in milliseconds, code, and to keep it: end, session, address, what it carries, most codes
 --       of an address, most codes in all
--- Returns, of a code that is taken: session and what it carried, or nothing if there is no such code.
+-- Returns, of a code that is taken: session and what it carried; otherwise, and if there is no such code,
+-- nothing.
 
 local codes, owners, carried = unpack(KEYS)
 local now, code, ends, session, address, body, of_address, in_all = unpack(ARGV)
@@ -18,7 +19,7 @@ for _, old in ipairs(redis.call('ZRANGEBYSCORE', codes, '-inf', now)) do drop(ol
 
 if not ends then
     local owner = redis.call('HGET', owners, code)
-    if not owner then return {} end
+    if not owner then return false end
     local found = {string.match(owner, '^%S+'), redis.call('HGET', carried, code)}
     drop(code)
     return found
@@ -40,4 +41,4 @@ redis.call('ZADD', codes, ends, code)
 redis.call('HSET', owners, code, session .. ' ' .. address)
 redis.call('HSET', carried, code, body)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ends - now) end
-return {}
+return false

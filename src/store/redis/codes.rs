@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
-use redis::{Script, ScriptInvocation};
+use redis::Script;
 
-use super::{Redis, key, patiently};
+use super::{Call, Redis, key, patiently};
 use crate::author::SessionId;
 use crate::refusal::Refusal;
 use crate::store::codes::{Code, MOST_CODES, MOST_OF_ADDRESS};
@@ -19,8 +19,7 @@ impl Redis {
             .arg(format!("{:032x}", code.session.0));
         call.arg(code.address.to_string()).arg(code.carried);
         call.arg(MOST_OF_ADDRESS).arg(MOST_CODES);
-        let put = self.run_once::<Vec<Vec<u8>>>(&call).await;
-        put.map(drop)
+        self.run_once(&call).await.map(drop)
     }
 
     /// Takes a code.
@@ -29,31 +28,21 @@ impl Redis {
         bits: u64,
         unix_ms: u64,
     ) -> Result<Option<(SessionId, Vec<u8>)>, Refusal> {
-        let taken: Vec<Vec<u8>> = self.run_once(&call(unix_ms, bits)).await?;
-        let Ok([session, carried]) = <[Vec<u8>; 2]>::try_from(taken) else {
-            return Ok(None);
-        };
-        let session = str::from_utf8(&session).ok();
-        let session = session.and_then(|session| u128::from_str_radix(session, 16).ok());
-        Ok(session.map(|session| (SessionId(session), carried)))
+        let taken = self.run_once(&call(unix_ms, bits)).await?;
+        Ok(taken.and_then(|(session, carried)| {
+            let session = u128::from_str_radix(&session, 16).ok()?;
+            Some((SessionId(session), carried))
+        }))
     }
 
     /// Runs a script that is not to be tried again: a code that was taken is gone.
-    async fn run_once<T: redis::FromRedisValue>(
-        &self,
-        call: &ScriptInvocation<'_>,
-    ) -> Result<T, Refusal> {
-        let answer = async {
-            self.link
-                .run(call)
-                .await
-                .map_err(|_| Refusal::StoreUnreachable)
-        };
-        patiently(answer).await
+    async fn run_once(&self, call: &Call) -> Result<Option<(String, Vec<u8>)>, Refusal> {
+        let answer = self.link.run(call);
+        patiently(async { answer.await.map_err(|_| Refusal::StoreUnreachable) }).await
     }
 }
 
-fn call(unix_ms: u64, bits: u64) -> ScriptInvocation<'static> {
+fn call(unix_ms: u64, bits: u64) -> Call {
     let mut call = CODES.key(key("codes"));
     call.key(key("codes:owners")).key(key("codes:carried"));
     call.arg(unix_ms).arg(bits);

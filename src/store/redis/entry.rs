@@ -2,28 +2,41 @@
 
 use std::collections::HashMap;
 
-use redis::{FromRedisValue, Value};
+use redis::{FromRedisValue, ParsingError, Value};
 
 use crate::names::{IdempotencyKey, MemberName, MessageText, RoomName};
 use crate::rooms::id::EventId;
 use crate::rooms::message::{Draft, Entry, RemovedBy};
 
-pub(super) type Fields = HashMap<String, String>;
+/// Entries of a stream, as Redis answers with them.
+pub(super) type Entries = Vec<(EventId, Fields)>;
 
-/// Entries of a stream, as Redis answers with them. Those that are not ours do not spoil the rest.
-pub(super) type Entries = Vec<(String, Value)>;
+/// The fields of an entry. One that is not ours may have none that can be read: it does not spoil the rest.
+pub(super) struct Fields(HashMap<String, String>);
 
-/// Reads entries of a stream. What cannot be read keeps its id, and has no fields.
-pub(super) fn read(entries: Entries) -> impl DoubleEndedIterator<Item = (EventId, Fields)> {
-    entries.into_iter().filter_map(|(id, fields)| {
-        let fields = Fields::from_redis_value(fields).unwrap_or_default();
-        Some((id.parse().ok()?, fields))
-    })
+impl Fields {
+    pub(super) fn get(&self, field: &str) -> Option<&str> {
+        self.0.get(field).map(String::as_str)
+    }
+}
+
+impl FromRedisValue for Fields {
+    fn from_redis_value(value: Value) -> Result<Fields, ParsingError> {
+        let fields = HashMap::from_redis_value(value);
+        Ok(Fields(fields.unwrap_or_default()))
+    }
+}
+
+impl FromRedisValue for EventId {
+    fn from_redis_value(value: Value) -> Result<EventId, ParsingError> {
+        let id = String::from_redis_value(value)?;
+        id.parse().map_err(|_| format!("no id: {id}").into())
+    }
 }
 
 /// The message or removal that an entry is, and its room; `None` if it is of another kind.
 pub(super) fn decode(id: EventId, fields: &Fields) -> Option<(RoomName, Entry)> {
-    let text = |field: &str| fields.get(field).map(String::as_str);
+    let text = |field| fields.get(field);
     let room = RoomName::stored(text("room")?).ok()?;
     let draft = match text("kind")? {
         "message" => Draft::Message {

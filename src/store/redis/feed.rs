@@ -10,9 +10,9 @@ use redis::{AsyncCommands, ErrorKind, InfoDict, RedisError, RedisResult};
 use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
-use super::link::Backoff;
+use super::link::{Backoff, SILENCE};
 use super::standing::mark;
-use super::{EPOCH, NEWEST, Redis, call, key, patiently, room_key};
+use super::{EPOCH, LOAD, NEWEST, Redis, call, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
 use crate::options::Options;
@@ -44,12 +44,13 @@ impl Redis {
     }
 
     async fn follow_once(&self, backoff: &mut Backoff) -> RedisResult<Infallible> {
-        let mut connection = self.link.dedicated().await?;
+        let log = &self.hub.options.log;
+        let mut connection = self.link.connect(SILENCE).await?;
         self.meet(&mut connection, false).await?;
         self.is_following.store(true, Ordering::Relaxed);
         if !backoff.is_fresh() {
             backoff.reset();
-            self.hub.options.log.info(format_args!("Redis is back"));
+            log.info(format_args!("Redis is back"));
         }
         loop {
             if self.is_outdated.swap(false, Ordering::Relaxed) {
@@ -59,17 +60,14 @@ impl Redis {
             let Some((last, _)) = entries.last() else {
                 continue;
             };
-            let last = last.parse().map_err(|_| unexpected("an id"))?;
+            let last = *last;
             if entries.len() >= READ_ENTRIES && self.is_trimmed(&mut connection).await? {
-                self.hub
-                    .options
-                    .log
-                    .info(format_args!("fell behind the feed: loading the rooms anew"));
+                log.info(format_args!("fell behind the feed: loading the rooms anew"));
                 self.meet(&mut connection, true).await?;
                 continue;
             }
             let mut standing_changed = false;
-            for (id, fields) in entry::read(entries) {
+            for (id, fields) in entries {
                 standing_changed |= self.apply(id, &fields);
             }
             if standing_changed {
@@ -94,13 +92,13 @@ impl Redis {
         let mut command = redis::cmd("XRANGE");
         command.arg((key("feed"), "-", "+", "COUNT", 1));
         let oldest: Entries = command.query_async(connection).await?;
-        let oldest = entry::read(oldest).next();
-        Ok(oldest.is_none_or(|(oldest, _)| oldest > *self.position.borrow()))
+        let oldest = oldest.first();
+        Ok(oldest.is_none_or(|(oldest, _)| *oldest > *self.position.borrow()))
     }
 
     /// Publishes an entry. Says whether moderators or bans have changed.
     fn apply(&self, id: EventId, fields: &Fields) -> bool {
-        match fields.get("kind").map(String::as_str) {
+        match fields.get("kind") {
             Some("epoch") => self.is_outdated.store(true, Ordering::Relaxed),
             Some("presence") => self.hear(fields),
             Some("standing") => return true,
@@ -127,10 +125,8 @@ impl Redis {
         call.key(key("secret")).arg(run).arg(u8::from(durable));
         call.arg(self.position.borrow().to_string());
         call.arg(format!("{:032x}", *lock(&self.secret)));
-        let (epoch, last, secret, now): (String, String, String, u64) =
+        let (epoch, last, secret, now): (EventId, EventId, String, u64) =
             call.invoke_async(connection).await?;
-        let epoch: EventId = epoch.parse().map_err(|_| unexpected("an epoch"))?;
-        let last: EventId = last.parse().map_err(|_| unexpected("an id"))?;
         let before = self.epoch();
         if before == EventId::ZERO {
             let secret = u128::from_str_radix(&secret, 16);
@@ -140,8 +136,8 @@ impl Redis {
             *lock(&self.secret) = secret;
         }
         self.load_rosters(connection).await?;
-        // It may have expired.
-        self.is_told.store(false, Ordering::Relaxed);
+        // This server's own may have expired.
+        *lock(&self.told) = None;
         if epoch != before || must_load {
             let mut loaded = load_rooms(connection, last, epoch, &self.hub.options).await?;
             // Rooms that Redis does not have had no later entries: it keeps a room so long.
@@ -183,19 +179,21 @@ impl Redis {
     /// `store-unreachable`: the position is not known here, and Redis does not answer in time.
     pub(crate) async fn reach(&self, position: EventId) -> Result<(), Refusal> {
         let caught_up = patiently(self.catch_up()).await;
-        self.hub.advance(*self.position.borrow());
-        caught_up.or_else(|refusal| match position <= self.hub.newest() {
+        if position > self.hub.newest() {
+            // Another server may have given out the id of an entry that is in no room.
+            self.hub.advance(*self.position.borrow());
+        }
+        match position <= self.hub.newest() {
             true => Ok(()),
-            false => Err(refusal),
-        })
+            false => caught_up,
+        }
     }
 
     async fn catch_up(&self) -> Result<(), Refusal> {
         while self.is_following.load(Ordering::Relaxed) {
             // The link paces the attempts.
-            let newest: RedisResult<String> = self.link.run(&call(&NEWEST)).await;
-            if let Ok(newest) = newest {
-                self.published(newest.parse().unwrap_or_default()).await;
+            if let Ok(newest) = self.link.run(&call(&NEWEST)).await {
+                self.published(newest).await;
                 return Ok(());
             }
         }
@@ -238,17 +236,13 @@ async fn load_rooms(
         let Ok(room) = RoomName::stored(&name) else {
             continue;
         };
-        let range = |from: &str, count: usize| {
-            let mut command = redis::cmd("XREVRANGE");
-            command.arg((room_key(&room), from, "-", "COUNT", count));
-            command
-        };
-        // At once, so that the low-water mark, which the newest entry has, fits the others.
-        let mut all = redis::pipe();
-        all.atomic().add_command(range("+", 1));
-        all.add_command(range(&last.to_string(), most.saturating_add(1)));
-        let (newest, mut newest_first): (Entries, Entries) = all.query_async(connection).await?;
-        let Some((_, newest)) = entry::read(newest).next() else {
+        let mut call = call(&LOAD);
+        call.key(room_key(&room))
+            .arg(last.to_string())
+            .arg(most + 1);
+        let (newest, mut newest_first): (Option<Fields>, Entries) =
+            call.invoke_async(connection).await?;
+        let Some(newest) = newest else {
             // It has expired.
             continue;
         };
@@ -256,10 +250,9 @@ async fn load_rooms(
         let evicted = entry::evicted(&newest).min(last);
         // What is not loaded counts as evicted here.
         let left_out = newest_first.drain(most.min(newest_first.len())..).next();
-        let left_out = left_out.and_then(|(left_out, _)| left_out.parse().ok());
-        let evicted = evicted.max(left_out.unwrap_or_default());
+        let evicted = left_out.map_or(evicted, |(left_out, _)| left_out.max(evicted));
         let history = loaded.room(room, evicted);
-        let entries = entry::read(newest_first).rev();
+        let entries = newest_first.into_iter().rev();
         let entries = entries.filter(|(id, _)| *id > evicted);
         entries
             .filter_map(|(id, fields)| Some(entry::decode(id, &fields)?.1))

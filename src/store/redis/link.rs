@@ -11,10 +11,11 @@ use redis::{AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResu
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use super::Call;
 use crate::report::Reporter;
 
 /// A connection that answers nothing this long is replaced.
-const SILENCE: Duration = Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// How long a command may take: less than a post may, so that it can be tried again.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long connecting may take.
@@ -81,19 +82,27 @@ impl Link {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    /// A connection for the reader of the feed.
-    pub(super) async fn dedicated(&self) -> RedisResult<MultiplexedConnection> {
-        self.connect(SILENCE).await
-    }
-
-    /// Runs a script.
-    pub(super) async fn run<T: FromRedisValue>(
-        &self,
-        call: &redis::ScriptInvocation<'_>,
-    ) -> RedisResult<T> {
+    /// Runs a script. Drops the connection if that failed, also where Redis answered but refused: the
+    /// address may lead to another server by now.
+    pub(super) async fn run<T: FromRedisValue>(&self, call: &Call) -> RedisResult<T> {
         let connection = self.connection().await?;
         let result = call.invoke_async(&mut (*connection).clone()).await;
-        self.note(&connection, result).await
+        match &result {
+            Ok(_) if self.is_up() => {}
+            Ok(_) => {
+                self.state.lock().await.backoff.reset();
+                self.is_up.store(true, Ordering::Relaxed);
+                self.report.info(format_args!("Redis takes messages again"));
+            }
+            Err(error) => {
+                let state = &mut *self.state.lock().await;
+                let current = state.current.as_ref();
+                if current.is_some_and(|current| Arc::ptr_eq(current, &connection)) {
+                    self.fail(state, error);
+                }
+            }
+        }
+        result
     }
 
     async fn connection(&self) -> RedisResult<Arc<MultiplexedConnection>> {
@@ -107,7 +116,11 @@ impl Link {
         Ok(state.current.insert(Arc::new(connected)).clone())
     }
 
-    async fn connect(&self, response_timeout: Duration) -> RedisResult<MultiplexedConnection> {
+    /// A new connection, on which an answer may take so long.
+    pub(super) async fn connect(
+        &self,
+        response_timeout: Duration,
+    ) -> RedisResult<MultiplexedConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(response_timeout));
@@ -115,31 +128,6 @@ impl Link {
         client
             .get_multiplexed_async_connection_with_config(&config)
             .await
-    }
-
-    /// Drops a connection that failed, also where Redis answered but refused: the address may lead
-    /// to another server by now.
-    async fn note<T>(
-        &self,
-        connection: &Arc<MultiplexedConnection>,
-        result: RedisResult<T>,
-    ) -> RedisResult<T> {
-        match &result {
-            Ok(_) if self.is_up() => {}
-            Ok(_) => {
-                self.state.lock().await.backoff.reset();
-                self.is_up.store(true, Ordering::Relaxed);
-                self.report.info(format_args!("Redis takes messages again"));
-            }
-            Err(error) => {
-                let state = &mut *self.state.lock().await;
-                let current = state.current.as_ref();
-                if current.is_some_and(|current| Arc::ptr_eq(current, connection)) {
-                    self.fail(state, error);
-                }
-            }
-        }
-        result
     }
 
     fn fail(&self, state: &mut State, error: &RedisError) {

@@ -75,10 +75,9 @@ pub(crate) struct Redis {
     under_way: RwLock<()>,
     /// The other servers, by their names.
     others: Mutex<HashMap<String, Server>>,
-    /// What Redis has of this server's roster, with the names that it has claimed.
-    told: Mutex<Roster>,
-    /// Redis and the other servers have that, and nothing else.
-    is_told: AtomicBool,
+    /// This server's roster, as Redis and the other servers have it, with the names that it has claimed;
+    /// `None` where they may have another.
+    told: Mutex<Option<Roster>>,
     /// Streams hold it for reading from their claim until they have joined.
     claiming: RwLock<()>,
     announcer: OnceLock<AbortHandle>,
@@ -113,7 +112,6 @@ impl Redis {
             under_way: RwLock::default(),
             others: Mutex::default(),
             told: Mutex::default(),
-            is_told: AtomicBool::new(false),
             claiming: RwLock::default(),
             announcer: OnceLock::new(),
         });
@@ -122,12 +120,9 @@ impl Redis {
             let load = || {
                 let mut runtime = tokio::runtime::Builder::new_current_thread();
                 let runtime = runtime.enable_all().build()?;
-                runtime.block_on(async {
-                    tokio::select! {
-                        () = redis.follow() => {}
-                        () = redis.published(EventId::FIRST) => {}
-                    }
-                });
+                let follower = redis.clone();
+                runtime.spawn(async move { follower.follow().await });
+                runtime.block_on(redis.published(EventId::FIRST));
                 Ok(())
             };
             let loaded = scope.spawn(load).join();
@@ -180,12 +175,15 @@ macro_rules! script {
 }
 static APPEND: LazyLock<Script> = script!("append.lua");
 static EPOCH: LazyLock<Script> = script!("epoch.lua");
+static LOAD: LazyLock<Script> = script!("load.lua");
 static NEWEST: LazyLock<Script> = script!("newest.lua");
 static PRESENCE: LazyLock<Script> = script!("presence.lua");
 static CHANGE: LazyLock<Script> = script!("change.lua");
 
+type Call = ScriptInvocation<'static>;
+
 /// A call of one of them, with the keys that all of them have.
-fn call(script: &'static Script) -> ScriptInvocation<'static> {
+fn call(script: &'static Script) -> Call {
     let mut call = script.key(key("epoch"));
     call.key(key("feed"));
     call

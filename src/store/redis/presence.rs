@@ -4,7 +4,7 @@
 //! that lets no name into two rosters for two authors. The script tells the change on the feed. A
 //! server that is silent for too long counts as dead, and its members leave.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ use crate::store::seen::Sighting;
 
 /// How often a server tells changes.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks after which a server renews its roster, changed or not.
-const TICKS_PER_RENEWAL: u32 = 5;
+/// After how long a server renews its roster, changed or not: at the fifth tick.
+const RENEWAL: Duration = Duration::from_millis(4_500);
 /// Rosters expire after this long without renewal: 20 to 25 s after a crash.
 const EXPIRY: Duration = Duration::from_secs(25);
 
@@ -52,6 +52,11 @@ pub(super) struct Server {
 /// The field of a name in a roster. A room's name has no colon.
 pub(super) fn field_of(room: &RoomName, name: &MemberName) -> String {
     format!("{room}:{}", name.folded().as_str())
+}
+
+/// The field of a member in a roster, with its value.
+fn field_of_member(room: &RoomName, name: &MemberName, author: Author) -> (String, String) {
+    (field_of(room, name), format!("{author} {name}"))
 }
 
 /// The member that a field of a roster stands for; `None` if it counts listeners.
@@ -83,13 +88,6 @@ fn changes(before: &Roster, now: &Roster) -> Changes {
     gone.chain(new).collect()
 }
 
-fn apply(roster: &mut Roster, (field, value): (String, String)) -> Option<String> {
-    match value.is_empty() {
-        true => roster.remove(&field),
-        false => roster.insert(field, value),
-    }
-}
-
 impl Redis {
     /// Claims a name for a session in all of these rooms, unless the session has it here, spelt so. When
     /// this returns, this server has heard who had it before. To be held until the stream has joined.
@@ -104,14 +102,16 @@ impl Redis {
         if self.hub.has_here(rooms, claim) {
             return Ok(None);
         }
-        let value = format!("{} {}", claim.author, claim.name);
-        let fields = rooms.iter().map(|room| field_of(room, &claim.name));
-        let names: Changes = fields.map(|field| (field, value.clone())).collect();
+        let names = rooms.iter();
+        let names = names.map(|room| field_of_member(room, &claim.name, claim.author));
+        let names: Changes = names.collect();
         patiently(async {
             let claiming = self.claiming.read().await;
-            // Where no stream follows, the next tick gives them up.
-            lock(&self.told).extend(names.iter().cloned());
             loop {
+                if let Some(told) = &mut *lock(&self.told) {
+                    // Where no stream follows, the next tick gives them up.
+                    told.extend(names.iter().cloned());
+                }
                 let claimed = self.alter(self.epoch(), "claim", EXPIRY, &names).await;
                 match claimed {
                     Ok((status, told)) if status == "ok" => {
@@ -134,7 +134,6 @@ impl Redis {
     pub(super) async fn announce(&self) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut count = 0_u32;
         let mut renewed_at = Instant::now();
         loop {
             ticks.tick().await;
@@ -142,12 +141,11 @@ impl Redis {
                 continue;
             }
             self.forget_dead();
-            count = count.wrapping_add(1);
-            let renews = count.is_multiple_of(TICKS_PER_RENEWAL) || !self.link.is_up();
             let begun_at = Instant::now();
+            let renews = begun_at - renewed_at >= RENEWAL || !self.link.is_up();
             if begun_at - renewed_at > EXPIRY / 2 {
                 // The others may count this server as dead by now: it has to tell them all.
-                self.is_told.store(false, Ordering::Relaxed);
+                *lock(&self.told) = None;
             }
             // What is claimed may yet get its stream.
             let nobody_claims = self.claiming.write().await;
@@ -161,23 +159,19 @@ impl Redis {
 
     /// Tells what has changed since it was last told, or everything where Redis may not have that.
     pub(super) async fn tell_changes(&self, epoch: EventId, renews: bool) -> RedisResult<()> {
-        let mut told = lock(&self.told).clone();
-        let is_told = self.is_told.swap(true, Ordering::Relaxed);
-        if !is_told {
-            told.values_mut().for_each(String::clear);
-        }
-        let changes = changes(&told, &self.present());
-        if !renews && is_told && changes.is_empty() {
+        let present = self.present();
+        let (mode, changes) = match &mut *lock(&self.told) {
+            Some(told) => ("change", changes(told, &present)),
+            unknown => ("all", changes(unknown.insert(Roster::new()), &present)),
+        };
+        if !renews && mode == "change" && changes.is_empty() {
             return Ok(());
         }
-        let mode = if is_told { "change" } else { "all" };
-        let changed = self.alter(epoch, mode, EXPIRY, &changes).await;
-        changed.inspect_err(|_| self.is_told.store(false, Ordering::Relaxed))?;
+        let altered = self.alter(epoch, mode, EXPIRY, &changes).await;
         let told = &mut *lock(&self.told);
-        changes
-            .into_iter()
-            .for_each(|change| drop(apply(told, change)));
-        Ok(())
+        // It may have been found outdated meanwhile.
+        *told = told.take().filter(|_| altered.is_ok()).map(|_| present);
+        altered.map(drop)
     }
 
     /// Who is connected to this server at the moment, or in their grace.
@@ -185,9 +179,7 @@ impl Redis {
         let mut present = Roster::new();
         for (room, listeners, members) in self.hub.here() {
             let members = members.into_iter();
-            present.extend(
-                members.map(|(name, author)| (field_of(&room, &name), format!("{author} {name}"))),
-            );
+            present.extend(members.map(|(name, author)| field_of_member(&room, &name, author)));
             if listeners > 0 {
                 present.insert(room.to_string(), listeners.to_string());
             }
@@ -201,8 +193,8 @@ impl Redis {
 
     /// Lets this server's names expire after their grace, and tells that it has no listeners now.
     pub(super) async fn say_farewell(&self) -> RedisResult<()> {
-        let fields: Vec<String> = lock(&self.told).keys().cloned().collect();
-        let rooms = fields.into_iter().filter(|field| !field.contains(':'));
+        let fields = self.present().into_keys();
+        let rooms = fields.filter(|field| !field.contains(':'));
         let changes = rooms.map(|room| (room, String::new())).collect();
         let told = self.alter(self.epoch(), "change", NAME_GRACE, &changes);
         told.await.map(drop)
@@ -240,9 +232,9 @@ impl Redis {
         Ok(last)
     }
 
-    /// Applies what a server tells.
+    /// Applies what the feed tells of a roster.
     pub(super) fn hear(&self, fields: &Fields) {
-        let text = |field: &str| fields.get(field).map_or("", String::as_str);
+        let text = |field| fields.get(field).unwrap_or_default();
         let changes = serde_json::from_str(text("changes"));
         if let (Ok(changes), Ok(ms)) = (changes, text("ms").parse())
             && text("server") != self.server
@@ -251,25 +243,25 @@ impl Redis {
         }
     }
 
+    /// Applies changes of another server's roster, or all of it, that hold for so many milliseconds.
     fn take_in(&self, server: &str, changes: Changes, mode: &str, ms: u64) {
         let others = &mut *lock(&self.others);
-        if mode == "all" {
-            self.forget(others, server);
-        }
         let expires_at = Instant::now() + Duration::from_millis(ms).min(EXPIRY);
-        let new = || Server {
+        let known = others.entry(server.to_owned()).or_insert(Server {
             expires_at,
             roster: Roster::new(),
-        };
-        let known = others.entry(server.to_owned()).or_insert_with(new);
+        });
         known.expires_at = expires_at;
+        let changes = match mode {
+            "all" => self::changes(&known.roster, &changes.into_iter().collect()),
+            _ => changes,
+        };
         for (field, value) in changes {
-            // Borrowed anew for each, since a count is one of all servers.
-            let Some(known) = others.get_mut(server) else {
-                return;
+            let before = match value.is_empty() {
+                true => known.roster.remove(&field),
+                false => known.roster.insert(field.clone(), value.clone()),
             };
-            let before = apply(&mut known.roster, (field.clone(), value.clone()));
-            self.pass_on(others, &field, &before.unwrap_or_default(), &value);
+            self.pass_on(&field, &before.unwrap_or_default(), &value);
             if mode == "claim"
                 && let Some((room, name, author)) = member(&field, &value)
             {
@@ -280,7 +272,7 @@ impl Redis {
     }
 
     /// Tells the hub what a field of another server's roster was, and is now.
-    fn pass_on(&self, others: &HashMap<String, Server>, field: &str, before: &str, now: &str) {
+    fn pass_on(&self, field: &str, before: &str, now: &str) {
         if let Some(author) = field.strip_prefix(SEEN) {
             if let Some((author, sighting)) = seen(author, now) {
                 self.standing.seen.hear(author, sighting);
@@ -288,12 +280,11 @@ impl Redis {
             return;
         }
         if !field.contains(':') {
-            let Ok(room) = RoomName::stored(field) else {
-                return;
-            };
-            let counts = others.values().filter_map(|other| other.roster.get(field));
-            let counts = counts.filter_map(|count| count.parse::<usize>().ok());
-            return self.hub.listen_elsewhere(&room, counts.sum());
+            let count = |text: &str| text.parse().unwrap_or_default();
+            if let Ok(room) = RoomName::stored(field) {
+                self.hub.listen_elsewhere(&room, count(before), count(now));
+            }
+            return;
         }
         let (before, now) = (member(field, before), member(field, now));
         if before.as_ref().map(|(.., author)| author) == now.as_ref().map(|(.., author)| author) {
@@ -307,20 +298,14 @@ impl Redis {
         }
     }
 
-    fn forget(&self, others: &mut HashMap<String, Server>, server: &str) {
-        let roster = others.remove(server).map(|server| server.roster);
-        for (field, value) in roster.into_iter().flatten() {
-            self.pass_on(others, &field, &value, "");
-        }
-    }
-
     /// Removes the members of servers that are silent, or that stopped a grace ago.
     fn forget_dead(&self) {
         let now = Instant::now();
         let others = &mut *lock(&self.others);
-        let dead = others.iter().filter(|(_, other)| other.expires_at <= now);
-        let dead: Vec<String> = dead.map(|(server, _)| server.clone()).collect();
-        dead.iter().for_each(|server| self.forget(others, server));
+        let dead = others.extract_if(|_, other| other.expires_at <= now);
+        for (field, value) in dead.flat_map(|(_, dead)| dead.roster) {
+            self.pass_on(&field, &value, "");
+        }
     }
 
     /// Loads the rosters of the other servers. Those that Redis does not have get time to tell theirs
@@ -340,11 +325,8 @@ impl Redis {
             all.atomic().hgetall(&hash).pttl(&hash);
             let (roster, ms): (Roster, i64) = all.query_async(connection).await?;
             if server != self.server && !roster.is_empty() {
-                let known = lock(&self.others)
-                    .get(&server)
-                    .map(|known| known.roster.clone());
-                let changes = changes(&known.unwrap_or_default(), &roster);
-                self.take_in(&server, changes, "", ms.try_into().unwrap_or_default());
+                let (roster, ms) = (roster.into_iter().collect(), ms.try_into());
+                self.take_in(&server, roster, "all", ms.unwrap_or_default());
             }
         }
         Ok(())

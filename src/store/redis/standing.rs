@@ -9,56 +9,45 @@ use redis::aio::MultiplexedConnection;
 
 use super::{CHANGE, Redis, call, key, patiently};
 use crate::author::Author;
-use crate::lock::lock;
 use crate::options::Password;
 use crate::refusal::Refusal;
-use crate::store::bans::{self, MOST_BANS};
+use crate::rooms::id::EventId;
+use crate::store::bans;
 use crate::store::standing::{Change, MAX_MODERATORS};
 
 /// How long a session is a moderator, in milliseconds: its servers may stop one after the other.
 pub(crate) const MODERATOR_MS: u64 = 12 * 60 * 60 * 1_000;
+/// Rounds of a hash: about a millisecond for each guess of those who read Redis.
+const ROUNDS: u32 = 20_000;
 
 impl Redis {
     /// Writes a change of bans or moderators, and waits until this server has read it back.
     pub(crate) async fn change(&self, change: &Change) -> Result<(), Refusal> {
         let now = self.hub.clock().unix_ms();
-        let mut current = lock(&self.standing.bans).clone();
-        current.retain(|ban| ban.until > now);
-        let is_banned = |author| current.iter().any(|ban| ban.author == author);
-        let (name, words) = match change {
-            Change::Lift(author) if !is_banned(*author) => return Err(Refusal::NotFound),
-            Change::Ban(ban) if current.len() >= MOST_BANS && !is_banned(ban.author) => {
-                return Err(Refusal::TooManyBans);
-            }
+        let (set, command, words) = match change {
             Change::Ban(ban) => {
+                self.standing
+                    .bans_with(ban.author, Some(ban.clone()), now)?;
                 let json = bans::to_json(ban).to_string();
-                (
-                    "bans",
-                    vec!["HSET".to_owned(), ban.author.to_string(), json],
-                )
+                ("bans", "HSET", vec![ban.author.to_string(), json])
             }
-            Change::Lift(author) => ("bans", vec!["HDEL".to_owned(), author.to_string()]),
+            Change::Lift(author) => {
+                self.standing.bans_with(*author, None, now)?;
+                ("bans", "HDEL", vec![author.to_string()])
+            }
             Change::LogIn(author, until) => {
-                let words = [
-                    "ZADD".to_owned(),
-                    until.to_string(),
-                    self.moderator(*author),
-                ];
-                ("moderators", words.into())
+                let words = vec![until.to_string(), self.moderator(*author)];
+                ("moderators", "ZADD", words)
             }
-            Change::LogOut(author) => (
-                "moderators",
-                vec!["ZREM".to_owned(), self.moderator(*author)],
-            ),
+            Change::LogOut(author) => ("moderators", "ZREM", vec![self.moderator(*author)]),
         };
         let mut call = call(&CHANGE);
-        call.key(key(name)).arg(words);
+        call.key(key(set)).arg(command).arg(words);
         patiently(async {
             loop {
                 // To repeat a change changes nothing more; the link paces the attempts.
-                let answer: RedisResult<(u64, String)> = self.link.run(&call).await;
+                let answer: RedisResult<(u64, EventId)> = self.link.run(&call).await;
                 if let Ok((changed, id)) = answer {
-                    let id = id.parse().map_err(|_| Refusal::StoreUnreachable)?;
                     self.published(id).await;
                     if changed == 0 && matches!(change, Change::Lift(_)) {
                         return Err(Refusal::NotFound);
@@ -110,9 +99,6 @@ impl Redis {
         Ok(())
     }
 }
-
-/// Rounds of a hash: about a millisecond for each guess of those who read Redis.
-const ROUNDS: u32 = 20_000;
 
 /// What the moderators' password leaves behind, under the authors' secret.
 #[expect(deprecated, reason = "servers of different versions have to agree")]
