@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::address::ClientAddress;
 use crate::author::Author;
-use crate::clock::Moment;
+use crate::clock::{Clock, Moment};
 use crate::lock::lock;
 use crate::options::Options;
 use crate::refusal::{RETRY_SOON, Refusal};
@@ -79,6 +79,7 @@ pub(crate) const ONE_CONNECTION: Share = [1, 0, 0, 0];
 /// What is allowed, and what is left of it.
 #[derive(Debug)]
 pub(crate) struct Limits {
+    clock: Clock,
     message_rate: f64,
     max_streams: u32,
     max_of_address: Share,
@@ -117,6 +118,7 @@ impl Limits {
             u32::MAX
         };
         Limits {
+            clock: options.clock.clone(),
             message_rate: options.message_rate,
             max_streams: count(options.max_streams),
             max_of_address: [under_way, under_way, streams, answer_bytes],
@@ -130,14 +132,9 @@ impl Limits {
     ///
     /// # Errors
     /// How long until there is enough.
-    pub(crate) fn spend(
-        &self,
-        allowance: Allowance,
-        count: u32,
-        now: Moment,
-    ) -> Result<(), Duration> {
+    pub(crate) fn spend(&self, allowance: Allowance, count: u32) -> Result<(), Duration> {
         let needed = f64::from(count.max(1));
-        self.change(allowance, now, |left, (per_second, _)| {
+        self.change(allowance, |left, (per_second, _)| {
             if *left < needed {
                 let wait = Duration::try_from_secs_f64((needed - *left) / per_second);
                 return Err(wait.unwrap_or(Duration::MAX));
@@ -149,8 +146,8 @@ impl Limits {
 
     /// Spends what was used already. There may be less: then the rest has to come back first, but never
     /// more than what may be spent at once.
-    pub(crate) fn charge(&self, allowance: Allowance, count: u32, now: Moment) {
-        let _ = self.change(allowance, now, |left, (_, burst)| {
+    pub(crate) fn charge(&self, allowance: Allowance, count: u32) {
+        let _ = self.change(allowance, |left, (_, burst)| {
             *left = (*left - f64::from(count)).max(-burst);
             Ok(())
         });
@@ -159,13 +156,13 @@ impl Limits {
     fn change(
         &self,
         allowance: Allowance,
-        now: Moment,
         change: impl FnOnce(&mut f64, (f64, f64)) -> Result<(), Duration>,
     ) -> Result<(), Duration> {
         let (per_second, burst) = self.rate_of(allowance);
         if burst.is_infinite() {
             return Ok(());
         }
+        let now = self.clock.now();
         let table = &mut *lock(&self.left);
         if table.len() >= TABLE_ENTRIES {
             table.clear();
@@ -209,7 +206,8 @@ impl Limits {
     }
 
     /// Forgets allowances that are full again.
-    pub(crate) fn forget_idle(&self, now: Moment) {
+    pub(crate) fn forget_idle(&self) {
+        let now = self.clock.now();
         let table = &mut *lock(&self.left);
         table.retain(|allowance, (left, since)| {
             let (per_second, burst) = self.rate_of(*allowance);

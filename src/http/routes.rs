@@ -152,10 +152,9 @@ async fn dispatch<B: HttpBody>(
     // A health check does not count: its address may be that of somebody who has used up the limit.
     let mut permit = site.limits.begin(visitor.address, u32::from(!is_public))?;
     let reading = Allowance::Reading(visitor.address);
-    let now = || site.hub.clock().now();
     // Whoever removes has to look for the message first.
     let counts = (reads || matches!(route.resource, R::Message(..))) && !is_public;
-    if counts && let Err(retry_after) = site.limits.spend(reading, REQUEST_BYTES, now()) {
+    if counts && let Err(retry_after) = site.limits.spend(reading, REQUEST_BYTES) {
         sleep(REFUSAL_DELAY).await;
         return Err(Refusal::TooManyRequests { retry_after });
     }
@@ -163,7 +162,7 @@ async fn dispatch<B: HttpBody>(
     if counts {
         let bytes = response.body().size_hint().lower();
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        site.limits.charge(reading, bytes, now());
+        site.limits.charge(reading, bytes);
         if !matches!(route.resource, R::Part(_)) {
             permit.take(Holding::AnswerBytes, bytes)?;
         }

@@ -77,13 +77,12 @@ impl Site {
         visitor: &Visitor<'_>,
         room: &RoomName,
     ) -> Result<(), Refusal> {
-        let now = self.hub.clock().now();
         let is_member = |author: &Author| self.hub.includes(room, *author);
         let own = match visitor.author.filter(is_member) {
             Some(author) => Allowance::Member(author),
             None => Allowance::Others(visitor.address),
         };
-        let spend = |allowance| self.limits.spend(allowance, 1, now);
+        let spend = |allowance| self.limits.spend(allowance, 1);
         spend(own)
             .and_then(|()| spend(Allowance::Address(visitor.address)))
             .map_err(|retry_after| Refusal::TooManyMessages { retry_after })
@@ -164,7 +163,6 @@ impl Site {
             let standing = self.standing.clone();
             spawn_blocking(move || standing.save());
         }
-        let now = self.hub.clock().now();
-        self.limits.forget_idle(now);
+        self.limits.forget_idle();
     }
 }

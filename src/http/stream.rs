@@ -47,17 +47,16 @@ pub(crate) async fn open(
     }
     let streams = streams_of(rooms.len());
     permit.take(Holding::Streams, streams)?;
-    let now = site.hub.clock().now();
     if let Some(name) = &name
         && !site.hub.owns(&rooms, name, visitor.author)
     {
         let opening = Allowance::Openings(visitor.address);
-        let spent = site.limits.spend(opening, streams, now);
+        let spent = site.limits.spend(opening, streams);
         spent.map_err(|retry_after| Refusal::TooManyStreamsOfAddress { retry_after })?;
     }
     let past = site.hub.past_bytes(&rooms, start);
     let reading = Allowance::Reading(visitor.address);
-    site.limits.charge(reading, past, now);
+    site.limits.charge(reading, past);
     let (author, cookie) = match accepts_event_stream(headers, true) {
         true => {
             let (author, cookie) = site.identify(visitor);

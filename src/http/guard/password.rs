@@ -56,10 +56,9 @@ impl Guard {
         let Some(given) = visitor.password else {
             return false;
         };
-        let (address, now) = (visitor.address, self.options.clock.now());
         let is_wrong = u32::from(given == GivenPassword::Wrong);
-        let unneeded = Allowance::UnneededPasswords(address);
-        (self.has_given(visitor, given) || self.limits.spend(unneeded, is_wrong, now).is_ok())
+        let unneeded = Allowance::UnneededPasswords(visitor.address);
+        (self.has_given(visitor, given) || self.limits.spend(unneeded, is_wrong).is_ok())
             && given == GivenPassword::Moderators
             && self.attempt(visitor, given).is_ok()
     }
@@ -111,8 +110,7 @@ impl Guard {
 
     /// Checks that an address may try another password.
     pub(crate) fn check_attempts(&self, address: ClientAddress) -> Result<(), Refusal> {
-        let (attempts, now) = (Allowance::WrongPasswords(address), self.options.clock.now());
-        let checked = self.limits.spend(attempts, 0, now);
+        let checked = self.limits.spend(Allowance::WrongPasswords(address), 0);
         checked.map_err(|retry_after| Refusal::TooManyAttempts { retry_after })
     }
 
@@ -121,8 +119,7 @@ impl Guard {
         let log = &self.options.log;
         log.info(format_args!("wrong {what} from {address}"));
         // There was a token a moment ago; if another request has spent it since, this one is free.
-        let (attempts, now) = (Allowance::WrongPasswords(address), self.options.clock.now());
-        let _ = self.limits.spend(attempts, 1, now);
+        let _ = self.limits.spend(Allowance::WrongPasswords(address), 1);
     }
 }
 

@@ -1,9 +1,14 @@
 use super::*;
-
-const START: Moment = Duration::from_secs(50);
+use crate::clock::ManualClock;
 
 fn limits(max_streams: usize, max_streams_per_ip: usize) -> Arc<Limits> {
+    limits_at(&ManualClock::at(0), max_streams, max_streams_per_ip)
+}
+
+fn limits_at(clock: &ManualClock, max_streams: usize, max_streams_per_ip: usize) -> Arc<Limits> {
+    clock.advance(Duration::from_secs(50));
     Arc::new(Limits::new(&Options {
+        clock: clock.clone().into(),
         max_streams,
         max_streams_per_ip,
         ..Options::default()
@@ -16,36 +21,37 @@ fn address(last: u8) -> ClientAddress {
 
 #[test]
 fn a_burst_then_the_rate() {
-    let limits = limits(9, 9);
-    let spend = |author, now| limits.spend(Allowance::Member(Author(author)), 1, now);
+    let clock = ManualClock::at(0);
+    let limits = limits_at(&clock, 9, 9);
+    let spend = |author| limits.spend(Allowance::Member(Author(author)), 1);
     for _ in 0..20 {
-        assert_eq!(spend(1, START), Ok(()));
+        assert_eq!(spend(1), Ok(()));
     }
-    assert_eq!(spend(1, START), Err(Duration::from_millis(500)));
-    assert_eq!(spend(2, START), Ok(()), "another visitor");
+    assert_eq!(spend(1), Err(Duration::from_millis(500)));
+    assert_eq!(spend(2), Ok(()), "another visitor");
     let of_address = Allowance::Others(address(1));
-    assert_eq!(
-        limits.spend(of_address, 1, START),
-        Ok(()),
-        "another allowance"
-    );
-    let check = |now| limits.spend(Allowance::Member(Author(1)), 0, now);
-    assert!(check(START + Duration::from_millis(499)).is_err());
-    assert!(check(START + Duration::from_millis(500)).is_ok());
-    assert_eq!(spend(1, START + Duration::from_millis(500)), Ok(()));
-    assert!(spend(1, START + Duration::from_millis(500)).is_err());
+    assert_eq!(limits.spend(of_address, 1), Ok(()), "another allowance");
+    let check = || limits.spend(Allowance::Member(Author(1)), 0);
+    clock.advance(Duration::from_millis(499));
+    assert!(check().is_err());
+    clock.advance(Duration::from_millis(1));
+    assert!(check().is_ok());
+    assert_eq!(spend(1), Ok(()));
+    assert!(spend(1).is_err());
 }
 
 #[test]
 fn the_table_is_bounded_and_forgets() {
-    let limits = limits(9, 9);
+    let clock = ManualClock::at(0);
+    let limits = limits_at(&clock, 9, 9);
     for author in 0..TABLE_ENTRIES as u64 * 3 / 2 {
-        let spent = limits.spend(Allowance::Member(Author(author)), 1, START);
+        let spent = limits.spend(Allowance::Member(Author(author)), 1);
         assert_eq!(spent, Ok(()));
         assert!(lock(&limits.left).len() <= TABLE_ENTRIES);
     }
     assert_eq!(lock(&limits.left).len(), TABLE_ENTRIES / 2);
-    limits.forget_idle(START + Duration::from_secs(1));
+    clock.advance(Duration::from_secs(1));
+    limits.forget_idle();
     assert_eq!(lock(&limits.left).len(), 0);
 }
 
@@ -111,37 +117,39 @@ fn unread_answers_are_bounded_but_one_is_always_possible() {
 
 #[test]
 fn what_was_read_on_credit_comes_back_before_more_is_read() {
-    let limits = limits(9, 68);
+    let clock = ManualClock::at(0);
+    let limits = limits_at(&clock, 9, 68);
     let reading = Allowance::Reading(address(1));
     let (rate, burst) = limits.rate_of(reading);
     assert_eq!((rate, burst), (100.0 * READ_BYTES, 1_000.0 * READ_BYTES));
-    let may_read = |now| limits.spend(reading, 0, now);
-    limits.charge(reading, burst as u32 - 1, START);
-    assert_eq!(may_read(START), Ok(()), "a byte is left");
-    limits.charge(reading, u32::MAX, START);
-    let wait = may_read(START).expect_err("nothing is left");
+    let may_read = || limits.spend(reading, 0);
+    limits.charge(reading, burst as u32 - 1);
+    assert_eq!(may_read(), Ok(()), "a byte is left");
+    limits.charge(reading, u32::MAX);
+    let wait = may_read().expect_err("nothing is left");
     assert_eq!(wait.as_secs(), READ_BURST as u64, "and no more is owed");
-    assert_eq!(may_read(START + wait), Ok(()));
-    assert_eq!(
-        limits.spend(Allowance::Reading(address(2)), 0, START),
-        Ok(())
-    );
+    assert_eq!(limits.spend(Allowance::Reading(address(2)), 0), Ok(()));
+    // The clock of a test has whole milliseconds.
+    clock.advance(wait + Duration::from_millis(1));
+    assert_eq!(may_read(), Ok(()));
 }
 
 #[test]
 fn streams_under_names_are_opened_at_a_bounded_rate() {
     let opening = Allowance::Openings(address(1));
     for per_ip in [100, 1_000] {
-        let limits = limits(usize::MAX, per_ip);
-        let spend = |now| limits.spend(opening, 1, now).is_ok();
-        let opened = |now| (0..10_000).take_while(|_| spend(now)).count();
-        assert_eq!(opened(START), per_ip);
-        assert_eq!(opened(START + Duration::from_secs(2)), per_ip / 5);
+        let clock = ManualClock::at(0);
+        let limits = limits_at(&clock, usize::MAX, per_ip);
+        let spend = || limits.spend(opening, 1).is_ok();
+        let opened = || (0..10_000).take_while(|_| spend()).count();
+        assert_eq!(opened(), per_ip);
+        clock.advance(Duration::from_secs(2));
+        assert_eq!(opened(), per_ip / 5);
     }
     let unlimited = limits(usize::MAX, usize::MAX);
-    let spend = |rooms| unlimited.spend(opening, streams_of(rooms), START).is_ok();
+    let spend = |rooms| unlimited.spend(opening, streams_of(rooms)).is_ok();
     assert!((0..10_000).all(|_| spend(32)));
     let limits = limits(usize::MAX, 2);
-    let spend = |rooms| limits.spend(opening, streams_of(rooms), START).is_ok();
+    let spend = |rooms| limits.spend(opening, streams_of(rooms)).is_ok();
     assert!(!spend(17) && spend(16) && !spend(1), "two tokens");
 }
