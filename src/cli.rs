@@ -158,21 +158,17 @@ fn read(
             }
             "--check" => check = true,
             _ => {
-                let (name, value) = match argument.split_once('=') {
-                    Some((name, value)) => (name, Some(value.to_owned())),
-                    None => (argument.as_str(), None),
-                };
+                let (name, joined) = argument.split_once('=').unzip();
+                let name = name.unwrap_or(&argument);
                 let unknown = || match meant(name) {
                     Some(meant) => format!("{name}: unknown option; did you mean --{meant}?"),
                     None => format!("{name}: unknown option; see --help"),
                 };
                 let spec = find(name).ok_or_else(unknown)?;
-                let value = match value {
-                    Some(value) => value,
-                    None => match arguments.next() {
-                        Some(value) => utf8(spec, name, value)?,
-                        None => return Err(format!("{name}: expected a value: {}", spec.value)),
-                    },
+                let missing = || format!("{name}: expected a value: {}", spec.value);
+                let value = match joined {
+                    Some(value) => value.to_owned(),
+                    None => utf8(spec, name, arguments.next().ok_or_else(missing)?)?,
                 };
                 let values = given.entry(spec.name).or_default();
                 if !spec.repeatable {

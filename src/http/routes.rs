@@ -53,7 +53,7 @@ enum Resource<'a> {
     Nothing(Refusal),
 }
 
-/// What a path means.
+/// What a path names, with its line of the table.
 struct Route<'a> {
     resource: Resource<'a>,
     /// What it is called in the metrics.
