@@ -220,6 +220,14 @@ test('a ban: who is banned reads until when and goes on reading; the messages go
   assert.deepEqual(await violations(mod), []);
   await mod.setViewportSize({ width: 320, height: 568 });
   assert.ok(await mod.locator('dialog').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  const gaps = await mod.locator('dialog label').evaluateAll((labels) => labels.map((label) => {
+    const range = document.createRange();
+    const [words, field] = [[...label.childNodes].find(({ nodeType }) => nodeType === 3), label.querySelector('input, select')];
+    range.selectNode(words);
+    const [a, b] = [range, field].map((node) => node.getBoundingClientRect());
+    return Math.round(Math.max(a.left - b.right, b.left - a.right));
+  }));
+  assert.deepEqual(gaps, [8, 8, 8], 'each field stands beside its words');
   await mod.setViewportSize({ width: 1280, height: 720 });
   await mod.getByLabel('Duration').selectOption('60');
   await mod.getByLabel('Ban the network address too').uncheck();

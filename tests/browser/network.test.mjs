@@ -1,7 +1,7 @@
 // What the page does when the network or the server fails: nothing is lost, nothing comes twice, and it says where it stands.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { clean, connected, openBrowser, people, person, post, scratch, settings, shows, startNetwork, startServer, until, write } from './support.mjs';
+import { clean, connected, openBrowser, openTab, people, person, post, scratch, settings, shows, startNetwork, startServer, until, write } from './support.mjs';
 
 let browser;
 before(async () => { browser = await openBrowser(); });
@@ -32,6 +32,27 @@ test('offline and back, with messages waiting on both sides', async () => {
   await shows(bob, all);
   await until(ada, status, 'Connected');
   await clean(ada, bob);
+  network.close();
+  await server.stop();
+});
+
+test('what a closed tab could not send is sent by the next one, once', async () => {
+  const server = await startServer();
+  const network = await startNetwork(server.url);
+  const ada = await person(browser, network.url, 'ada');
+  const bob = await person(browser, server.url, 'bob');
+  network.cut();
+  await until(ada, status, 'Reconnecting');
+  await write(ada, 'written in the tunnel');
+  await until(ada, pending, ['written in the tunnel']);
+  await ada.close();
+  network.restore();
+  const next = await openTab(ada.context(), network.url);
+  for (const page of [next, bob]) await shows(page, ['written in the tunnel']);
+  const last = await openTab(ada.context(), network.url);
+  assert.deepEqual(await last.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('unsent'))), []);
+  await shows(last, ['written in the tunnel']);
+  await clean(next, bob);
   network.close();
   await server.stop();
 });

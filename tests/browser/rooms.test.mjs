@@ -140,6 +140,30 @@ test('a room that was opened is followed until it is left; the list shows what i
   await clean(ada);
 });
 
+test('a room that is left keeps its draft, and asks first where messages wait', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'stay' });
+  await goTo(ada, 'gone');
+  await connected(ada);
+  const text = ada.locator('#text');
+  const leave = () => ada.getByRole('button', { name: 'Leave #gone' }).click();
+  await text.fill('for later');
+  await leave();
+  await until(ada, rooms, ['stay']);
+  await goTo(ada, 'gone');
+  assert.equal(await text.inputValue(), 'for later');
+  await ada.route('**/chat/gone', (route) => (route.request().method() === 'POST' ? route.abort() : route.continue()));
+  await text.press('Enter');
+  await ada.locator('#pending li').waitFor();
+  await leave();
+  await ada.locator('#dialog', { hasText: 'not sent yet' }).waitFor();
+  await ada.getByRole('button', { name: 'Cancel' }).click();
+  await until(ada, rooms, ['gone', 'stay']);
+  await leave();
+  await ada.getByRole('button', { name: 'Leave', exact: true }).click();
+  await until(ada, rooms, ['stay']);
+  await clean(ada);
+});
+
 test('rooms stand in one order, whatever happens in them, with numbers as numbers and without case', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'Order 10'.replace(' ', '-') });
   for (const room of ['order-9', 'Zoo', 'attic']) {

@@ -2,7 +2,7 @@
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { until as untilHere } from '../common/support.mjs';
-import { clean, connected, hide, openBrowser, openTab, people, person, post, settings, shows, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
+import { clean, connected, goTo, hide, openBrowser, openTab, people, person, post, settings, shows, startServer, until, watchStreams, withVisibility, write } from './support.mjs';
 
 let browser;
 let server;
@@ -114,6 +114,46 @@ test('a tab that crashed counts as visible no longer: another one notifies', asy
   await post(server.url, 'crash', 'bot', 'in sight of nobody');
   await until(first, () => window.notified, ['bot · #crash: in sight of nobody']);
   await clean(first);
+});
+
+test('a draft outlives what another tab sends in its room', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'drafts' });
+  const second = await openTab(ada.context(), server.url, { room: 'drafts' });
+  const draft = ada.locator('#text');
+  await draft.fill('half a letter');
+  await write(second, 'quick');
+  await shows(ada, ['quick']);
+  await goTo(ada, 'elsewhere');
+  assert.equal(await draft.inputValue(), '');
+  await goTo(ada, 'drafts');
+  assert.equal(await draft.inputValue(), 'half a letter');
+  await write(second, 'quicker');
+  await shows(ada, ['quick', 'quicker']);
+  await ada.reload();
+  await connected(ada);
+  assert.equal(await draft.inputValue(), 'half a letter');
+  await clean(ada);
+});
+
+test('in sight but not in use, a tab counts what comes as unread, and one notifies for all', async () => {
+  const ada = await person(browser, server.url, 'ada', { room: 'beside', init: withVisibility });
+  await (await settings(ada)).locator('#notify').selectOption('all');
+  const tabs = [ada, await openTab(ada.context(), server.url, { room: 'beside' })];
+  const use = (tab, used) => tab.evaluate((value) => {
+    document.hasFocus = () => value;
+    window.dispatchEvent(new Event(value ? 'focus' : 'blur'));
+  }, used);
+  const notified = async () => (await Promise.all(tabs.map((tab) => tab.evaluate(() => window.notified)))).flat();
+  for (const tab of tabs) await use(tab, false);
+  await post(server.url, 'beside', 'bot', 'one');
+  for (const tab of tabs) await until(tab, () => document.title, '(1) #beside · chatroom');
+  assert.deepEqual(await notified(), ['bot · #beside: one']);
+  await use(ada, true);
+  await until(ada, () => [document.title, document.querySelectorAll('#log > .new').length], ['#beside · chatroom', 1]);
+  await post(server.url, 'beside', 'bot', 'two');
+  for (const tab of tabs) await shows(tab, ['one', 'two']);
+  assert.deepEqual(await notified(), ['bot · #beside: one']);
+  await clean(ada);
 });
 
 test('a name that is taken is said in words; one reads along meanwhile and joins under another', async () => {

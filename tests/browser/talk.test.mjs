@@ -154,7 +154,22 @@ test('2,000 messages: the document stays small, scrolling up reaches the first, 
   assert.equal(await ada.evaluate(place), at);
   await ada.locator('#jump').click();
   await ada.locator('.text', { hasText: 'news' }).waitFor();
-  await until(ada, () => { const s = document.getElementById('scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 2; }, true);
+  const atEnd = () => { const s = document.getElementById('scroller'); return s.scrollHeight - s.scrollTop - s.clientHeight < 2; };
+  await until(ada, atEnd, true);
+
+  // Where more came than is seen at once, the way to the newest leads over the first of them.
+  await ada.locator('#scroller').evaluate((node) => { node.scrollTop = 600; });
+  await ada.locator('#jump').waitFor();
+  await Promise.all(Array.from({ length: 40 }, (_, n) => post(server.url, 'many', `bot${n}`, 'more news')));
+  await ada.locator('#jump', { hasText: '40 new messages' }).click();
+  const line = () => {
+    const [row, frame] = ['.new', '#scroller'].map((selector) => document.querySelector(selector)?.getBoundingClientRect());
+    return row && [Math.abs(row.top - frame.top) < 20, document.querySelector('.new + .message .text').textContent];
+  };
+  await until(ada, line, [true, 'more news']);
+  await ada.locator('#jump', { hasText: '40 new messages' }).click();
+  await until(ada, atEnd, true);
+  await until(ada, () => [document.getElementById('jump').hidden, document.title], [true, '#many · chatroom']);
   await clean(ada);
 });
 

@@ -4,7 +4,7 @@ import { $, copyText, element, insert, moveFocus, nameOf, page, say, toast } fro
 import { chat, follows, local, tab } from './start.js';
 import { isOwn } from './state.js';
 import { request, roomPath } from './network.js';
-import { codeOfFragment, fragmentOf, fragmentOfCode, isRoomName, newKey, quoteOf, roomOfInput } from './text.js';
+import { codeOfFragment, fragmentOf, fragmentOfCode, isPrivate, isRoomName, newKey, quoteOf, roomOfInput } from './text.js';
 
 // As the server takes it.
 const CARRIED_BYTES = 4096;
@@ -71,7 +71,7 @@ async function askToBan({ name, author, room }) {
 	if (!author) return toast(say('gone', { name }));
 	const options = Object.entries(BAN_MINUTES).map(([unit, value]) => element('option', { value, selected: unit === 'day' }, say.unit(unit)));
 	const box = (key, checked) => element('label.check', {}, element('input', { type: 'checkbox', name: key, checked }), say(key));
-	const duration = element('label', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
+	const duration = element('label.check', {}, say('banFor'), element('select', { name: 'minutes' }, ...options));
 	const body = element('p', {}, say('banBody', { name }));
 	ask(say('banTitle', { name }), [body, duration, box('banAddress', true), box('banMessages', false)], say('banNow'), async ({ minutes, banAddress, banMessages }) => {
 		const answer = await request('bans', 'POST', {
@@ -163,6 +163,9 @@ export function askForPrivate() {
 	});
 }
 
+/** Asks only where something is lost. */
 export function askToLeave(room, leave) {
-	ask(say('leaveTitle', { room: nameOf(room) }), [element('p', {}, say('leaveBody'))], say('leaveNow'), async () => (leave(), { kind: 'done' }), 'danger');
+	const lost = [isPrivate(room) && 'leaveBody', chat.pending.some((item) => item.room === room) && 'leaveUnsent'].filter(Boolean);
+	if (!lost.length) return leave();
+	ask(say('leaveTitle', { room: nameOf(room) }), lost.map((key) => element('p', {}, say(key))), say('leaveNow'), async () => (leave(), { kind: 'done' }), 'danger');
 }

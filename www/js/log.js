@@ -3,7 +3,7 @@
 import { $, avatarOf, colourOf, element, moreOf, moveFocus, nameOf, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
 import {
-	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, pendingRowsOf, readUpTo, rowsOf, setAnchor, setFollowing, unreadOf,
+	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, pendingRowsOf, readUpTo, rowsOf, seekUnread, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
 import { fingers, mayBan } from './dialogs.js';
@@ -174,9 +174,15 @@ export function openLog(changed) {
 			$.spoken.append(element('p', {}, `${name}: ${text}`));
 			if ($.spoken.childElementCount > SPOKEN) $.spoken.firstChild.remove();
 		},
+		/** To the unread, or to the newest where they begin in sight or above. */
 		jump() {
-			followNewest(current());
-			endSeeking(current());
+			const state = current();
+			const line = log.querySelector('.new');
+			const first = state.entries.indexOf(unreadOf(chat, state)[0]);
+			const below = line ? line.offsetTop >= scroller.scrollTop + scroller.clientHeight : first >= state.view.to;
+			followNewest(state);
+			if (below) seekUnread(chat, state);
+			else endSeeking(state);
 		},
 	};
 }

@@ -3,7 +3,7 @@
 import {
 	answer, applyEvent, arrive, getRoom, isAfter, isOwn, leave, openIn, readUpTo, setConnection, setRefused,
 } from './state.js';
-import { addPending, dropPending, openOutbox, request, restorePending, settlePending } from './network.js';
+import { addPending, dropPending, isAway, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isPrivate, isRoomName, mentions, roomAmong, roomOfFragment, roomOfInput } from './text.js';
 import {
 	$, closeSide, copyText, draft, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, insert, listenToText, nameOf, page, say, showSide, translate,
@@ -29,8 +29,13 @@ let drawing = false;
 let beepedAt = 0;
 
 const savePending = () => tab.set('pending', chat.pending);
+// What a closing tab has not sent is sent by the next that opens. Sent twice, under its key, it is stored once.
+const leavePending = () => local.set('unsent', [...(local.get('unsent') ?? []), ...chat.pending.filter(({ status }) => status !== 'stored')]);
+const adoptPending = () => (restorePending(chat, local.get('unsent') ?? []), local.set('unsent'), savePending());
 const showDraft = () => ($.text.value = local.get(`draft ${chat.open}`) ?? '');
 const saveDraft = () => local.set(`draft ${chat.open}`, $.text.value);
+// Another tab may have sent its own, and removed it.
+const keepDraft = () => $.text.value && saveDraft();
 
 // ---- Rooms and names
 
@@ -50,6 +55,7 @@ function openFragment() {
 function openRoom(room) {
 	toFollow = room;
 	if (chat.open === room) return;
+	keepDraft();
 	openIn(chat, room);
 	saveReads();
 	attend();
@@ -62,7 +68,7 @@ function openRoom(room) {
 	tabs.touch();
 }
 
-const attend = () => (document.hidden ? leave(current()) : arrive(chat, current()));
+const attend = () => (isAway() ? leave(current()) : arrive(chat, current()));
 
 function setName(name) {
 	page.nameError = {};
@@ -103,7 +109,11 @@ function askName(asking) {
 
 function leaveRoom(room) {
 	setFollowed(room, null);
-	local.set(`draft ${room}`);
+	if (isPrivate(room)) {
+		if (room === chat.open) $.text.value = '';
+		local.set(`draft ${room}`);
+	}
+	adoptPending();
 	for (const item of chat.pending) if (item.room === room) dropPending(chat, item);
 	savePending();
 	// Going back does not lead to it.
@@ -159,7 +169,7 @@ function noteMessage(entry, fresh) {
 	const mode = local.get('notify');
 	for (const message of fresh) {
 		if (isOwn(chat, message) || message.removed) continue;
-		const seen = message.room === chat.open && !document.hidden;
+		const seen = message.room === chat.open && !isAway();
 		if (seen) log.speak(message);
 		const wanted = mode === 'all' || (mode === 'mentions' && mentions(message.text, chat.name));
 		if (wanted && !seen && tabs.notifies(message.room)) notify(message);
@@ -316,7 +326,7 @@ function listenToControls() {
 	$.roomInput.oninput = () => $.roomInput.setCustomValidity('');
 	$.rooms.onclick = ({ target: { ariaCurrent, dataset: { leave: room } } }) => {
 		if (ariaCurrent) closeSide();
-		else if (room) (isPrivate(room) ? askToLeave : (_, leave) => leave())(room, () => leaveRoom(room));
+		else if (room) askToLeave(room, () => leaveRoom(room));
 	};
 	$.newPrivate.onclick = askForPrivate;
 	$.tryAgain.onclick = () => (page.me.user && !chat.name ? setName(page.me.user) : feed.retry(chat.open));
@@ -343,16 +353,16 @@ function listenToBrowser() {
 		askRooms();
 	};
 	document.onvisibilitychange = window.ononline = wake;
-	window.onfocus = tabs.touch;
+	window.onfocus = window.onblur = () => (attend(), tabs.touch(), changed());
 	window.onoffline = () => {
 		// The stream may still live: its next event says so.
 		setConnection(chat, { phase: 'offline' });
 		changed();
 	};
-	window.onpageshow = ({ persisted }) => persisted && tabs.leave(false);
+	window.onpageshow = ({ persisted }) => persisted && (adoptPending(), tabs.leave(false));
 	// Asks.
 	window.onbeforeunload = () => chat.pending.length > 0 || undefined;
-	window.onpagehide = () => (saveReads(), tabs.leave(true));
+	window.onpagehide = () => (keepDraft(), leavePending(), saveReads(), tabs.leave(true));
 	window.onstorage = ({ key }) => {
 		if (!key?.endsWith(' followed')) return;
 		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
@@ -376,6 +386,7 @@ function listenToBrowser() {
 }
 
 restorePending(chat, tab.get('pending') ?? []);
+adoptPending();
 attend();
 showDraft();
 listenToControls();

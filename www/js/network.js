@@ -183,6 +183,9 @@ export function openFeed(chat, listens, wanted, apply) {
 
 // ---- The tabs of this browser
 
+/** A window in sight may not be in use, unless there is but one, as on a phone. */
+export const isAway = () => document.hidden || !(document.hasFocus() || matchMedia('(hover: none)').matches);
+
 /** Those in sight listen, and of those that are hidden the one that was seen last, under each name. */
 export function openTabs(chat, changed) {
 	const channel = new BroadcastChannel(`chatroom ${location.pathname}`);
@@ -194,7 +197,7 @@ export function openTabs(chat, changed) {
 	// A tab that closes becomes hidden, too.
 	let gone = false;
 
-	const own = () => ({ id, seen, name: chat.name, room: chat.open, hidden: document.hidden, gone });
+	const own = () => ({ id, seen, name: chat.name, room: chat.open, hidden: document.hidden, away: isAway(), gone });
 	const others = () => [...heard.values()].filter(({ at }) => Date.now() - at < ALIVE_MILLIS);
 	const isLater = (other) => other.seen > seen || (other.seen === seen && other.id > id);
 	const outranks = ({ hidden, ...other }) => (hidden === document.hidden ? isLater(other) : document.hidden);
@@ -228,8 +231,8 @@ export function openTabs(chat, changed) {
 			const watched = before.some(({ hidden, name }) => hidden && name === chat.name);
 			return chat.pending.length > 0 || (!watched && new Set(before.map(({ hidden, name, id }) => (hidden ? name : id))).size < STREAMS);
 		},
-		/** One tab tells of a message, if none has the room in sight. */
-		notifies: (room) => !others().some((other) => !other.hidden && (other.room === room || (other.name === chat.name && outranks(other)))),
+		/** One tab tells of a message, if none has the room in use. */
+		notifies: (room) => !others().some((other) => !other.hidden && ((other.room === room && !other.away) || (other.name === chat.name && outranks(other)))),
 		tick() {
 			if (!document.hidden && !tabs.listens() && Date.now() - seen > TURN_MILLIS) touch();
 			else if (Date.now() - toldAt > TELL_MILLIS) tell();
@@ -247,7 +250,8 @@ export const newPending = (key, room, name, text) => ({ key, room, name, text, s
 export const addPending = (chat, text) => chat.pending.push(newPending(randomKey(), chat.open, chat.name, text));
 
 export function restorePending(chat, items) {
-	chat.pending = items.map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 }));
+	const isNew = ({ key }) => !chat.pending.some((item) => item.key === key);
+	chat.pending.push(...items.filter(isNew).map((item) => (item.status === 'failed' ? item : { ...item, status: 'queued', retryAt: 0 })));
 }
 
 export function dropPending(chat, item) {

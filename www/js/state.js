@@ -117,7 +117,11 @@ function addMessages(chat, state, messages) {
 	for (const entry of fresh) {
 		const reading = isReading(state);
 		if (!chat.past && reading && !(state.marker && last && isAfter(last, state.marker))) state.marker = '';
-		if (!reading && !isOwn(chat, entry) && isAfter(entry.eventId, state.read)) allRead = false;
+		if (!reading && !isOwn(chat, entry) && isAfter(entry.eventId, state.read)) {
+			// Who has scrolled up comes back to a line above it.
+			if (allRead && state.attended) state.marker = state.read;
+			allRead = false;
+		}
 		if (allRead || reading) readUpTo(state, entry.eventId);
 	}
 	return chat.past ? [] : fresh;
@@ -234,12 +238,16 @@ export function answer(state) {
 export function arrive(chat, state) {
 	if (state.attended) return;
 	state.attended = true;
+	if (!seekUnread(chat, state) && !chat.past) state.marker = '';
+}
+
+/** Who would follow the newest is first shown where the unread begin. */
+export function seekUnread(chat, state) {
 	const [first] = unreadOf(chat, state);
-	if (first || chat.past) state.seeking = state.view.following;
-	if (first) {
-		const rows = state.entries.indexOf(first) - state.view.from;
-		if (state.seeking && rows < 0) moveView(state, rows - LIMITS.page);
-	} else if (!chat.past) state.marker = '';
+	state.seeking = state.view.following && Boolean(first || chat.past);
+	const rows = state.entries.indexOf(first) - state.view.from;
+	if (first && state.seeking && rows < 0) moveView(state, rows - LIMITS.page);
+	return first;
 }
 
 export function leave(state) {

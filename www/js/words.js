@@ -30,6 +30,7 @@ export const WORDS = {
 		private: 'Private room', newPrivate: 'New private room', label: 'Label, if you like', create: 'Create',
 		privateHelp: 'Only people with the link can find this room.',
 		leaveTitle: 'Leave {room}?', leaveNow: 'Leave', leaveBody: 'This device forgets the room. Only its link leads back to it.',
+		leaveUnsent: 'Your messages there that are not sent yet are discarded.',
 		gap: 'Messages may be missing here: the server no longer has them.',
 		connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
 		closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', waitingFor: { one: '{n} message waits for the connection.', other: '{n} messages wait for the connection.' },

@@ -25,6 +25,7 @@ export default {
 	private: '私密房间', newPrivate: '新建私密房间', label: '标签（可不填）', create: '创建',
 	privateHelp: '只有知道链接的人才能找到这个房间。',
 	leaveTitle: '离开 {room}？', leaveNow: '离开', leaveBody: '这台设备将忘记此房间，只能通过链接再次进入。',
+	leaveUnsent: '你在那里尚未发送的消息将被放弃。',
 	gap: '此处可能缺少一些消息：服务器已不再保留。',
 	connecting: '正在连接…', connected: '已连接', waiting: '正在重新连接', inSeconds: '{n} 秒后', offline: '离线',
 	closing: '服务器正在关闭', refused: '未连接', sending: '正在发送…', waitingFor: '{n} 条消息等待连接。',
