@@ -6,6 +6,7 @@ use super::frame::Census;
 use super::hub::Hub;
 use super::members::Claim;
 use super::queue::Mode;
+use super::room::Room;
 use crate::author::Author;
 use crate::names::{MemberName, RoomName};
 use crate::refusal::Refusal;
@@ -62,14 +63,13 @@ impl Hub {
     /// All names in a room, sorted, and how many are in it.
     pub(crate) fn members(&self, room: &RoomName) -> (Vec<(MemberName, Author)>, Census) {
         let now = self.clock().now();
-        match self.lock().room_at(room, now) {
-            None => (Vec::new(), Census::default()),
-            Some(room) => {
-                let names = room.members.names();
-                let people = names.map(|(name, author)| (name.clone(), author));
-                (people.collect(), room.members.census())
-            }
-        }
+        let state = &mut *self.lock();
+        let Some(Room { members, .. }) = state.room_at(room, now) else {
+            return Default::default();
+        };
+        let names = members.names();
+        let names = names.map(|(name, author)| (name.clone(), author));
+        (names.collect(), members.census())
     }
 
     /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees

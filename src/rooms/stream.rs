@@ -179,15 +179,15 @@ impl Hub {
         rooms: &'a Rooms,
         newest: EventId,
     ) -> impl Iterator<Item = Arc<Frame>> {
-        let (memberships, name) = (&client.memberships, client.claim.as_ref());
-        let name = name.map(|claim| &claim.name);
+        let name = client.claim.as_ref().map(|claim| &claim.name);
+        let heartbeat = self.options.heartbeat.unwrap_or_default();
+        let memberships = &client.memberships;
         let mut arrival = client.arrival.as_mut();
         iter::from_fn(move || {
             let arrival = arrival.as_mut()?;
             let Membership { room, .. } = memberships.get(arrival.greeted)?;
             let (is_first, author) = (arrival.greeted == 0, arrival.author);
             let census = rooms.get(room)?.members.census();
-            let heartbeat = self.options.heartbeat.unwrap_or_default();
             arrival.greeted += 1;
             let greeting =
                 Frame::connected(newest, is_first, room, name, author, census, heartbeat);
