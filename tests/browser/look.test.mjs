@@ -36,11 +36,32 @@ for (const [name, viewport] of [['upright', { width: 390, height: 780 }], ['lyin
   });
 }
 
-test('a long room name is cut off, so that the side panel keeps its width', async () => {
-  await post(server.url, 'W'.repeat(64), 'bot', 'hello');
+test('a long room name is cut off, so that the side panel keeps its width, and a pointer shows it in whole', async () => {
+  const long = 'W'.repeat(64);
+  await post(server.url, long, 'bot', 'hello');
   const ada = await person(browser, server.url, 'ada', { room: 'wide' });
   await ada.locator('#other-rooms a', { hasText: 'WWW' }).waitFor();
   assert.ok(await ada.locator('#side .lists').evaluate((node) => node.scrollWidth <= node.clientWidth));
+  const titles = { '#other-rooms a:has-text("WWW")': long, '#rooms a': '', '#settings-open': 'Settings', '#send': 'Send' };
+  for (const [selector, title] of Object.entries(titles)) {
+    await ada.locator(selector).hover();
+    assert.equal(await ada.locator(selector).evaluate((node) => node.title), title, selector);
+  }
+  // Of more rooms than are in sight, the one that is open is.
+  await ada.evaluate(() => {
+    localStorage['chatroom / followed'] = JSON.stringify(Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`a-${n}`, { read: '1-0' }])));
+    window.onpagehide = null;
+  });
+  await ada.reload();
+  await connected(ada);
+  await until(ada, () => document.querySelectorAll('#rooms a').length, 31);
+  const inSight = () => {
+    const [room, list] = ['[aria-current]', '#side .lists'].map((selector) => document.querySelector(selector).getBoundingClientRect());
+    return room.top >= list.top && room.bottom <= list.bottom;
+  };
+  await until(ada, inSight, true);
+  await goTo(ada, 'a-1');
+  await until(ada, inSight, true);
   await clean(ada);
 });
 
@@ -51,6 +72,13 @@ test('with 60 people one\'s own name and buttons stay in sight', async () => {
   await ada.route(/\/chat\?/, (route) => route.fulfill({ headers: { 'Content-Type': 'text/event-stream' }, body: `event: chat-room-connected\ndata: ${JSON.stringify(greeting)}\n\n` }));
   await ada.reload();
   await ada.locator('.person', { hasText: 'person 59' }).waitFor({ state: 'attached' });
+  await ada.locator('#settings-open').focus();
+  for (const [key, name] of [['Tab', 'ada'], ['ArrowDown', 'person 0'], ['ArrowDown', 'person 1'], ['ArrowUp', 'person 0']]) {
+    await ada.keyboard.press(key);
+    assert.equal(await ada.evaluate(() => document.activeElement.textContent), name);
+  }
+  await ada.keyboard.press('Enter');
+  assert.equal(await ada.locator('#text').inputValue(), '@person 0 ');
   await settings(ada);
   for (const id of ['own-name', 'settings-open', 'rename', 'notify', 'language']) {
     const box = await ada.locator(`#${id}`).boundingBox();
@@ -62,7 +90,7 @@ test('with 60 people one\'s own name and buttons stay in sight', async () => {
 test('in forced colours bubbles, the status, the jump button and the current room have edges that are seen', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'forced', forcedColors: 'active' });
   await write(ada, 'own');
-  await post(server.url, 'forced', 'bot', 'other');
+  await post(server.url, 'forced', 'bot', 'other, ada');
   for (let n = 0; n < 60; n += 1) await post(server.url, 'forced', 'bot', `m${n}`);
   await post(server.url, 'forced-b', 'bot', 'elsewhere');
   await ada.reload();
@@ -75,11 +103,13 @@ test('in forced colours bubbles, the status, the jump button and the current roo
       const style = getComputedStyle(document.querySelector(selector));
       return style[`${property}-width`] !== '0px' && style[`${property}-style`] !== 'none' && style[`${property}-color`] !== style.backgroundColor;
     };
+    const [mention, plain] = ['.mention .bubble', '.message:not(.mention) .bubble'].map((selector) => parseFloat(getComputedStyle(document.querySelector(selector)).borderTopWidth));
+    const wider = mention > plain;
     const dot = getComputedStyle(document.querySelector('.dot')).backgroundColor;
     const others = ['#other-rooms a', '#other-rooms li'].map((selector) => edge(selector) || edge(selector, 'outline'));
-    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), ...others, dot !== getComputedStyle(document.querySelector('#bar')).backgroundColor];
+    return [edge('.bubble'), edge('#jump'), edge('.rooms li:has([aria-current])', 'outline'), wider, ...others, dot !== getComputedStyle(document.querySelector('#bar')).backgroundColor];
   });
-  assert.deepEqual(seen, [true, true, true, false, false, true]);
+  assert.deepEqual(seen, [true, true, true, true, false, false, true]);
   await clean(ada);
 });
 
@@ -163,12 +193,18 @@ test('while all is well the number of people is shown, and "Connected" only read
   await clean(ada, bob);
 });
 
-test('one\'s own colour is the same in the list of people and beside one\'s name, before the first message', async () => {
+test('one\'s own colour is the same in the list of people and beside one\'s name, before the first message, and then in every room', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'hue' });
   const hues = () => ['#people li', '#own'].map((selector) => document.querySelector(selector).style.getPropertyValue('--hue'));
   await until(ada, () => document.querySelectorAll('#people li').length, 1);
   const [listed, own] = await ada.evaluate(hues);
   assert.equal(listed, own);
+  await write(ada, 'hello');
+  await shows(ada, ['hello']);
+  const spoken = await ada.evaluate(hues);
+  await goTo(ada, 'another');
+  await connected(ada);
+  await until(ada, hues, spoken);
   await clean(ada);
 });
 
@@ -204,7 +240,7 @@ test('words and dates are in one language: no Simplified Chinese for Taiwan, no 
     await ada.locator('time').first().waitFor();
     assert.equal(await ada.evaluate(() => document.documentElement.lang), language);
     assert.match(await ada.locator('time').first().textContent(), /\d\d/);
-    assert.doesNotMatch(await ada.locator('.message').first().getAttribute('title'), /[\u0660-\u0669]/);
+    assert.doesNotMatch(await ada.locator('time').first().getAttribute('title'), /[\u0660-\u0669]/);
     await clean(ada);
   }
 });

@@ -45,11 +45,13 @@ test('the menu: reply, copy, and one\'s own messages can be removed, after a que
   await write(bob, 'from bob');
   await write(ada, 'my password is 123');
   await shows(bob, ['from bob', 'my password is 123']);
+  await ada.locator('#text').fill('inde');
+  await ada.locator('#text').selectText();
   await openMenu(ada, 'from bob');
   assert.deepEqual(await ada.evaluate(items), ['Reply', 'Copy text']);
   await ada.keyboard.press('Enter');
-  assert.equal(await ada.locator('#text').inputValue(), '> bob: from bob\n');
-  await ada.keyboard.type('indeed');
+  assert.equal(await ada.locator('#text').inputValue(), '> bob: from bob\ninde');
+  await ada.keyboard.type('ed');
   await ada.keyboard.press('Enter');
   await bob.locator('.message.mention blockquote', { hasText: 'bob: from bob' }).waitFor();
   await openMenu(ada, 'my password');

@@ -17,6 +17,11 @@ test('offline and back, with messages waiting on both sides', async () => {
   const bob = await person(browser, server.url, 'bob');
   await write(ada, 'before');
   await shows(bob, ['before']);
+  await ada.evaluate(() => {
+    window.counted = [];
+    const shown = () => window.counted.push(['status', 'countdown'].map((id) => document.getElementById(id).textContent).join(' '));
+    new MutationObserver(shown).observe(document.getElementById('countdown'), { childList: true });
+  });
   await ada.context().setOffline(true);
   network.cut();
   await until(ada, status, 'Offline');
@@ -25,6 +30,7 @@ test('offline and back, with messages waiting on both sides', async () => {
   await until(ada, pending, ['from ada 1', 'from ada 2']);
   await shows(bob, ['before', 'from bob 1', 'from bob 2']);
   await ada.locator('#waiting', { hasText: '2 messages wait for the connection' }).waitFor();
+  assert.deepEqual((await ada.evaluate(() => window.counted)).filter((shown) => /^Offline ./.test(shown)), [], 'offline, nothing is counted down');
   network.restore();
   await ada.context().setOffline(false);
   const all = ['before', 'from bob 1', 'from bob 2', 'from ada 1', 'from ada 2'];

@@ -153,7 +153,7 @@ test('a room that is left keeps its draft, and asks first where messages wait', 
   assert.equal(await text.inputValue(), 'for later');
   await ada.route('**/chat/gone', (route) => (route.request().method() === 'POST' ? route.abort() : route.continue()));
   await text.press('Enter');
-  await ada.locator('#pending li').waitFor();
+  await ada.locator('#waiting-text', { hasText: '1 message waits for the server.' }).waitFor();
   await leave();
   await ada.locator('#dialog', { hasText: 'not sent yet' }).waitFor();
   await ada.getByRole('button', { name: 'Cancel' }).click();

@@ -26,7 +26,7 @@ test('two people talk and see one order', async () => {
   await ada.locator('.message.mention', { hasText: 'hi ada' }).waitFor();
   assert.equal(await ada.locator('.message.own').count(), 1);
   assert.equal(await bob.locator('.message.head').count(), 2);
-  assert.match(await bob.locator('.message').first().getAttribute('title'), /\d{4}/);
+  assert.match(await bob.locator('.message time').first().getAttribute('title'), /\d{4}/);
   await clean(ada, bob);
 });
 

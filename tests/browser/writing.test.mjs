@@ -105,6 +105,14 @@ test('behind a message that the rate limit holds back the next one waits: one li
   await until(ada, () => [...document.querySelectorAll('#pending .text')].map((node) => node.textContent), ['one', 'two']);
   await ada.unroute('**/chat/limit', refuse);
   await shows(ada, ['one', 'two']);
+  // What is discarded is what was written, not lost.
+  await ada.route('**/chat/limit', (route) => (route.request().method() === 'POST' ? route.fulfill({ ...refusal, headers: { 'Retry-After': '60' } }) : route.continue()));
+  await write(ada, 'three', 'four');
+  await ada.locator('#waiting-text', { hasText: 'Too many' }).waitFor();
+  await ada.locator('#text').fill('five');
+  await ada.locator('#waiting').getByRole('button', { name: 'Discard' }).click();
+  await shows(ada, ['one', 'two']);
+  assert.equal(await ada.evaluate(value), 'three\n\nfour\n\nfive');
   await clean(ada);
 });
 
@@ -190,7 +198,7 @@ test('an empty room offers to invite people; the link is copied, also without a 
     assert.ok(gone - shown > 1500, `${gone - shown} ms`);
     await ada.locator('#invite').click();
     await ada.locator('#toast').waitFor();
-    await ada.locator('#text').focus();
+    await ada.locator('#scroller').click({ position: { x: 20, y: 20 } });
     await ada.keyboard.press('Control+V');
     assert.equal(await ada.evaluate(value), `${server.url}/#invit%C3%A9`);
     await clean(ada);

@@ -45,7 +45,7 @@ export const mayBan = (entry) => page.me.moderator && !isOwn(chat, entry) && (en
 export function openMenu(button, entry) {
 	const mayRemove = page.me.moderator || isOwn(chat, entry);
 	const actions = [
-		entry.text && chat.name && ['reply', () => insert(quoteOf(entry.name, entry.text), { after: /\n$/ })], entry.text && ['copy', () => copyText(entry.text)],
+		entry.text && chat.name && ['reply', () => reply(entry)], entry.text && ['copy', () => copyText(entry.text)],
 		entry.text && mayRemove && ['remove', () => askToRemove(entry)], mayBan(entry) && ['ban', () => askToBan(entry)],
 	];
 	const menu = $.menuOfMessage;
@@ -58,6 +58,12 @@ export function openMenu(button, entry) {
 	menu.style.top = `${bottom + offsetHeight > innerHeight ? Math.max(8, top - offsetHeight) : bottom}px`;
 	menu.onkeydown = ({ key }) => void (key === 'Tab' ? menu.hidePopover() : moveFocus(items, key));
 	items[0].focus();
+}
+
+/** What is written already stays, below. */
+function reply({ name, text }) {
+	insert(quoteOf(name, text), { from: 0, to: 0 });
+	$.text.selectionStart = $.text.value.length;
 }
 
 function askToRemove({ room, eventId, name }) {

@@ -1,12 +1,12 @@
 // The log of the room that is shown.
 
-import { $, avatarOf, colourOf, element, moreOf, moveFocus, nameOf, paint, say, setText, syncList } from './views.js';
+import { $, avatarOf, colourOf, element, insert, moreOf, moveFocus, nameOf, paint, say, setText, syncList } from './views.js';
 import { chat, current } from './start.js';
 import {
 	addOlder, endSeeking, followNewest, isOwn, isReading, isWhole, lastOf, LIMITS, moveView, pendingRowsOf, readUpTo, rowsOf, seekUnread, setAnchor, setFollowing, unreadOf,
 } from './state.js';
 import { request, roomPath } from './network.js';
-import { fingers, mayBan } from './dialogs.js';
+import { fingers, mayBan, openMenu, opensMenu } from './dialogs.js';
 import { isEmoji, isPrivate, tokensOf } from './text.js';
 
 // This close counts as at the end.
@@ -187,6 +187,16 @@ export function openLog(changed) {
 	};
 }
 
+/** In the log, or in the list of people. */
+export function onMessageClick({ target }) {
+	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
+	const person = target.closest('#people li')?.syncKey;
+	if (person && opensMenu(target)) return openMenu(target, { name: person, room: chat.open, here: true });
+	const id = target.closest('#log > [data-id]')?.dataset.id;
+	const entry = current().entries.find(({ eventId }) => eventId === id);
+	if (entry && opensMenu(target)) openMenu(target, entry);
+}
+
 /** The messages are too many for the Tab key: Enter leads to them. */
 export function onLogKey(event) {
 	const { key, target } = event;
@@ -208,7 +218,7 @@ function rowElement({ kind, entry, ...row }) {
 }
 
 function messageElement({ name, member, changed, sentAt, text, unfolded, eventId: id }, /** @type {any} */ { head, own, mention, timed }) {
-	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString() }, say.time(sentAt)) : '';
+	const time = timed ? element('time', { dateTime: new Date(sentAt).toISOString(), title: say.full(sentAt) }, say.time(sentAt)) : '';
 	const tag = (key, on) => (on ? element(`span.tag.${key}`, {}, say(key)) : '');
 	const person = element('button.name', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 	const heading = element(head ? 'p.heading' : 'p.heading.again', {}, person, tag('viaApi', !member && !own), tag('differentPerson', head && changed), head ? time : '');
@@ -218,7 +228,7 @@ function messageElement({ name, member, changed, sentAt, text, unfolded, eventId
 	const bubble = element('div.bubble', {}, body);
 	const more = moreOf(`${name}: ${text.slice(0, LABEL_CHARACTERS)}`);
 	const line = element('div.line', {}, bubble, head ? '' : time, more);
-	const node = element('div.message', { title: say.full(sentAt), dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
+	const node = element('div.message', { dataset: { id } }, head ? avatarOf(name) : element('span'), heading, line);
 	for (const [key, on] of Object.entries({ head, own, mention })) node.classList.toggle(key, on);
 	return node;
 }
@@ -253,5 +263,5 @@ function drawPending(state) {
 	const { error, retryAt } = waiting[0] ?? {};
 	const seconds = Math.max(1, Math.ceil((retryAt - Date.now()) / 1000));
 	$.waiting.hidden = !waiting.length;
-	setText($.waitingText, error?.code === 'too-many-messages' ? say('rateLimited', { n: seconds }) : error ? say.error(error) : say('waitingFor', { n: waiting.length }));
+	setText($.waitingText, error?.code === 'too-many-messages' ? say('rateLimited', { n: seconds }) : error ? say.error(error) : say(chat.connection.phase === 'connected' ? 'waitingForServer' : 'waitingFor', { n: waiting.length }));
 }

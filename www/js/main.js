@@ -6,12 +6,12 @@ import {
 import { addPending, dropPending, isAway, openOutbox, request, restorePending, settlePending } from './network.js';
 import { fragmentOf, isPrivate, isRoomName, mentions, roomAmong, roomOfFragment, roomOfInput } from './text.js';
 import {
-	$, closeSide, copyText, draft, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, insert, listenToText, nameOf, page, say, showSide, translate,
+	$, closeSide, copyText, draft, drawComposer, drawConnection, drawPeople, drawRooms, drawTitle, drawYou, focusWriting, listenToText, nameOf, page, say, showSide, translate,
 	typesOnScreen,
 } from './views.js';
 import { chat, current, feed, followed, follows, joinAs, local, me, roomHere, saveReads, setFollowed, tab, tabs, told, words } from './start.js';
-import { askForPrivate, askPassword, askToLeave, openMenu, opensMenu, showBans, takeCode } from './dialogs.js';
-import { onLogKey, openLog } from './log.js';
+import { askForPrivate, askPassword, askToLeave, showBans, takeCode } from './dialogs.js';
+import { onLogKey, onMessageClick, openLog } from './log.js';
 
 const ROOMS_MILLIS = 15_000;
 const NOTIFIED_CHARACTERS = 200;
@@ -46,9 +46,9 @@ function openFragment() {
 	const room = roomHere(knownRooms());
 	if (location.hash && roomOfFragment(location.hash) !== room) history.replaceState(null, '', fragmentOf(room));
 	openRoom(room);
-	showSide('');
 	askRooms();
 	update();
+	showSide('');
 	if (!typesOnScreen()) focusWriting();
 }
 
@@ -261,23 +261,18 @@ function goToRoom() {
 	location.hash = fragmentOf(room);
 }
 
-/** Without a key it is about all that waits. */
+/** Without a key it is about all that waits, which goes back into the field. */
 function onPendingClick({ target }) {
 	const { action, key } = target.dataset;
 	const items = chat.pending.filter((item) => (key ? item.key === key : item.status === 'queued' && item.room === chat.open));
 	for (const item of action ? items : []) action === 'discard' ? dropPending(chat, item) : outbox.retry(item);
+	if (action && !key) {
+		$.text.value = [...items.map(({ text }) => text), $.text.value].filter(Boolean).join('\n\n');
+		saveDraft();
+	}
 	savePending();
 	update();
 	focusWriting();
-}
-
-function onMessageClick({ target }) {
-	if (target.dataset.insert && chat.name) return insert(`@${target.dataset.insert} `, { after: /\s$/ });
-	const person = target.closest('#people li')?.syncKey;
-	if (person && opensMenu(target)) return openMenu(target, { name: person, room: chat.open, here: true });
-	const id = target.closest('#log > [data-id]')?.dataset.id;
-	const entry = current().entries.find(({ eventId }) => eventId === id);
-	if (entry && opensMenu(target)) openMenu(target, entry);
 }
 
 // ---- The document
@@ -373,7 +368,7 @@ function listenToBrowser() {
 	navigator.serviceWorker?.addEventListener('message', ({ data }) => goToNotified(data));
 	window.onkeydown = ({ key, ctrlKey, metaKey, altKey, target }) => {
 		if (key === 'Escape') closeSide();
-		const types = key.length === 1 && key !== ' ' && !ctrlKey && !metaKey && !altKey;
+		const types = key.length === 1 && key !== ' ' && !altKey && (key.toLowerCase() === 'v' || !(ctrlKey || metaKey));
 		if (types && !$.main.inert && !target.closest('input, textarea, select, dialog, [popover]')) focusWriting();
 	};
 	setInterval(() => {

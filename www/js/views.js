@@ -87,7 +87,7 @@ export function paint(node, key, above = { key: '', solid: false }) {
 }
 
 /** The author, where one is known, is the same under every name. */
-export const colourOf = (name, author = current().authors.get(name.toLowerCase())) => author ?? name;
+export const colourOf = (name, author = [current(), ...chat.rooms.values()].map(({ authors }) => authors.get(name.toLowerCase())).find(Boolean)) => author ?? name;
 
 const letterOf = (name) => [...name][0]?.toUpperCase() ?? '';
 
@@ -114,6 +114,12 @@ export function toast(text) {
 	toasting = setTimeout(() => $.toast.hidePopover(), TOAST_MILLIS);
 }
 
+// What an icon means, and names that are cut off.
+document.onmouseover = (/** @type {any} */ { target }) => {
+	const node = target.closest('.icon, h1, .rooms a, .person, .name, #own-name');
+	if (node) node.title = node.matches('.icon') ? node.ariaLabel : node.scrollWidth > node.clientWidth ? node.textContent : '';
+};
+
 /** The button of a menu. */
 export const moreOf = (label) => element('button.more.icon', { tabIndex: -1, ariaHasPopup: 'menu', ariaLabel: `${label}, ${say('actions')}` }, icon('more'));
 
@@ -137,6 +143,7 @@ export function showSide(id) {
 	}
 	$.bar.inert = $.main.inert = opens;
 	if (opens) $[id].querySelector('.close').focus();
+	$.rooms.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
 }
 
 export function closeSide() {
@@ -162,7 +169,7 @@ export function drawConnection() {
 	$.here.ariaLabel = say('here', { n: memberCount });
 	setText($.hereCount, memberCount);
 	// A live region would read out each second.
-	setText($.countdown, wait > 0 ? say('inSeconds', { n: wait }) : '');
+	setText($.countdown, phase === 'waiting' && wait > 0 ? say('inSeconds', { n: wait }) : '');
 	$.notice.hidden = !problem || (page.naming && !page.me.user);
 	setText($.noticeText, problem ? say.error(problem) : '');
 	$.tryAgain.hidden = bad;
@@ -231,6 +238,8 @@ export function drawTitle() {
 	if ($.icon.getAttribute('href') !== icon) $.icon.href = icon;
 }
 
+$.people.onkeydown = (event) => void (moveFocus([...$.people.querySelectorAll('button:not([hidden])')], event.key) && event.preventDefault());
+
 export function drawPeople() {
 	const { members, memberCount, listenerCount } = current();
 	const names = [...members.values()].sort((a, b) => a.localeCompare(b)).slice(0, PEOPLE_LISTED);
@@ -239,6 +248,7 @@ export function drawPeople() {
 		const person = element('button.person', { dir: 'auto', tabIndex: -1, dataset: { insert: name } }, name);
 		return element('li', {}, avatarOf(name), person, moreOf(name));
 	}, (item, name) => {
+		item.children[1].tabIndex = name === names[0] ? 0 : -1;
 		item.lastChild.hidden = !page.me.moderator || sameName(name, chat.name);
 		item.classList.toggle('self', sameName(name, chat.name));
 		above = paint(item, colourOf(name), above);
@@ -309,14 +319,14 @@ function measure() {
 	draft = { text, written, over: [...written.slice(fittingIn(written, TEXT_BYTES))].length, parts: partsOf(written, TEXT_BYTES, PENDING_MOST) };
 }
 
-/** Replaces what is between `from` and the caret. `after` matches what has to stand before. */
-export function insert(text, { from = $.text.selectionStart, after = /$/ } = {}) {
+/** Replaces what is between `from` and `to`. `after` matches what has to stand before. */
+export function insert(text, { from = $.text.selectionStart, to = $.text.selectionEnd, after = /$/ } = {}) {
 	const field = $.text;
 	field.focus();
 	const before = field.value.slice(0, from);
-	field.setSelectionRange(from, field.selectionEnd);
+	field.setSelectionRange(from, to);
 	// Nothing else keeps the browser's undo.
-	document.execCommand('insertText', false, (!before || after.test(before) ? '' : text.startsWith('>') ? '\n' : ' ') + text);
+	document.execCommand('insertText', false, (!before || after.test(before) ? '' : ' ') + text);
 }
 
 export function listenToText(send, names) {

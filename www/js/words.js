@@ -7,7 +7,7 @@ export const LANGUAGES = ['en', 'zh-Hans'];
 export const WORDS = {
 	en: {
 		rooms: 'Your rooms', otherRooms: 'Other rooms', people: 'People', messages: 'Messages',
-		close: 'Close', pending: 'Not sent yet', otherRoom: 'Go to a room', rename: 'Change name', yourName: 'Your name', join: 'Join', save: 'Save', cancel: 'Cancel',
+		close: 'Close', pending: 'Not sent yet', otherRoom: 'Open or create a room', rename: 'Change name', yourName: 'Your name', join: 'Join', save: 'Save', cancel: 'Cancel',
 		settings: 'Settings', language: 'Language',
 		notifyOf: 'Notify me of', notifyOff: 'nothing', notifyMentions: 'mentions', notifyAll: 'all messages', sound: 'Play a sound',
 		notNotified: 'This browser shows no notifications here. A sound still works.',
@@ -34,6 +34,7 @@ export const WORDS = {
 		gap: 'Messages may be missing here: the server no longer has them.',
 		connecting: 'Connecting…', connected: 'Connected', waiting: 'Reconnecting', inSeconds: 'in {n} s', offline: 'Offline',
 		closing: 'The server is closing', refused: 'Not connected', sending: 'Sending…', waitingFor: { one: '{n} message waits for the connection.', other: '{n} messages wait for the connection.' },
+		waitingForServer: { one: '{n} message waits for the server.', other: '{n} messages wait for the server.' },
 		rateLimited: 'Too many messages at once. Sent in {n} s.',
 		logHelp: 'Enter selects a message.', actions: 'Message actions', reply: 'Reply', copy: 'Copy text', remove: 'Remove…', ban: 'Ban author…',
 		removeTitle: 'Remove this message?', removeBody: '{name}’s message disappears for everyone in {room}. This cannot be undone.', removeNow: 'Remove',
@@ -47,6 +48,7 @@ export const WORDS = {
 			'too-many-streams': 'The server is full. Trying again automatically.',
 			'too-many-requests': 'Too many requests from your network. Trying again automatically.',
 			'too-many-attempts': 'Too many wrong passwords from your network. Try again in some minutes.',
+			'password-required': 'A password is needed. Reload the page to enter it.',
 			banned: 'A moderator has banned you until {until}. You can still read.',
 			'wrong-code': 'That code was used, has ended, or never was. Get a new one on the other device.',
 			'wrong-password': 'That is not the moderator password.',

@@ -2,7 +2,7 @@
 
 export default {
 	rooms: '我的房间', otherRooms: '其他房间', people: '成员', messages: '消息',
-	close: '关闭', pending: '尚未发送', otherRoom: '前往房间', rename: '更改名字', yourName: '你的名字', join: '加入', save: '保存', cancel: '取消',
+	close: '关闭', pending: '尚未发送', otherRoom: '打开或新建房间', rename: '更改名字', yourName: '你的名字', join: '加入', save: '保存', cancel: '取消',
 	settings: '设置', language: '语言',
 	notifyOf: '通知', notifyOff: '关闭', notifyMentions: '提到我的消息', notifyAll: '所有消息', sound: '播放提示音',
 	notNotified: '此处无法显示通知，提示音可用。',
@@ -28,7 +28,7 @@ export default {
 	leaveUnsent: '你在那里尚未发送的消息将被放弃。',
 	gap: '此处可能缺少一些消息：服务器已不再保留。',
 	connecting: '正在连接…', connected: '已连接', waiting: '正在重新连接', inSeconds: '{n} 秒后', offline: '离线',
-	closing: '服务器正在关闭', refused: '未连接', sending: '正在发送…', waitingFor: '{n} 条消息等待连接。',
+	closing: '服务器正在关闭', refused: '未连接', sending: '正在发送…', waitingFor: '{n} 条消息等待连接。', waitingForServer: '{n} 条消息等待服务器。',
 	rateLimited: '发送太快，{n} 秒后发出。',
 	logHelp: '按回车选择消息。', actions: '消息操作', reply: '回复', copy: '复制文字', remove: '移除…', ban: '封禁作者…',
 	removeTitle: '移除这条消息？', removeBody: '{name} 的消息将对 {room} 的所有人消失，无法恢复。', removeNow: '移除',
