@@ -12,17 +12,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{unconstrained, yield_now};
 use tokio::time::{sleep, timeout};
 
 use crate::chat::Chat;
 use crate::report::Reporter;
-use connections::Connections;
+use connections::{Connections, Registration};
 
-/// Connections that wait to be accepted at most. The usual 128 overflow when all clients of a
+/// Connections that wait to be accepted, and that wait to be set up, at most. The usual 128 overflow when all clients of a
 /// restarted server come back, and a client that is dropped waits a second before it tries again.
 const BACKLOG: u32 = 4_096;
+/// Connections that are set up before others are accepted: a flood of those that are refused holds nobody
+/// up for long.
+const SET_UP_AT_ONCE: usize = 8;
 /// What the kernel is asked to hold for a client that does not read, in bytes; Linux doubles it.
 /// Many messages long, but small, so that a stalled client pins little and soon counts as stalled.
 const SEND_BUFFER_BYTES: u32 = 16 * 1024;
@@ -91,9 +94,10 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     let chat = &connections.chat;
     let report = &chat.site.options.log;
     {
-        let (accepted, waiting) = unbounded_channel();
+        let (accepted, waiting) = channel(BACKLOG as usize);
         let mut accepting = pin!(accept(listener, &connections, accepted));
-        let mut setting_up = pin!(set_up(&connections, waiting));
+        // It has its turn even where the other one has spent what tokio lets a task do at a time.
+        let mut setting_up = pin!(unconstrained(set_up(waiting)));
         let mut shutdown = pin!(shutdown);
         // `accept` is polled first: when the backlog is full, the kernel drops connection attempts, and their
         // clients retry only a second later.
@@ -125,23 +129,25 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     report.info(format_args!("shut down"));
 }
 
-/// A connection that was accepted, from whom, and its slot.
-type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+/// A connection that was accepted, and that its address may have.
+type Accepted = (TcpStream, Arc<Registration>);
 
 /// Accepts connections as long as there are slots; it never returns.
-async fn accept(
-    listener: TcpListener,
-    connections: &Connections,
-    accepted: UnboundedSender<Accepted>,
-) {
+async fn accept(listener: TcpListener, connections: &Arc<Connections>, accepted: Sender<Accepted>) {
+    let report = &connections.chat.site.options.log;
     let mut backoff = FIRST_BACKOFF;
     loop {
         let slot = connections.slot().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = FIRST_BACKOFF;
-                // The other half lives as long as this one.
-                let _ = accepted.send((stream, peer, slot));
+                let local = stream.local_addr();
+                let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
+                match connections.register(peer, over_loopback, slot) {
+                    // The other half lives as long as this one.
+                    Some(registration) => drop(accepted.send((stream, registration)).await),
+                    None => refuse(stream, peer, report),
+                }
             }
             // The client left before it was accepted.
             Err(error)
@@ -151,7 +157,6 @@ async fn accept(
                 ) => {}
             Err(error) => {
                 if backoff == FIRST_BACKOFF {
-                    let report = &connections.chat.site.options.log;
                     report.error(format_args!(
                         "cannot accept connections, open ones go on: {error}"
                     ));
@@ -163,15 +168,16 @@ async fn accept(
     }
 }
 
-/// Serves connections that were accepted, as far as their addresses may have more.
-async fn set_up(connections: &Arc<Connections>, mut accepted: UnboundedReceiver<Accepted>) {
-    while let Some((stream, peer, slot)) = accepted.recv().await {
-        let local = stream.local_addr();
-        let over_loopback = local.is_ok_and(|at| at.ip().to_canonical().is_loopback());
-        match connections.register(peer, over_loopback, slot) {
-            Some(registration) => connection::serve(stream, registration),
-            None => refuse(stream, peer, &connections.chat.site.options.log),
+/// Serves connections that were accepted.
+async fn set_up(mut accepted: Receiver<Accepted>) {
+    loop {
+        for _ in 0..SET_UP_AT_ONCE {
+            let Some((stream, registration)) = accepted.recv().await else {
+                return;
+            };
+            connection::serve(stream, registration);
         }
+        yield_now().await;
     }
 }
 
