@@ -13,7 +13,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use canonical::nfc;
-use unicode::{is_compatibility_ideograph, is_deceptive, is_ignorable};
+use unicode::{is_deceptive, is_ignorable};
 
 /// The most characters in a room's name.
 pub const ROOM_NAME_CHARS: usize = 64;
@@ -209,7 +209,6 @@ fn checked(
         false => Cow::Owned(nfc(text)),
     };
     let fits = !normal.is_empty() && normal.chars().nth(max_chars).is_none();
-    let allowed = |c| allowed(c) && !is_compatibility_ideograph(c);
     if fits && normal.chars().all(allowed) {
         Ok(normal.into())
     } else {

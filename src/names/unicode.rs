@@ -13,9 +13,11 @@ pub(super) fn is_ignorable(c: char) -> bool {
 
 /// Whether a character makes one name look like another, or like none: controls, line
 /// separators, format characters (zero-width, bidi; general category `Cf`), blanks, what stands for
-/// something that is missing, and what is nobody's: noncharacters and those for private use.
+/// something that is missing, what is nobody's (noncharacters and those for private use), and
+/// compatibility ideographs.
 pub(super) fn is_deceptive(c: char) -> bool {
     c.is_control()
+        || is_compatibility_ideograph(c)
         || u32::from(c) & 0xfffe == 0xfffe
         || matches!(c,
             '\u{2028}' | '\u{2029}'
