@@ -86,6 +86,8 @@ impl Chat {
     fn new(site: Site) -> Chat {
         let heartbeat = site.options.heartbeat;
         let site = Arc::new(site);
+        // What has expired while nobody was there is gone before anybody can ask.
+        site.tick();
         tokio::spawn(every(TICK, Arc::downgrade(&site), Site::tick));
         if let Some(period) = heartbeat {
             let beat = (period / BEATS_PER_PERIOD).clamp(SHORTEST_BEAT, TICK);

@@ -47,7 +47,8 @@ fn main() -> ExitCode {
 fn run(program: Program) -> io::Result<()> {
     make_room_for_files(program.chat.max_streams);
     program.warnings.iter().for_each(|line| cli::warn(line));
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
         let listen = program.listen;
         let listener = chatroom::bind(listen).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen on {listen}: {error}"))
@@ -59,7 +60,10 @@ fn run(program: Program) -> io::Result<()> {
         // This thread accepts while the workers serve, so a crowd that reconnects is let in at once.
         chatroom::serve(listener, chat, async { drop(stopped.await) }).await;
         Ok(())
-    })
+    });
+    // The drain time is over, whatever still waits for a slow disk.
+    runtime.shutdown_background();
+    served
 }
 
 /// Has the kernel make its table of this process's files as large as so many streams need. Once there

@@ -148,6 +148,8 @@ pub(crate) async fn log_out(site: &Site, visitor: &Visitor<'_>) -> Answer {
         && site.has_logged_in(author)
     {
         site.change_standing(Change::LogOut(author)).await?;
+        // The address may have been banned meanwhile.
+        site.expel_banned();
     }
     Ok(answer::empty(StatusCode::NO_CONTENT))
 }

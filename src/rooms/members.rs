@@ -39,9 +39,8 @@ pub(super) struct Members {
     listeners: usize,
     /// Listeners at other servers of this chat.
     listeners_elsewhere: usize,
-    /// Names without a stream, in the order in which they may become free. An entry counts only if
-    /// its member still has that time.
-    grace: VecDeque<(Moment, FoldedName)>,
+    /// Names without a stream, in the order in which they become free.
+    grace: BTreeSet<(Moment, FoldedName)>,
     joins: u64,
     /// Names that joined, left or were respelt and the room has not been told of, oldest first. A name
     /// may occur more than once.
@@ -62,7 +61,7 @@ struct Member {
     elsewhere: u32,
     /// The number of its latest join in this room: tells an old name of a session from a new one.
     join: u64,
-    /// When the name becomes free here; set while its streams have all ended.
+    /// When the name becomes free here, as in [`Members::grace`]; set while its streams have all ended.
     free_at: Option<Moment>,
 }
 
@@ -87,7 +86,9 @@ impl Members {
         let member = self.get_or_insert(name, *author);
         member.streams += 1;
         member.join = join;
-        member.free_at = None;
+        if let Some(free_at) = member.free_at.take() {
+            self.grace.remove(&(free_at, name.folded().clone()));
+        }
         self.respell(name, *author);
         self.give_up_old_names(*author, name.folded());
     }
@@ -152,20 +153,19 @@ impl Members {
         if renamed {
             self.release(folded);
         } else {
-            self.grace.push_back((free_at, folded.clone()));
+            self.grace.insert((free_at, folded.clone()));
         }
     }
 
     /// Frees the names whose grace is over.
     pub(super) fn expire(&mut self, now: Moment) {
-        let is_over = |(free_at, _): &(Moment, FoldedName)| *free_at <= now;
-        while self.grace.front().is_some_and(is_over)
-            && let Some((free_at, folded)) = self.grace.pop_front()
+        while self
+            .grace
+            .first()
+            .is_some_and(|(free_at, _)| *free_at <= now)
+            && let Some((_, folded)) = self.grace.pop_first()
         {
-            let member = self.by_name.get(&folded);
-            if member.is_some_and(|member| member.free_at == Some(free_at)) {
-                self.release(&folded);
-            }
+            self.release(&folded);
         }
     }
 
@@ -175,6 +175,23 @@ impl Members {
         let member = self.by_name.get(folded);
         if member.is_some_and(|member| member.author == claim.author && member.streams == 0) {
             self.remove(folded);
+        }
+    }
+
+    /// Ends the grace of the names that `concerns` picks by their claims.
+    pub(super) fn end_graces(&mut self, concerns: impl Fn(&Claim) -> bool) {
+        let is_concerned = |folded: &&FoldedName| {
+            self.by_name.get(*folded).is_some_and(|member| {
+                concerns(&Claim {
+                    name: member.name.clone(),
+                    author: member.author,
+                    address: None,
+                })
+            })
+        };
+        let names = self.grace.iter().map(|(_, folded)| folded);
+        for folded in names.filter(is_concerned).cloned().collect::<Vec<_>>() {
+            self.remove(&folded);
         }
     }
 
@@ -299,6 +316,9 @@ impl Members {
         let Some(member) = self.by_name.remove(folded) else {
             return;
         };
+        if let Some(free_at) = member.free_at {
+            self.grace.remove(&(free_at, folded.clone()));
+        }
         if let Some(names) = self.by_author.get_mut(&member.author) {
             names.retain(|name| name != folded);
             if names.is_empty() {

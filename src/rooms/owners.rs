@@ -74,7 +74,8 @@ impl Hub {
 
     /// Ends the named streams that `concerns` picks by their claim and one of their rooms, and frees
     /// their names in those rooms at once. They leave all of their rooms now: until the client has
-    /// taken what is queued, its session may have come back.
+    /// taken what is queued, its session may have come back. Names in their grace have a claim without an
+    /// address.
     pub(crate) fn expel(&self, concerns: impl Fn(&Claim, &RoomName) -> bool) {
         let now = self.clock().now();
         let state = &mut *self.lock();
@@ -95,6 +96,9 @@ impl Hub {
                     }
                 }
             }
+        }
+        for (name, room) in &mut state.rooms {
+            room.members.end_graces(|claim| concerns(claim, name));
         }
     }
 }

@@ -16,6 +16,13 @@ pub(crate) fn peak_bytes(pid: u32) -> u64 {
     field::<u64>(&status, "VmHWM:") * 1024
 }
 
+/// Whether the process has ended, and its parent has not asked for it yet.
+pub(crate) fn is_zombie(pid: u32) -> bool {
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).expect("nobody has asked for it");
+    field::<char>(&status, "State:") == 'Z'
+}
+
 /// How many threads there are.
 pub(crate) fn threads(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");

@@ -176,6 +176,11 @@ impl Process {
             .expect("a child can be waited for")
     }
 
+    /// Whether the server has ended, though somebody may still trace one of its threads.
+    pub(crate) fn has_exited(&self) -> bool {
+        proc::is_zombie(self.pid())
+    }
+
     /// Kills the server, and waits until it has ended.
     pub(crate) async fn kill(mut self) {
         self.signal("KILL").await;

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::{entries, held, texts, with_mounts};
 use crate::common::{
-    Client, EventStream, Folder, Process, Request, Response, ask, figure, get, within,
+    Client, EventStream, Folder, Process, Request, Response, ask, eventually, figure, get, within,
 };
 use crate::moderation::{ANN, BASIC, EVE, PASSWORD, ban, posting, removal, say_as};
 
@@ -191,6 +191,24 @@ async fn removals_and_bans_hold_on_a_full_disk_and_are_stored_once_there_is_room
     ask(server.address(), posting(EVE))
         .await
         .expect(403, "banned");
+}
+
+/// A disk that takes its time holds up nobody who wants the server to end.
+#[tokio::test]
+async fn the_drain_time_is_over_whatever_waits_for_the_disk() {
+    let folder = Folder::new();
+    let log = folder.path().join("strace.log");
+    let data = format!("--data={}/data", folder.as_str());
+    let slow = "inject=fdatasync:delay_enter=45000000";
+    let traced = log.to_str().expect("UTF-8");
+    let strace = ["strace", "-D", "-f", "-o", traced, "-e", slow];
+    let arguments = [&data, "--fsync=everysec", "--drain=1"];
+    let server = Process::start_under(&strace, &arguments).await;
+    let post = Request::post_text("/chat?name=a", "slow");
+    ask(server.address(), post).await.expect(201, "");
+    server.signal("TERM").await;
+    // Its parent is told when strace lets go of the thread that syncs.
+    eventually("the exit", async || server.has_exited()).await;
 }
 
 /// A server under strace that lets the syncs of its journal fail, from the `when`th on.

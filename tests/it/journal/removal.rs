@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use chatroom::{Fsync, ManualClock};
+use chatroom::{Fsync, ManualClock, PageAt};
 use tokio::time::sleep;
 
 use super::{entries, held, kept, lines, texts};
@@ -212,6 +212,23 @@ async fn what_has_expired_leaves_the_file_even_if_it_was_evicted_before() {
         4,
         "the low-water mark of the room, both, and the mark of all others"
     );
+}
+
+/// Streams come back as soon as a server listens.
+#[tokio::test]
+async fn what_has_expired_while_nobody_was_there_is_gone_at_the_start() {
+    let folder = Folder::new();
+    let clock = ManualClock::at(1_000_000_000);
+    let age = Duration::from_secs(3_600);
+    let options = || kept(folder.path()).history_age(age).clock(clock.clone());
+    let server = Server::with(|_| options()).await;
+    say(server.address(), "lobby", "a", "old").await;
+    server.stop().await;
+    clock.advance(age * 2);
+    let chat = chatroom::Chat::open(options()).expect("the folder is free");
+    let page = chat.history("lobby", PageAt::End, 9).await;
+    assert!(page.expect("the lobby").messages.is_empty());
+    until_gone(folder.path(), &["old"], Instant::now()).await;
 }
 
 /// Ids never go back, so all that follows has the year that was to come: expiry goes by the time of each

@@ -38,6 +38,10 @@ async fn a_ban_of_an_address_spares_moderators() {
     super::log_in(address, ANN).await;
     ask(address, posting(ANN)).await.expect(201, "");
     ask(address, posting(BOB)).await.expect(403, "banned");
+    // Whoever is no moderator any more is banned like the others.
+    let log_out = Request::new("DELETE", "/moderator").session(MODERATOR);
+    ask(address, log_out).await.expect(204, "");
+    ended(moderator).await;
     let lift = Request::new("DELETE", &format!("/bans/{eve}")).session(ANN);
     ask(address, lift).await.expect(204, "");
     ask(address, posting(BOB)).await.expect(201, "");

@@ -13,8 +13,8 @@ use super::{
     posting, say_as,
 };
 use crate::common::{
-    Client, EventStream, Folder, PAIRS, Process, Request, Server, ask, eventually, get, retained,
-    texts,
+    Client, EventStream, Folder, PAIRS, Process, Request, Server, ask, eventually, figure, get,
+    retained, texts,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +60,24 @@ async fn streams_of_the_banned_end_and_their_names_are_free_at_once() {
             .expect("seconds");
         assert!((86_300..=86_400).contains(&seconds), "{seconds}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ban_frees_a_name_in_its_grace() {
+    let server = moderated(|chat| chat).await;
+    let address = server.address();
+    let stream = join(address, EVE, "eve").await;
+    let eve = author_of(address, EVE, "eve").await;
+    drop(stream);
+    eventually("she has left", async || {
+        figure(address, "chatroom_streams").await == 0
+    })
+    .await;
+    ask(address, joining(BOB, "eve"))
+        .await
+        .expect(409, "name-taken");
+    ban(address, &eve, false).await.expect(201, "");
+    join(address, BOB, "eve").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
