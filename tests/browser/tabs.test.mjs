@@ -104,7 +104,7 @@ test('a tab that crashed counts as visible no longer: another one notifies', asy
   await hide(first, true);
   await post(server.url, 'crash', 'bot', 'in sight of the second');
   for (const tab of [first, second]) await shows(tab, ['in sight of the second']);
-  await second.evaluate(() => { window.onpagehide = document.onvisibilitychange = null; }); // It says no goodbye.
+  await second.evaluate(() => { window.onpagehide = window.onblur = document.onvisibilitychange = null; }); // It says no goodbye.
   await second.close();
   // It was silent for as long, and comes back: what it missed meanwhile is past.
   const again = first.waitForRequest(/\/chat\?/);
@@ -132,6 +132,11 @@ test('a draft outlives what another tab sends in its room', async () => {
   await ada.reload();
   await connected(ada);
   assert.equal(await draft.inputValue(), 'half a letter');
+  // Once it is sent, it is a draft in no tab.
+  await second.reload();
+  await second.locator('#text').press('Enter');
+  await shows(ada, ['quick', 'quicker', 'half a letter']);
+  await until(ada, () => document.getElementById('text').value, '');
   await clean(ada);
 });
 

@@ -358,7 +358,10 @@ function listenToBrowser() {
 	// Asks.
 	window.onbeforeunload = () => chat.pending.length > 0 || undefined;
 	window.onpagehide = () => (keepDraft(), leavePending(), saveReads(), tabs.leave(true));
-	window.onstorage = ({ key }) => {
+	window.onstorage = ({ key, oldValue, newValue }) => {
+		// The same draft, sent in another tab.
+		const sent = key?.endsWith(` draft ${chat.open}`) && !newValue && oldValue === JSON.stringify($.text.value);
+		if (sent) return ($.text.value = '', drawComposer());
 		if (!key?.endsWith(' followed')) return;
 		for (const [room, { read }] of Object.entries(follows())) if (chat.rooms.has(room)) readUpTo(getRoom(chat, room), read);
 		feed.reopen();
