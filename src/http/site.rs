@@ -157,7 +157,7 @@ impl Site {
             self.expel_banned();
         }
         if self.hub.tick() {
-            self.store.shorten();
+            self.store.request_rewrite();
         }
         if self.standing.is_unsaved() {
             let standing = self.standing.clone();

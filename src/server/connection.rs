@@ -32,8 +32,8 @@ const HEAD_BYTES: usize = 16 * 1024;
 /// again and again.
 const WRITE_BYTES: usize = 64 * 1024;
 
-/// A connection that has ended is checked until its client has closed it too: after pauses that are twice as
-/// long each. After so many of them, which are 10.2 s in all, it is given up.
+/// When hyper is done, the socket is kept until the client closes it too. That is checked after pauses, each
+/// twice as long as the one before. After so many of them, 10.2 s in all, the socket is reset.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const PAUSES: u32 = 9;
 
@@ -168,7 +168,7 @@ struct Socket {
     registration: Arc<Registration>,
     /// Runs while a write is blocked, so that other writes cost no timer.
     blocked: Option<Pin<Box<Sleep>>>,
-    /// Whether the connection is in its task, and may read.
+    /// False while [`serve`] polls for the first time, which is to allocate hyper's buffer and not to read.
     has_task: bool,
 }
 
@@ -179,6 +179,7 @@ impl Read for Socket {
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if !std::mem::replace(&mut self.has_task, true) {
+            // Without a waker: the task polls again at once.
             return Poll::Pending;
         }
         Pin::new(&mut self.io).poll_read(cx, buffer)

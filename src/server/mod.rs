@@ -20,8 +20,9 @@ use crate::chat::Chat;
 use crate::report::Reporter;
 use connections::{Connections, Registration};
 
-/// Connections that wait to be accepted, and that wait to be set up, at most. The usual 128 overflow when all clients of a
-/// restarted server come back, and a client that is dropped waits a second before it tries again.
+/// Connections that wait in the kernel to be accepted, at most, and as many that wait to be set up. The
+/// usual 128 overflow when all clients of a restarted server come back, and a client that is dropped waits a
+/// second before it tries again.
 const BACKLOG: u32 = 4_096;
 /// Connections that are set up before others are accepted: a flood of those that are refused holds nobody
 /// up for long.
@@ -96,7 +97,7 @@ pub async fn serve(listener: TcpListener, chat: Chat, shutdown: impl Future<Outp
     {
         let (accepted, waiting) = channel(BACKLOG as usize);
         let mut accepting = pin!(accept(listener, &connections, accepted));
-        // It has its turn even where the other one has spent what tokio lets a task do at a time.
+        // It has a turn even if `accept` has used up the task's cooperative budget.
         let mut setting_up = pin!(unconstrained(set_up(waiting)));
         let mut shutdown = pin!(shutdown);
         // `accept` is polled first: when the backlog is full, the kernel drops connection attempts, and their

@@ -93,9 +93,9 @@ impl Store {
     }
 
     /// Tells the store that rooms have evicted entries, so that its file must lose them too.
-    pub(crate) fn shorten(&self) {
+    pub(crate) fn request_rewrite(&self) {
         if let Store::Journal(journal) = self {
-            journal.shorten();
+            journal.request_rewrite();
         }
     }
 

@@ -90,6 +90,7 @@ test('with 60 people one\'s own name and buttons stay in sight', async () => {
 test('in forced colours bubbles, the status, the jump button and the current room have edges that are seen', async () => {
   const ada = await person(browser, server.url, 'ada', { room: 'forced', forcedColors: 'active' });
   await write(ada, 'own');
+  await shows(ada, ['own']);
   await post(server.url, 'forced', 'bot', 'other, ada');
   for (let n = 0; n < 60; n += 1) await post(server.url, 'forced', 'bot', `m${n}`);
   await post(server.url, 'forced-b', 'bot', 'elsewhere');

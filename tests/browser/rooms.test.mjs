@@ -30,6 +30,7 @@ test('tabs in several rooms: each is live when it is seen, and can post', async 
     await hide(tabs.at(n - 1), true);
     await hide(tab, false);
     await write(tab, `from tab ${n}`);
+    await shows(tab, [`from tab ${n}`]);
     await post(server.url, `several-${n}`, 'bot', `to tab ${n}`);
     await shows(tab, [`from tab ${n}`, `to tab ${n}`]);
   }

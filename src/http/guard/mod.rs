@@ -8,7 +8,7 @@ mod origin;
 mod password;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex};
 
 use super::limits::Limits;
 use crate::author::Author;
@@ -24,8 +24,8 @@ pub(crate) struct Guard {
     refused_hosts: Mutex<HashSet<String>>,
     /// Authors with right passwords that they have given.
     proofs: Mutex<HashSet<(Author, GivenPassword)>>,
-    /// Which of the causes of [`user::NO_USER`] the log has told.
-    told: [Once; user::NO_USER.len()],
+    /// Why requests named no user, as the log has told.
+    told: Mutex<HashSet<&'static str>>,
 }
 
 impl Guard {
@@ -35,7 +35,7 @@ impl Guard {
             limits,
             refused_hosts: Mutex::default(),
             proofs: Mutex::default(),
-            told: [const { Once::new() }; user::NO_USER.len()],
+            told: Mutex::default(),
         }
     }
 }

@@ -248,7 +248,7 @@ impl JournalFile {
 
     /// Makes durable what was stored, and closes the file. What must leave it leaves, if that can be done.
     pub(super) fn close(mut self) {
-        if self.status.must_shorten.load(Ordering::Relaxed) {
+        if self.status.rewrite_requested.load(Ordering::Relaxed) {
             self.not_before = Instant::now();
             self.rewrite_where_due();
         }

@@ -49,7 +49,7 @@ struct Status {
     /// The last write did not fit on the disk. The next one that fits clears this.
     full: AtomicBool,
     /// The file has texts that must leave it; see [`rewrite`].
-    must_shorten: AtomicBool,
+    rewrite_requested: AtomicBool,
 }
 
 /// A draft on its way to its room.
@@ -70,7 +70,7 @@ impl Journal {
                 match entry.removes {
                     None => messages += 1,
                     // The removed text may still be in the file.
-                    Some(_) => status.force_rewrite(),
+                    Some(_) => status.request_rewrite(),
                 }
                 loaded.room(room, after).push(entry, &hub.options);
             }
@@ -130,8 +130,8 @@ impl Journal {
     }
 
     /// Removes from the file what the rooms have forgotten, soon.
-    pub(crate) fn shorten(&self) {
-        self.status.force_rewrite();
+    pub(crate) fn request_rewrite(&self) {
+        self.status.request_rewrite();
     }
 
     /// Commits what is queued and makes it durable. Later posts are refused.
@@ -147,8 +147,8 @@ impl Status {
         self.failed.load(Ordering::Relaxed)
     }
 
-    fn force_rewrite(&self) {
-        self.must_shorten.store(true, Ordering::Relaxed);
+    fn request_rewrite(&self) {
+        self.rewrite_requested.store(true, Ordering::Relaxed);
     }
 }
 

@@ -41,24 +41,25 @@ impl JournalFile {
         }
         let expired = self.hub.expired_before().unwrap_or(0);
         let has_expired = self.oldest.is_some_and(|oldest| oldest < expired);
-        let is_forced = self.status.must_shorten.swap(false, Ordering::Relaxed) || has_expired;
-        if self.bytes <= self.next_check_bytes && !is_forced {
+        let is_requested =
+            self.status.rewrite_requested.swap(false, Ordering::Relaxed) || has_expired;
+        if self.bytes <= self.next_check_bytes && !is_requested {
             return;
         }
         let (mark, rooms) = self.hub.retained();
         let entries = rooms.iter().flat_map(|(.., entries)| entries);
         let bytes = entries.map(|entry| entry.frame.bytes().len() as u64 + LINE_OVERHEAD);
         self.next_check_bytes = WORTH_REWRITING.max(bytes.sum::<u64>() * SLACK);
-        if self.bytes <= self.next_check_bytes && !is_forced {
+        if self.bytes <= self.next_check_bytes && !is_requested {
             return;
         }
         let rewritten = self.rewrite(mark, rooms, expired);
-        if is_forced {
+        if is_requested {
             self.not_before = Instant::now() + pause(self.bytes);
         }
         if let Err(error) = rewritten {
             self.not_before = Instant::now() + RETRY;
-            self.status.force_rewrite();
+            self.status.request_rewrite();
             // If it stays, the next rewrite or the next start removes it.
             let _ = fs::remove_file(self.folder.join(NEXT_FILE));
             self.hub.options.log.error(format_args!(
@@ -67,8 +68,9 @@ impl JournalFile {
         }
     }
 
-    /// If it fails before the new file has its name, this one stays in use. What was sent before `expired` is about to leave its room,
-    /// and that will force the next rewrite.
+    /// If this fails before the new file has its name, the old one stays in use. Entries that were sent before
+    /// `expired` do not count as its oldest: their rooms are about to evict them, which requests the next
+    /// rewrite.
     fn rewrite(&mut self, mark: EventId, rooms: Vec<Retained>, expired: u64) -> io::Result<()> {
         let (began, before) = (Instant::now(), self.bytes);
         self.check().map_err(io::Error::other)?;

@@ -133,7 +133,7 @@ fn what_is_stored_behind_a_rewrite_counts_as_the_oldest_in_an_empty_file() {
     let file = JournalFile::open(data, drop, status.clone(), hub());
     let mut file = file.expect("the folder can be used");
     file.oldest = Some(0);
-    status.force_rewrite();
+    status.request_rewrite();
     file.rewrite_where_due();
     assert_eq!(file.oldest, None);
     for (sent_at, oldest) in [(7, 7), (9, 7), (5, 5)] {

@@ -28,8 +28,8 @@ pub(super) struct Writer {
     pub(super) hub: Arc<Hub>,
     pub(super) status: Arc<Status>,
     pub(super) queue: mpsc::Receiver<Post>,
-    /// Posts with the key, or the removed message, of an earlier one of their round, which is in its room in
-    /// the next round.
+    /// Posts that repeat the key or the removal of an earlier post in the same round. They wait for the next
+    /// round, when the earlier one is published and they are recognized as duplicates.
     pub(super) deferred: Vec<Post>,
     /// Dropped when everything is stored and the file is closed.
     pub(super) _ends: watch::Sender<()>,
@@ -122,7 +122,7 @@ impl Writer {
             let stored = if holds_unstored { &Ok(()) } else { stored };
             let committed = stored.clone().map(|()| {
                 if entry.removes.is_some() {
-                    self.status.force_rewrite();
+                    self.status.request_rewrite();
                 }
                 let frame = entry.frame.clone();
                 self.hub.publish(&room, entry);

@@ -14,9 +14,9 @@
 -- milliseconds its author is banned; and of a new message whether its
 -- sender is a member, of an old entry its fields.
 --
--- Each entry has the last id that its room had `evicted` when it came, so the newest one has the room's
--- low-water mark; and the bytes of the room's entries up to there (`gone`) and up to itself (`total`).
--- So a removed message counts until what came before it is evicted: about as long as Redis keeps it.
+-- Each entry has three values of its room: `evicted`, the low-water mark; `gone`, the bytes of all entries
+-- up to that mark; and `total`, the bytes up to and including this entry. The room has `total - gone` bytes.
+-- A removed message counts until the entry after it is evicted.
 
 local _, _, room, rooms, keys, token, bans, servers = unpack(KEYS)
 local current, name, most_entries, most_bytes, ttl, too_old, kind = unpack(ARGV)

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::entry::{self, Entries, Fields};
 use super::link::{Backoff, SILENCE};
-use super::standing::mark;
+use super::standing::hash_password;
 use super::{EPOCH, LOAD, NEWEST, Redis, call, key, patiently, room_key};
 use crate::lock::lock;
 use crate::names::RoomName;
@@ -132,7 +132,8 @@ impl Redis {
             let secret = u128::from_str_radix(&secret, 16);
             let secret = secret.map_err(|_| unexpected("a secret"))?;
             let password = self.hub.options.moderator_password.as_ref();
-            self.password_mark.get_or_init(|| mark(secret, password));
+            self.password_hash
+                .get_or_init(|| hash_password(secret, password));
             *lock(&self.secret) = secret;
         }
         self.load_rosters(connection).await?;
@@ -172,8 +173,8 @@ impl Redis {
     }
 
     /// Waits until this server has published all that the feed has, so that it knows a position which another
-    /// server gave out. It does so too where it knows the position already: the other one may have been
-    /// further, and have evicted, without a word so far, what stands here below the position.
+    /// server gave out. It waits even if the position is known here already: the other server may have read
+    /// further, and evicted entries below the position that this one still retains.
     ///
     /// # Errors
     /// `store-unreachable`: the position is not known here, and Redis does not answer in time.

@@ -66,7 +66,7 @@ pub(crate) struct Redis {
     /// The authors' secret; a proposal until Redis has answered.
     secret: Mutex<u128>,
     /// What the moderators' password leaves behind in Redis.
-    password_mark: OnceLock<u64>,
+    password_hash: OnceLock<u64>,
     /// Another epoch has begun, or might have.
     is_outdated: AtomicBool,
     /// The feed is being read.
@@ -106,7 +106,7 @@ impl Redis {
             position: watch::Sender::new(EventId::ZERO),
             epoch: Mutex::default(),
             secret: Mutex::new(u128::from_be_bytes(random())),
-            password_mark: OnceLock::new(),
+            password_hash: OnceLock::new(),
             is_outdated: AtomicBool::new(false),
             is_following: AtomicBool::new(false),
             under_way: RwLock::default(),

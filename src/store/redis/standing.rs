@@ -59,11 +59,11 @@ impl Redis {
         .await
     }
 
-    /// A moderator, as Redis has it: with a mark of the password, since who has given an earlier one is
-    /// none.
+    /// How Redis stores a moderator: the author and a hash of the password, so that a new password logs
+    /// everybody out.
     fn moderator(&self, author: Author) -> String {
-        let mark = self.password_mark.get().copied().unwrap_or_default();
-        format!("{author} {mark:016x}")
+        let hash = self.password_hash.get().copied().unwrap_or_default();
+        format!("{author} {hash:016x}")
     }
 
     /// Loads all bans and moderators.
@@ -100,13 +100,13 @@ impl Redis {
     }
 }
 
-/// What the moderators' password leaves behind, under the authors' secret.
+/// A slow hash of the moderators' password, keyed by the authors' secret.
 #[expect(deprecated, reason = "servers of different versions have to agree")]
-pub(super) fn mark(secret: u128, password: Option<&Password>) -> u64 {
+pub(super) fn hash_password(secret: u128, password: Option<&Password>) -> u64 {
     let password = password.map_or(&[][..], |password| &password.0);
-    (0..ROUNDS).fold(0, |mark: u64, _| {
+    (0..ROUNDS).fold(0, |hash: u64, _| {
         let mut hasher = SipHasher::new_with_keys(secret as u64, (secret >> 64) as u64);
-        hasher.write(&mark.to_be_bytes());
+        hasher.write(&hash.to_be_bytes());
         hasher.write(password);
         hasher.finish()
     })
