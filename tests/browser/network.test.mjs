@@ -253,7 +253,7 @@ test('a server that closes says so, and the page comes back by itself', async ()
 test('a connection that dies without a word is noticed by its missing heartbeats', async () => {
   const server = await startServer(['--heartbeat', '1']);
   const ada = await person(browser, server.url, 'ada');
-  server.pause();
+  await server.pause();
   await until(ada, status, 'Reconnecting', 20_000);
   server.resume();
   await connected(ada);
@@ -305,7 +305,7 @@ test('what waits survives a reload, under the name that it was given last', asyn
   const network = await startNetwork(server.url);
   const ada = await person(browser, network.url, 'ada');
   await ada.evaluate(() => { window.onbeforeunload = null; });
-  server.pause();
+  await server.pause();
   // The first is on its way, and the others wait for it.
   await write(ada, 'one', 'two', 'three');
   await until(ada, pending, ['one', 'two', 'three']);

@@ -9,7 +9,7 @@ import * as common from '../common/support.mjs';
 /** Starts a server. `kill()` is SIGKILL, `stop()` SIGTERM, and both wait for its end; `pause()` freezes it. */
 export async function startServer(options = [], listen = '127.0.0.1:0') {
   const { url, child, kill } = await common.startServer(undefined, options, { listen });
-  return { url, address: new URL(url).host, stop: () => kill(), kill: () => kill('SIGKILL'), pause: () => child.kill('SIGSTOP'), resume: () => child.kill('SIGCONT') };
+  return { url, address: new URL(url).host, stop: () => kill(), kill: () => kill('SIGKILL'), pause: () => common.freeze(child), resume: () => child.kill('SIGCONT') };
 }
 
 /** A network between browser and server that can be cut: what is open breaks, what is new is refused, until it is restored. */

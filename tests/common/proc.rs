@@ -23,6 +23,15 @@ pub(crate) fn is_zombie(pid: u32) -> bool {
     field::<char>(&status, "State:") == 'Z'
 }
 
+/// Whether each of the process's threads has been stopped by a signal.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs");
+    threads.flatten().all(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.contains("\nState:\tT")
+    })
+}
+
 /// How many threads there are.
 pub(crate) fn threads(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");

@@ -167,6 +167,9 @@ impl Process {
             .await
             .expect("the program kill exists");
         assert!(sent.success(), "kill -{name} failed");
+        if name == "STOP" {
+            eventually("it stands still", async || proc::stands_still(self.pid())).await;
+        }
     }
 
     /// Waits until the process has ended.

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { execFileSync, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import http from 'node:http';
@@ -99,6 +99,14 @@ export function launch(command, args = [], { input, ...options } = {}) {
   });
   program.ended.catch(() => {});
   return program;
+}
+
+/** Freezes a program, and waits until each of its threads stands still. */
+export function freeze(child) {
+  child.kill('SIGSTOP');
+  const threads = () => readdirSync(`/proc/${child.pid}/task`);
+  const stands = (thread) => /^State:\s+T/m.test(readFileSync(`/proc/${child.pid}/task/${thread}/status`, 'utf8'));
+  return until(() => threads().every(stands), 'the program to stand still');
 }
 
 /** Starts a program that ends with the test or, without one, with this process, which it does not keep from ending. */

@@ -5,7 +5,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { once } from 'node:events';
 import net from 'node:net';
 import path from 'node:path';
-import { binary, freePort, openStream, post, request, root, run, scratch, startServer, until, within } from '../common/support.mjs';
+import { binary, freePort, freeze, openStream, post, request, root, run, scratch, startServer, until, within } from '../common/support.mjs';
 import { table } from './readme.mjs';
 
 const guide = 'src/guide/operating.md';
@@ -96,7 +96,7 @@ test('--check tells whether the server is well, however it was set up', async (t
   const nobody = await check(`127.0.0.1:${await freePort()}`);
   assert.equal(nobody.code, 1);
   assert.match(nobody.stderr, /^chatroom: no answer from 127\.0\.0\.1:\d+: .+\n$/);
-  server.child.kill('SIGSTOP');
+  await freeze(server.child);
   const frozen = await check(`127.0.0.1:${server.port}`);
   server.child.kill('SIGCONT');
   assert.equal(frozen.code, 1);
