@@ -26,7 +26,7 @@ use connections::{Connections, Registration};
 const BACKLOG: u32 = 4_096;
 /// Connections that are set up before others are accepted: a flood of those that are refused holds nobody
 /// up for long.
-const SET_UP_AT_ONCE: usize = 8;
+const SET_UP_AT_ONCE: usize = 2;
 /// What the kernel is asked to hold for a client that does not read, in bytes; Linux doubles it.
 /// Many messages long, but small, so that a stalled client pins little and soon counts as stalled.
 const SEND_BUFFER_BYTES: u32 = 16 * 1024;
